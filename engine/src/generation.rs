@@ -1,0 +1,108 @@
+//! What a caller asks of a generation, and what it gets back.
+
+use std::time::Duration;
+
+use crate::TokenId;
+
+/// How the next token is chosen from the logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0 takes the most probable token (greedy); above 0, logits are divided by it.
+    pub temperature: f32,
+    /// Only the `top_k` most probable tokens take part; 0 lets all take part.
+    pub top_k: usize,
+    /// Only the smallest set of tokens whose probabilities sum to `top_p` takes part; 1 lets all take part.
+    pub top_p: f32,
+    /// Only tokens at least `min_p` times as probable as the best take part; 0 lets all take part.
+    pub min_p: f32,
+    /// The same seed and prompt give the same text.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 }
+    }
+}
+
+/// One generation: limits, choice of tokens, reasons to stop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerationRequest {
+    /// Upper bound of generated tokens.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Tokens that end the text besides the model's own end-of-generation tokens.
+    pub stop_tokens: Vec<TokenId>,
+    /// Texts that end the generation; they and what follows are not part of the text.
+    pub stop_strings: Vec<String>,
+    /// Tokens that are never chosen, besides those that the model file bans.
+    pub banned_tokens: Vec<TokenId>,
+    /// Go on after stop tokens; for comparisons with other engines.
+    pub ignore_stop_tokens: bool,
+}
+
+impl Default for GenerationRequest {
+    fn default() -> Self {
+        Self {
+            max_tokens: 64,
+            sampling: Sampling::default(),
+            stop_tokens: Vec::new(),
+            stop_strings: Vec::new(),
+            banned_tokens: Vec::new(),
+            ignore_stop_tokens: false,
+        }
+    }
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model chose an end-of-generation token.
+    StopToken,
+    /// A stop string appeared.
+    StopString,
+    /// `max_tokens` were generated.
+    MaxTokens,
+    /// The context is full.
+    ContextFull,
+    /// The cancel token was set.
+    Cancelled,
+    /// The callback returned `Break`.
+    Callback,
+}
+
+impl StopReason {
+    /// The name used in JSON output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StopToken => "stop_token",
+            Self::StopString => "stop_string",
+            Self::MaxTokens => "max_tokens",
+            Self::ContextFull => "context_full",
+            Self::Cancelled => "cancelled",
+            Self::Callback => "callback",
+        }
+    }
+}
+
+/// What a generation produced and what it cost.
+#[derive(Clone, Debug)]
+pub struct GenerationSummary {
+    /// The generated tokens, without the stop token.
+    pub tokens: Vec<TokenId>,
+    /// Natural logarithm of the model's probability of each token in `tokens`.
+    pub log_probs: Vec<f32>,
+    /// The text that was streamed, in one piece.
+    pub text: String,
+    /// Length of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens of the prompt that were still in the cache and cost nothing.
+    pub reused_tokens: usize,
+    /// Time to evaluate the prompt.
+    pub prefill: Duration,
+    /// Time to generate the tokens.
+    pub decode: Duration,
+    /// Why it ended.
+    pub stop: StopReason,
+}

@@ -1,0 +1,36 @@
+//! Tokens in, tokens out: quantized Gemma models on CPU threads.
+//!
+//! A [`Model`] is immutable and cheap to clone: the mapped weights, the configuration, the tokenizer.
+//! A [`Session`] is one stream of text: a KV cache and the tokens in it. Prompts that share a prefix
+//! with what the cache holds pay only for the rest.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use carat_engine::{CancelToken, GenerationRequest, LoadOptions, Model, SessionOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::load("model.gguf".as_ref(), &LoadOptions::default())?;
+//! let mut session = model.new_session(&SessionOptions::default())?;
+//! let mut prompt = vec![model.tokenizer().bos()];
+//! prompt.extend(model.tokenizer().encode("fn main() {"));
+//! let summary = session.generate(
+//!     &prompt,
+//!     &GenerationRequest { max_tokens: 16, ..GenerationRequest::default() },
+//!     &CancelToken::new(),
+//!     &mut |text| { eprint!("{text}"); ControlFlow::Continue(()) },
+//! )?;
+//! eprintln!("\n{} tokens", summary.tokens.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod cancel;
+mod error;
+mod generation;
+
+pub use cancel::CancelToken;
+pub use error::{GenerateError, LoadError};
+pub use generation::{GenerationRequest, GenerationSummary, Sampling, StopReason};
+
+/// Index of a token in the vocabulary.
+pub type TokenId = u32;

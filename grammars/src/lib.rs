@@ -1,0 +1,1 @@
+//! Languages as data: syntax trees, scopes, outlines and safe places to cut text.

@@ -1,0 +1,2 @@
+//! Carat's language server and command line.
+pub mod cli;

@@ -1,0 +1,4 @@
+//! The `carat` binary.
+fn main() -> std::process::ExitCode {
+    carat::cli::main()
+}
