@@ -1,1 +1,27 @@
 //! Languages as data: syntax trees, scopes, outlines and safe places to cut text.
+//!
+//! A language is a row of [`languages::ALL`]; [`SyntaxTree`] is its tree over a rope, kept up to
+//! date edit by edit. Parsing never fails: broken code, the daily input of a completion engine,
+//! gives a tree with error nodes, and a file in an unknown language simply has no tree. The crate
+//! does no I/O and knows neither editors nor models. All positions are UTF-8 byte offsets.
+//!
+//! ```
+//! use carat_grammars::{Edit, SyntaxTree, languages};
+//! use ropey::Rope;
+//!
+//! let rust = languages::by_id("rust").expect("a row of the table");
+//! let mut text = Rope::from_str("fn main() {}");
+//! let mut tree = SyntaxTree::parse(rust, &text);
+//!
+//! let edit = Edit::replacing(&text, 11..11, "let x = 1;");
+//! text.insert(11, "let x = 1;");
+//! tree.edit(&edit);
+//! tree.reparse(&text);
+//! assert_eq!(tree.root().kind(), "source_file");
+//! ```
+
+pub mod languages;
+mod parse;
+
+pub use languages::Language;
+pub use parse::{Edit, SyntaxTree};

@@ -1,0 +1,232 @@
+//! The languages that Carat knows, one row each.
+
+use std::path::Path;
+
+/// How one kind of string literal is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StringSyntax {
+    /// The characters that open it, and that close it again.
+    pub quote: &'static str,
+    /// Whether it may go on after the end of a line.
+    pub spans_lines: bool,
+    /// Whether a backslash takes the meaning from the character after it.
+    pub escapes: bool,
+}
+
+/// What the rest of Carat needs to know of a language.
+#[derive(Debug)]
+pub struct Language {
+    /// The identifier that LSP clients send.
+    pub id: &'static str,
+    /// The name that a reader, or a model, knows it by; also the tag of a Markdown fence.
+    pub name: &'static str,
+    /// Extensions of its files, without the dot.
+    pub extensions: &'static [&'static str],
+    /// What starts a comment that ends with the line.
+    pub line_comment: &'static str,
+    /// What starts and what ends a comment that may span lines.
+    pub block_comment: Option<(&'static str, &'static str)>,
+    /// Its string literals; a longer quote stands before a shorter one that it begins with.
+    pub strings: &'static [StringSyntax],
+    /// Whether `'x'` is a character (and a lone `'` something else, such as a lifetime).
+    pub character_literals: bool,
+    /// Whether blocks are told by indentation rather than by brackets.
+    pub blocks_by_indentation: bool,
+    grammar: fn() -> tree_sitter::Language,
+}
+
+impl Language {
+    /// The grammar that parses this language.
+    pub fn grammar(&self) -> tree_sitter::Language {
+        (self.grammar)()
+    }
+}
+
+impl Eq for Language {}
+
+impl PartialEq for Language {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+const fn plain(quote: &'static str) -> StringSyntax {
+    StringSyntax {
+        quote,
+        spans_lines: false,
+        escapes: true,
+    }
+}
+
+const fn spanning(quote: &'static str) -> StringSyntax {
+    StringSyntax {
+        quote,
+        spans_lines: true,
+        escapes: true,
+    }
+}
+
+const fn raw(quote: &'static str) -> StringSyntax {
+    StringSyntax {
+        quote,
+        spans_lines: true,
+        escapes: false,
+    }
+}
+
+const SLASHES: &str = "//";
+const SLASH_STAR: Option<(&str, &str)> = Some(("/*", "*/"));
+const SCRIPT_STRINGS: &[StringSyntax] = &[plain("\""), plain("'"), spanning("`")];
+
+/// Every language, in no particular order.
+pub const ALL: &[Language] = &[
+    Language {
+        id: "rust",
+        name: "rust",
+        extensions: &["rs"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[spanning("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_rust::LANGUAGE.into(),
+    },
+    Language {
+        id: "python",
+        name: "python",
+        extensions: &["py", "pyi"],
+        line_comment: "#",
+        block_comment: None,
+        strings: &[spanning("\"\"\""), spanning("'''"), plain("\""), plain("'")],
+        character_literals: false,
+        blocks_by_indentation: true,
+        grammar: || tree_sitter_python::LANGUAGE.into(),
+    },
+    Language {
+        id: "javascript",
+        name: "javascript",
+        extensions: &["js", "mjs", "cjs"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: SCRIPT_STRINGS,
+        character_literals: false,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_javascript::LANGUAGE.into(),
+    },
+    Language {
+        id: "javascriptreact",
+        name: "jsx",
+        extensions: &["jsx"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: SCRIPT_STRINGS,
+        character_literals: false,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_javascript::LANGUAGE.into(),
+    },
+    Language {
+        id: "typescript",
+        name: "typescript",
+        extensions: &["ts", "mts", "cts"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: SCRIPT_STRINGS,
+        character_literals: false,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
+    },
+    Language {
+        id: "typescriptreact",
+        name: "tsx",
+        extensions: &["tsx"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: SCRIPT_STRINGS,
+        character_literals: false,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_typescript::LANGUAGE_TSX.into(),
+    },
+    Language {
+        id: "go",
+        name: "go",
+        extensions: &["go"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[plain("\""), raw("`")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_go::LANGUAGE.into(),
+    },
+    Language {
+        id: "c",
+        name: "c",
+        extensions: &["c", "h"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_c::LANGUAGE.into(),
+    },
+    Language {
+        id: "cpp",
+        name: "cpp",
+        extensions: &["cpp", "cc", "cxx", "hpp", "hh", "hxx"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        grammar: || tree_sitter_cpp::LANGUAGE.into(),
+    },
+];
+
+/// The language that an LSP client calls `id`.
+pub fn by_id(id: &str) -> Option<&'static Language> {
+    ALL.iter().find(|language| language.id == id)
+}
+
+/// The language of the file at `path`, by its extension.
+pub fn by_path(path: &Path) -> Option<&'static Language> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    ALL.iter()
+        .find(|language| language.extensions.contains(&extension.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_grammar_loads_and_every_key_is_unique() {
+        let mut keys = Vec::new();
+        for language in ALL {
+            let mut parser = tree_sitter::Parser::new();
+            parser
+                .set_language(&language.grammar())
+                .unwrap_or_else(|error| panic!("{}: {error}", language.id));
+            keys.push(language.id);
+            keys.extend(
+                language
+                    .extensions
+                    .iter()
+                    .filter(|extension| **extension != language.id),
+            );
+        }
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn looks_up_by_id_and_by_path() {
+        assert_eq!(by_id("cpp").map(|l| l.name), Some("cpp"));
+        assert_eq!(
+            by_path(Path::new("src/App.TSX")).map(|l| l.id),
+            Some("typescriptreact")
+        );
+        assert_eq!(by_path(Path::new("Makefile")), None);
+        assert_eq!(by_id("brainfuck"), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! From the raw answer of a model to text that can stand at the caret.
+//!
+//! The rules run in a fixed order, each on what the one before left. [`Surroundings::limit`] holds
+//! those that say where an answer ends; they also run while the model still writes.
+
+use carat_grammars::Language;
+
+use super::brackets::Enclosing;
+use super::mode::{Mode, indentation, opens_empty_block};
+use super::overlap;
+
+/// How an answer is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FinishOptions {
+    /// How many lines are wanted.
+    pub mode: Mode,
+    /// The document's language, where it is known.
+    pub language: Option<&'static Language>,
+    /// The end of the text before the caret that the answer repeats, because the prompt left it out.
+    pub forced_text: String,
+    /// Whether the answer stands in a Markdown fence.
+    pub fenced: bool,
+    /// Whether the model ended the answer, rather than a limit or a deadline.
+    pub ended: bool,
+}
+
+/// Text to show at the caret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// What to insert.
+    pub text: String,
+    /// This many bytes after the caret are replaced; `text` has all of their characters in order.
+    pub replace_suffix_bytes: usize,
+}
+
+/// Control tokens as text: nothing after one of them belongs to the answer.
+const CONTROL_TEXTS: &[&str] = &[
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+    "<|file_separator|>",
+    "<|fim_pad|>",
+    "<end_of_turn>",
+    "<start_of_turn>",
+    "<turn|>",
+    "<|turn>",
+    "<eos>",
+    "<bos>",
+];
+
+/// Shorter paragraphs are shown together with what follows the blank line.
+const PARAGRAPH_LINES_MIN: usize = 3;
+
+/// Makes an answer presentable, or finds that nothing of it is worth showing.
+///
+/// `prefix` and `suffix` are the whole text before and after the caret.
+pub fn finish(
+    raw: &str,
+    prefix: &str,
+    suffix: &str,
+    options: &FinishOptions,
+) -> Option<Suggestion> {
+    let surroundings = Surroundings::new(prefix, suffix, options);
+    let mut text = surroundings.answer_of(raw);
+    if let Some(limit) = surroundings.limit(&text, options.ended) {
+        text.truncate(limit);
+    } else if !options.ended {
+        drop_unfinished_line(&mut text);
+    }
+    let fit = surroundings.enclosing.fit(&text);
+    text.truncate(fit.keep);
+    if overlap::copies_neighbor(text.lines().next().unwrap_or(""), prefix, suffix) {
+        return None;
+    }
+    // White space at the end of a line is dropped; before what follows on the line it may be meant.
+    if surroundings.rest.trim().is_empty() {
+        text.truncate(text.trim_end().len());
+    }
+    if text.trim().is_empty() {
+        return None;
+    }
+    Some(Suggestion {
+        text: with_line_ends_of(&text, prefix, suffix),
+        replace_suffix_bytes: fit.replace,
+    })
+}
+
+/// The part before the fence closes; a fence opened once more is taken off.
+fn inside_fence(text: &str) -> &str {
+    let text = match text.strip_prefix("```") {
+        Some(reopened) => reopened.split_once('\n').map_or("", |(_, body)| body),
+        None => text,
+    };
+    text.find("\n```").map_or(text, |end| &text[..end])
+}
+
+/// A limit cut the last line; what is left of it, the model did not mean to say.
+fn drop_unfinished_line(text: &mut String) {
+    if let Some(newline) = text.trim_start_matches('\n').rfind('\n') {
+        let blank = text.len() - text.trim_start_matches('\n').len();
+        text.truncate(blank + newline);
+    }
+}
+
+/// Gives the text the line ends of the document.
+fn with_line_ends_of(text: &str, prefix: &str, suffix: &str) -> String {
+    let before = prefix
+        .rfind('\n')
+        .map(|newline| prefix[..newline].ends_with('\r'));
+    let crlf = before.or_else(|| {
+        suffix
+            .find('\n')
+            .map(|newline| suffix[..newline].ends_with('\r'))
+    });
+    if crlf == Some(true) {
+        text.replace('\n', "\r\n")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What is around a caret, looked at once for all rules.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings<'a> {
+    /// The caret's line as far as it stands before the caret.
+    typed: &'a str,
+    suffix: &'a str,
+    /// What follows on the caret's line.
+    rest: &'a str,
+    enclosing: Enclosing,
+    options: &'a FinishOptions,
+    /// Lines of a block are indented at least this much, closing brackets excepted.
+    indentation_min: usize,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(super) fn new(prefix: &'a str, suffix: &'a str, options: &'a FinishOptions) -> Self {
+        let typed = prefix.rsplit('\n').next().unwrap_or("");
+        let indentation_min = if opens_empty_block(prefix, suffix) {
+            let opener = prefix
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("");
+            indentation(opener) + 1
+        } else {
+            indentation(typed)
+        };
+        let rest = suffix.split(['\n', '\r']).next().unwrap_or("");
+        let enclosing = Enclosing::new(prefix, suffix, options.language);
+        Self {
+            typed,
+            suffix,
+            rest,
+            enclosing,
+            options,
+            indentation_min,
+        }
+    }
+
+    /// The answer itself: without control tokens, thoughts, fences and what stands before the caret
+    /// already, with `\n` as the only line end.
+    pub(super) fn answer_of(&self, raw: &str) -> String {
+        let text = raw.replace("\r\n", "\n").replace('\r', "\n");
+        let mut text = text.as_str();
+        if let Some((thought, answer)) = text.split_once("<channel|>")
+            && thought.trim_start().starts_with("<|channel>")
+        {
+            text = answer;
+        }
+        let end = CONTROL_TEXTS
+            .iter()
+            .filter_map(|control| text.find(control))
+            .min()
+            .unwrap_or(text.len());
+        text = &text[..end];
+        if self.options.fenced {
+            text = inside_fence(text);
+        }
+        text = text
+            .strip_prefix(self.options.forced_text.as_str())
+            .unwrap_or(text);
+        self.without_doubled_start(text).to_owned()
+    }
+
+    /// Takes off white space that the caret's line has already.
+    fn without_doubled_start<'t>(&self, text: &'t str) -> &'t str {
+        if self.typed.trim().is_empty() {
+            // The caret stands in an empty line: the answer begins here, not some lines further down.
+            let blank = text.len() - text.trim_start().len();
+            return match text[..blank].rfind('\n') {
+                Some(newline) => {
+                    let line = &text[newline + 1..];
+                    line.strip_prefix(self.typed).unwrap_or(line)
+                }
+                None => text,
+            };
+        }
+        match text.strip_prefix(' ') {
+            Some(rest) if self.typed.ends_with(' ') && !rest.starts_with(' ') => rest,
+            _ => text,
+        }
+    }
+
+    /// Where the answer ends although the model goes on; `None` while more of it may be wanted.
+    ///
+    /// `ended` tells whether `text` is all that the model wrote, so that its last line is a line.
+    pub(super) fn limit(&self, text: &str, ended: bool) -> Option<usize> {
+        let rules = [
+            self.line_limit(text),
+            self.scope_limit(text),
+            overlap::repeats_rest(text, self.rest),
+            overlap::repeats_next_line(text, self.suffix, ended),
+            overlap::circles(text),
+        ];
+        let limit = rules.into_iter().flatten().min();
+        let fit = self.enclosing.fit(&text[..limit.unwrap_or(text.len())]);
+        if fit.finished { Some(fit.keep) } else { limit }
+    }
+
+    /// The end of the last line that is wanted.
+    fn line_limit(&self, text: &str) -> Option<usize> {
+        let blank = text.len() - text.trim_start_matches(['\n', ' ', '\t']).len();
+        let mut ends = text[blank..].match_indices('\n').map(|(at, _)| blank + at);
+        if self.options.mode == Mode::SingleLine {
+            return ends.next();
+        }
+        let end = ends.nth(self.options.mode.lines_max() - 1);
+        // A blank line ends a block that has said something.
+        let paragraph = text[blank..].find("\n\n").map(|at| blank + at);
+        let paragraph =
+            paragraph.filter(|at| text[blank..*at].lines().count() >= PARAGRAPH_LINES_MIN);
+        [end, paragraph].into_iter().flatten().min()
+    }
+
+    /// Where the text leaves the block that the caret is in, told by indentation.
+    fn scope_limit(&self, text: &str) -> Option<usize> {
+        if self.options.mode == Mode::SingleLine || self.enclosing.in_text() {
+            return None;
+        }
+        let mut at = 0;
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            let content = line.trim();
+            let leaves = index > 0
+                && !content.is_empty()
+                && indentation(line) < self.indentation_min
+                // Closing brackets are judged by what they close; `#` lines have no indentation in C.
+                && !content.starts_with([')', ']', '}', '#']);
+            if leaves {
+                return Some(at);
+            }
+            at += line.len();
+        }
+        None
+    }
+}

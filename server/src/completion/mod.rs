@@ -1,0 +1,117 @@
+//! The path from a caret to ghost text: plan the generation, run it, make its answer presentable.
+//!
+//! [`plan`] and [`finish`] are pure; [`run`] puts an engine session between them. The command line and
+//! the language server both go this way, so that what the one shows is what the other shows.
+
+mod brackets;
+mod finish;
+mod mode;
+mod overlap;
+mod stop;
+
+pub use finish::{FinishOptions, Suggestion, finish};
+pub use mode::{Mode, mode};
+pub use stop::StopWhileDecoding;
+
+use carat_engine::{GenerationRequest, StopReason};
+use carat_grammars::Language;
+
+use crate::prompt::{self, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
+
+/// A caret at which something is to be proposed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    /// The file's path as the model may see it: relative to the workspace, or the name alone.
+    pub path: &'a str,
+    /// The document's language, where it is known.
+    pub language: Option<&'static Language>,
+    /// All text before the caret.
+    pub prefix: &'a str,
+    /// All text after the caret.
+    pub suffix: &'a str,
+    /// Whether the user asked for it; what comes unasked is kept shorter.
+    pub explicit: bool,
+    /// Upper bound of generated tokens; `None` leaves it to the mode.
+    pub max_tokens: Option<usize>,
+}
+
+/// Everything that is decided before the engine runs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the engine evaluates.
+    pub prompt: Prompt,
+    /// How it generates.
+    pub request: GenerationRequest,
+    /// How its answer is read.
+    pub finish: FinishOptions,
+    /// The text before the caret that the answer is compared with.
+    pub prefix: String,
+    /// The text after the caret that the answer is compared with.
+    pub suffix: String,
+}
+
+/// Decides prompt, limits and the reading of the answer for one caret.
+pub fn plan(
+    query: &Query<'_>,
+    form: PromptForm,
+    budget: &PromptBudget,
+    vocabulary: &dyn Vocabulary,
+) -> Plan {
+    let input = PromptInput {
+        path: query.path,
+        language: query.language,
+        prefix: query.prefix,
+        suffix: query.suffix,
+    };
+    let prompt = prompt::build(&input, form, budget, vocabulary);
+    let mode = mode(query.prefix, query.suffix, query.explicit);
+    let request = GenerationRequest {
+        max_tokens: query.max_tokens.unwrap_or(mode.tokens_max()),
+        stop_tokens: prompt.stop_tokens.clone(),
+        stop_strings: prompt.stop_strings.clone(),
+        banned_tokens: prompt.banned_tokens.clone(),
+        ..GenerationRequest::default()
+    };
+    let finish = FinishOptions {
+        mode,
+        language: query.language,
+        forced_text: prompt.forced_text.clone(),
+        fenced: prompt.fenced,
+        ended: true,
+    };
+    Plan {
+        prompt,
+        request,
+        finish,
+        prefix: query.prefix.to_owned(),
+        suffix: query.suffix.to_owned(),
+    }
+}
+
+impl Plan {
+    /// Says while the answer streams when nothing that can be shown will follow.
+    pub fn stop_while_decoding(&self) -> StopWhileDecoding<'_> {
+        StopWhileDecoding::new(&self.prefix, &self.suffix, &self.finish)
+    }
+
+    /// Makes the raw answer presentable; `stop` says why the generation ended.
+    pub fn finish(&self, raw: &str, stop: StopReason) -> Option<Suggestion> {
+        // What a limit cut off in the middle of a line is no line that the model meant.
+        let ended = matches!(
+            stop,
+            StopReason::StopToken | StopReason::StopString | StopReason::Callback
+        );
+        finish(
+            raw,
+            &self.prefix,
+            &self.suffix,
+            &FinishOptions {
+                ended,
+                ..self.finish.clone()
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

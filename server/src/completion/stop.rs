@@ -1,0 +1,48 @@
+//! Stops a generation as soon as nothing that follows would be shown.
+
+use std::ops::ControlFlow;
+
+use super::finish::{FinishOptions, Surroundings};
+
+/// Watches an answer while it streams, with the same rules that [`super::finish()`] ends it by.
+#[derive(Clone, Debug)]
+pub struct StopWhileDecoding<'a> {
+    surroundings: Surroundings<'a>,
+    raw: String,
+}
+
+impl<'a> StopWhileDecoding<'a> {
+    /// A watch over the answer for the caret between `prefix` and `suffix`.
+    pub fn new(prefix: &'a str, suffix: &'a str, options: &'a FinishOptions) -> Self {
+        Self {
+            surroundings: Surroundings::new(prefix, suffix, options),
+            raw: String::new(),
+        }
+    }
+
+    /// Takes the next piece of the answer; `Break` means that the rest would not be shown.
+    pub fn push(&mut self, piece: &str) -> ControlFlow<()> {
+        self.raw.push_str(piece);
+        let text = self.surroundings.answer_of(&self.raw);
+        match self.surroundings.limit(settled(&text), false) {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// The answer so far, as the model wrote it.
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+}
+
+/// The text without an end whose meaning the next characters decide: a bracket after a quote may yet
+/// become a character literal, `')'`.
+fn settled(text: &str) -> &str {
+    let mut characters = text.char_indices().rev();
+    characters.next();
+    match characters.next() {
+        Some((at, '\'')) => &text[..at],
+        _ => text,
+    }
+}

@@ -1,0 +1,138 @@
+//! How much text around the caret goes into a prompt.
+//!
+//! Both ends of the window stay where they are while the user types, so that the engine's cache of
+//! the prompt stays valid: they stand at line starts of a coarse grid and move in steps.
+
+use super::Vocabulary;
+
+/// Upper bounds of a prompt's parts, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptBudget {
+    /// For the text before the caret.
+    pub prefix_tokens: usize,
+    /// For the text after the caret.
+    pub suffix_tokens: usize,
+}
+
+impl Default for PromptBudget {
+    /// What the embedded model was trained on: samples of at most 1,024 tokens, the answer and the
+    /// marks included. Three quarters before the caret, since that is what the answer continues.
+    fn default() -> Self {
+        Self {
+            prefix_tokens: 672,
+            suffix_tokens: 224,
+        }
+    }
+}
+
+/// The shares move between the two sides in this many steps, so that a growing prefix changes the
+/// end of the suffix rarely.
+const SHARE_STEPS: usize = 8;
+
+/// The text around the caret that fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) suffix: &'a str,
+}
+
+/// Trims both sides toward the caret; what one side leaves unused, the other may use.
+pub(super) fn window<'a>(
+    prefix: &'a str,
+    suffix: &'a str,
+    budget: &PromptBudget,
+    vocabulary: &dyn Vocabulary,
+) -> Window<'a> {
+    let total = budget.prefix_tokens + budget.suffix_tokens;
+    // Neither length can matter beyond the whole budget, so no more than that is counted.
+    let suffix_need = total - remaining_after(suffix, total, vocabulary);
+    let for_prefix = budget.prefix_tokens + budget.suffix_tokens.saturating_sub(suffix_need);
+    let (prefix, used) = trim_front(prefix, for_prefix, budget.prefix_tokens, vocabulary);
+    let step = (total / SHARE_STEPS).max(1);
+    let reserved = used.next_multiple_of(step).min(for_prefix);
+    let for_suffix = budget.suffix_tokens.max(total.saturating_sub(reserved));
+    // A share that was handed over is not handed back: the prefix has taken what it needed.
+    let for_suffix = for_suffix.min(total.saturating_sub(used));
+    Window {
+        prefix,
+        suffix: trim_back(suffix, for_suffix, vocabulary),
+    }
+}
+
+/// What is left of `tokens` after the lines of `text`.
+fn remaining_after(text: &str, tokens: usize, vocabulary: &dyn Vocabulary) -> usize {
+    let mut left = tokens;
+    for line in text.split_inclusive('\n') {
+        // A line of more bytes than this need not be encoded: no token has less than one byte,
+        // few have more than eight.
+        if line.len() > left.saturating_mul(8) {
+            return 0;
+        }
+        left = left.saturating_sub(vocabulary.encode(line).len());
+        if left == 0 {
+            return 0;
+        }
+    }
+    left
+}
+
+/// The end of `text` that fits into `tokens`, and how many it takes.
+///
+/// It begins at the first line start in a cell of a grid over the whole document. Typing at its end
+/// leaves the grid alone, so the start holds until a whole cell has to go. A cell has `cell` bytes:
+/// of the tokens of an ordinary prefix, which have three to four bytes, about a quarter.
+fn trim_front<'a>(
+    text: &'a str,
+    tokens: usize,
+    cell: usize,
+    vocabulary: &dyn Vocabulary,
+) -> (&'a str, usize) {
+    let cell = cell.max(1);
+    let (mut start, mut used) = (text.len(), 0);
+    let mut grid = text.len() / cell * cell;
+    loop {
+        let candidate = line_start_in_cell(text, grid, cell).min(start);
+        let cost = vocabulary.encode(&text[candidate..start]).len();
+        if used + cost > tokens {
+            return (&text[start..], used);
+        }
+        (start, used) = (candidate, used + cost);
+        if grid == 0 {
+            return (&text[start..], used);
+        }
+        grid -= cell;
+    }
+}
+
+/// The first line start in the cell that begins at `grid`, else the first character.
+fn line_start_in_cell(text: &str, grid: usize, cell: usize) -> usize {
+    if grid == 0 {
+        return 0;
+    }
+    let from = text.ceil_char_boundary(grid);
+    let end = (grid + cell).min(text.len());
+    let newline = text.as_bytes()[from - 1..end.max(from)]
+        .iter()
+        .position(|byte| *byte == b'\n');
+    newline.map_or(from, |newline| from + newline)
+}
+
+/// The beginning of `text`, in whole lines, that fits into `tokens`.
+fn trim_back<'a>(text: &'a str, tokens: usize, vocabulary: &dyn Vocabulary) -> &'a str {
+    let (mut end, mut left) = (0, tokens);
+    for line in text.split_inclusive('\n') {
+        if line.len() > left.saturating_mul(8) {
+            break;
+        }
+        let cost = vocabulary.encode(line).len();
+        if cost > left {
+            break;
+        }
+        (end, left) = (end + line.len(), left - cost);
+    }
+    if end == 0 {
+        // The caret's own line is too long: as many bytes as tokens surely fit.
+        end = text.floor_char_boundary(tokens.min(text.len()));
+    }
+    &text[..end]
+}

@@ -1,0 +1,86 @@
+//! Prompts: from the text around a caret to the tokens that a model continues.
+//!
+//! [`build`] is a pure function of data. Which layout a model was trained for is a [`PromptForm`]; how
+//! much text goes in is a [`PromptBudget`]; what may go in is a [`PromptInput`].
+
+mod budget;
+mod form;
+mod layout;
+
+pub use budget::PromptBudget;
+pub use form::{ModelTraits, PromptForm};
+
+use carat_engine::TokenId;
+use carat_grammars::Language;
+
+/// What prompts need of a model's tokenizer.
+pub trait Vocabulary {
+    /// The tokens of plain text; text that spells a control token is plain text as well.
+    fn encode(&self, text: &str) -> Vec<TokenId>;
+    /// The token that begins every text.
+    fn bos(&self) -> TokenId;
+    /// The control token that is written `text`.
+    fn control(&self, text: &str) -> Option<TokenId>;
+    /// The tokens of the model's fill-in-the-middle layout, if the file names them.
+    fn fill_in_the_middle(&self) -> Option<FimMarks>;
+}
+
+/// The control tokens of a fill-in-the-middle layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FimMarks {
+    /// Stands before the text before the caret.
+    pub prefix: TokenId,
+    /// Stands before the text after the caret.
+    pub suffix: TokenId,
+    /// Asks for the text between them.
+    pub middle: TokenId,
+    /// Stands between files.
+    pub separator: Option<TokenId>,
+}
+
+/// A document and a caret in it, as plain data.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PromptInput<'a> {
+    /// The file's path as the model may see it: relative to the workspace, or the name alone.
+    pub path: &'a str,
+    /// The document's language, where it is known.
+    pub language: Option<&'static Language>,
+    /// All text before the caret.
+    pub prefix: &'a str,
+    /// All text after the caret.
+    pub suffix: &'a str,
+}
+
+/// What the engine is to evaluate, and how its answer is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// The tokens to evaluate.
+    pub tokens: Vec<TokenId>,
+    /// The same as text, control tokens spelled out; for readers.
+    pub text: String,
+    /// Tokens that end the answer, besides the model's own.
+    pub stop_tokens: Vec<TokenId>,
+    /// Texts that end the answer.
+    pub stop_strings: Vec<String>,
+    /// Tokens that no answer may contain.
+    pub banned_tokens: Vec<TokenId>,
+    /// The end of the text before the caret where the prompt leaves it out: the answer is expected
+    /// to begin with it, and [`crate::completion::finish`] takes it off.
+    pub forced_text: String,
+    /// Whether the answer stands in a Markdown fence that the prompt has opened.
+    pub fenced: bool,
+}
+
+/// The prompt for the caret of `input` in the layout `form`.
+pub fn build(
+    input: &PromptInput<'_>,
+    form: PromptForm,
+    budget: &PromptBudget,
+    vocabulary: &dyn Vocabulary,
+) -> Prompt {
+    let window = budget::window(input.prefix, input.suffix, budget, vocabulary);
+    layout::write(form, input, &window, vocabulary)
+}
+
+#[cfg(test)]
+mod tests;
