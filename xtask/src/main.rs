@@ -1,2 +1,50 @@
-//! What a contributor runs.
-fn main() {}
+//! What a contributor runs: `cargo xtask ci` before a push, `cargo xtask tidy` while editing.
+
+mod ci;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  ci      formatting, lints, tests, tests of the scalar kernels, documentation, tidy; stops at the first failure
+  tidy    walls between modules, crate arrows, licences, layout, links; a second or two
+
+What a user runs is a `carat` command. `generate`, `eval` and `latency` will be commands here
+when there is something to generate and to measure; today there is not.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["ci"] => repository_root().and_then(|root| ci::run(&root)),
+        ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
+        ["help" | "--help" | "-h"] => {
+            eprint!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the root manifest, wherever the command was started.
+fn repository_root() -> Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .context("the manifest of xtask has no parent folder")
+}

@@ -1,0 +1,288 @@
+//! `cargo xtask ci`: every check of a submission, in one order, with its time.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::tidy;
+
+/// The test command of the README, word for word.
+pub(crate) const TEST_COMMAND: [&str; 5] = [
+    "cargo",
+    "test",
+    "--workspace",
+    "--features",
+    "carat/testing",
+];
+
+/// Runs all steps and ends with one line that sums up the tests; stops at the first failure.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    step("fmt", || {
+        command(root, &["cargo", "fmt", "--all", "--check"], &[])
+    })?;
+    step("clippy", || {
+        let lint = [
+            "cargo",
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "carat/testing",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        command(root, &lint, &[])
+    })?;
+    let tested = step("test", || test(root, &mut tally))
+        .and_then(|()| step("scalar", || test_scalar(root, &mut tally)));
+    if let Err(error) = tested {
+        print_line(&tally.closing_line());
+        return Err(error);
+    }
+    step("doc", || {
+        let document = [
+            "cargo",
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--features",
+            "carat/testing",
+        ];
+        command(root, &document, &[("RUSTDOCFLAGS", "-D warnings")])
+    })?;
+    step("tidy", || tidy::run(root))?;
+    if deny_is_installed() {
+        step("deny", || {
+            command(
+                root,
+                &["cargo", "deny", "check", "bans", "licenses", "sources"],
+                &[],
+            )
+        })?;
+    }
+    eprintln!(
+        "ci: all steps took {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
+    if tally.passed == 0 {
+        bail!("no test ran");
+    }
+    print_line(&tally.closing_line());
+    Ok(())
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    eprintln!("ci: {name}");
+    let started = Instant::now();
+    let outcome = work().with_context(|| format!("step `{name}` failed"));
+    eprintln!("ci: {name} took {:.1} s", started.elapsed().as_secs_f64());
+    outcome
+}
+
+fn command(root: &Path, words: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let status = prepare(root, words, variables)
+        .status()
+        .with_context(|| format!("cannot start {}", words[0]))?;
+    if !status.success() {
+        bail!("{status}; repeat it with: {}", spelled(words, variables));
+    }
+    Ok(())
+}
+
+fn prepare(root: &Path, words: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(words[0]);
+    command
+        .args(&words[1..])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .envs(variables.iter().copied());
+    command
+}
+
+/// The command as one types it into a shell.
+fn spelled(words: &[&str], variables: &[(&str, &str)]) -> String {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{value}\" "));
+    variables.chain([words.join(" ")]).collect()
+}
+
+fn test(root: &Path, tally: &mut Tally) -> Result<()> {
+    if !watch(&mut prepare(root, &TEST_COMMAND, &[]), tally)? {
+        bail!("repeat it with: {}", TEST_COMMAND.join(" "));
+    }
+    Ok(())
+}
+
+/// The engine's tests once more with the kernels that define what is right.
+///
+/// The binaries of the `test` step are run again: `cargo test -p carat-engine` would resolve
+/// another set of features and build most dependencies a second time.
+fn test_scalar(root: &Path, tally: &mut Tally) -> Result<()> {
+    let listing = [&TEST_COMMAND[..], &["--no-run", "--message-format=json"]].concat();
+    let output = prepare(root, &listing, &[])
+        .stderr(Stdio::null())
+        .output()
+        .context("cannot start cargo")?;
+    let engine = root.join("engine");
+    let binaries = test_binaries(
+        &String::from_utf8_lossy(&output.stdout),
+        &engine.join("Cargo.toml"),
+    );
+    if binaries.is_empty() {
+        bail!("cargo listed no test binary of the engine");
+    }
+    for binary in binaries {
+        let mut run = Command::new(&binary);
+        run.current_dir(&engine)
+            .stdin(Stdio::null())
+            .env("CARAT_CPU_LEVEL", "scalar")
+            .env("CARGO_MANIFEST_DIR", &engine);
+        if !watch(&mut run, tally)? {
+            bail!("repeat it with: CARAT_CPU_LEVEL=scalar cargo test -p carat-engine");
+        }
+    }
+    Ok(())
+}
+
+/// The test executables of the package with this manifest, from cargo's JSON messages.
+fn test_binaries(messages: &str, manifest: &Path) -> Vec<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| {
+            message["manifest_path"]
+                .as_str()
+                .is_some_and(|path| Path::new(path) == manifest)
+                && message["profile"]["test"].as_bool() == Some(true)
+        })
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .collect()
+}
+
+/// Runs a test command, passes its output on line by line and counts its results.
+fn watch(command: &mut Command, tally: &mut Tally) -> Result<bool> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the tests")?;
+    let stdout = child
+        .stdout
+        .take()
+        .context("the test command has no output")?;
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.context("cannot read the output of the tests")?;
+        let line = String::from_utf8_lossy(&line);
+        tally.read(&line);
+        print_line(&line);
+    }
+    Ok(child.wait().context("cannot wait for the tests")?.success())
+}
+
+/// Standard output carries what the test runner printed and the closing line.
+fn print_line(line: &str) {
+    // A closed pipe is the reader's decision and no reason to stop testing.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn deny_is_installed() -> bool {
+    let probe = Command::new("cargo")
+        .args(["deny", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    probe.is_ok_and(|status| status.success())
+}
+
+/// Sums of the `test result:` lines of cargo test.
+#[derive(Debug, Default, PartialEq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Tally {
+    fn read(&mut self, line: &str) {
+        let Some(results) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        // "ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s"
+        let counts = results.split_once(". ").map_or("", |(_, counts)| counts);
+        for count in counts.split("; ") {
+            let Some((number, what)) = count.split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse::<usize>() else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn closing_line(&self) -> String {
+        let skipped = if self.ignored == 0 {
+            String::new()
+        } else {
+            format!(", {} skipped", self.ignored)
+        };
+        format!("{} passed, {} failed{skipped}", self.passed, self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_up_the_results_of_several_binaries() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s");
+        tally.read("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
+        tally.read("test walls::finds ... ok");
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 15,
+                failed: 2,
+                ignored: 1
+            }
+        );
+        assert_eq!(tally.closing_line(), "15 passed, 2 failed, 1 skipped");
+        assert_eq!(
+            Tally {
+                passed: 4,
+                ..Tally::default()
+            }
+            .closing_line(),
+            "4 passed, 0 failed"
+        );
+    }
+
+    #[test]
+    fn finds_the_test_binaries_of_one_package() {
+        let messages = r#"{"reason":"compiler-artifact","manifest_path":"/r/engine/Cargo.toml","profile":{"test":true},"executable":"/r/target/debug/deps/engine-1"}
+{"reason":"compiler-artifact","manifest_path":"/r/engine/Cargo.toml","profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","manifest_path":"/r/server/Cargo.toml","profile":{"test":true},"executable":"/r/target/debug/deps/carat-1"}
+{"reason":"build-finished","success":true}"#;
+        let found = test_binaries(messages, Path::new("/r/engine/Cargo.toml"));
+        assert_eq!(found, [PathBuf::from("/r/target/debug/deps/engine-1")]);
+    }
+
+    #[test]
+    fn spells_a_command_that_can_be_pasted() {
+        let spelled = spelled(&["cargo", "doc"], &[("RUSTDOCFLAGS", "-D warnings")]);
+        assert_eq!(spelled, "RUSTDOCFLAGS=\"-D warnings\" cargo doc");
+    }
+}
