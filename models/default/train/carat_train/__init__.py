@@ -1,0 +1,1 @@
+"""Trainer of Carat's embedded model: data, tokenizer, model, training, export, evaluation."""
