@@ -1,0 +1,102 @@
+//! Which tokens begin and end text, which frame a gap to fill, and which must never be generated.
+
+use tokenizers::models::bpe::Vocab;
+
+use crate::TokenId;
+use crate::gguf::Metadata;
+
+/// Tokens after which a model has nothing more to say, by name.
+///
+/// `</s>` is not among them: it is an HTML tag in Gemma vocabularies.
+const END_NAMES: [&str; 5] =
+    ["<eos>", "<turn|>", "<|tool_response>", "<end_of_turn>", "<|file_separator|>"];
+
+/// Places for images and sound. A text model sometimes picks them, and they mean nothing in text.
+const PLACEHOLDER_NAMES: [&str; 10] = [
+    "<|image>",
+    "<|audio>",
+    "<|image|>",
+    "<|audio|>",
+    "<image|>",
+    "<audio|>",
+    "<|video|>",
+    "<start_of_image>",
+    "<end_of_image>",
+    "<image_soft_token>",
+];
+
+/// The tokens of a model that was trained to fill a gap in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FimTokens {
+    /// Stands before the text before the gap.
+    pub prefix: TokenId,
+    /// Stands before the text after the gap.
+    pub suffix: TokenId,
+    /// Stands before the text that fills the gap.
+    pub middle: TokenId,
+    /// Stands between files.
+    pub separator: Option<TokenId>,
+    /// Fills unused room; ends generated text.
+    pub pad: Option<TokenId>,
+    /// Stands before the name of a repository.
+    pub repository: Option<TokenId>,
+}
+
+/// The tokens with a role.
+pub(super) struct Roles {
+    pub(super) bos: TokenId,
+    pub(super) end_of_generation: Vec<TokenId>,
+    pub(super) banned: Vec<TokenId>,
+    pub(super) fim: Option<FimTokens>,
+}
+
+impl Roles {
+    /// Looks roles up in the metadata, then by name. Ids outside of the vocabulary count as missing.
+    pub(super) fn read(metadata: &Metadata, ids: &Vocab, n_tokens: usize) -> Result<Self, String> {
+        let by_key = |keys: &[&str]| {
+            keys.iter()
+                .find_map(|key| metadata.u32(&format!("tokenizer.ggml.{key}")))
+                .filter(|&id| (id as usize) < n_tokens)
+        };
+        let by_name = |name: &str| ids.get(name).copied();
+        let find = |keys: &[&str], name| by_key(keys).or_else(|| by_name(name));
+
+        let bos = find(&["bos_token_id"], "<bos>")
+            .ok_or("neither `tokenizer.ggml.bos_token_id` nor a token `<bos>` is there")?;
+
+        let prefix = find(&["fim_pre_token_id", "prefix_token_id"], "<|fim_prefix|>");
+        let suffix = find(&["fim_suf_token_id", "suffix_token_id"], "<|fim_suffix|>");
+        let middle = find(&["fim_mid_token_id", "middle_token_id"], "<|fim_middle|>");
+        let fim = match (prefix, suffix, middle) {
+            (Some(prefix), Some(suffix), Some(middle)) => Some(FimTokens {
+                prefix,
+                suffix,
+                middle,
+                separator: find(&["fim_sep_token_id"], "<|file_separator|>"),
+                pad: find(&["fim_pad_token_id"], "<|fim_pad|>"),
+                repository: find(&["fim_rep_token_id"], "<|repo_name|>"),
+            }),
+            _ => None,
+        };
+
+        let mut end_of_generation: Vec<TokenId> =
+            ["eos_token_id", "eot_token_id", "eom_token_id"].iter().filter_map(|&key| by_key(&[key])).collect();
+        end_of_generation.extend(END_NAMES.iter().filter_map(|name| by_name(name)));
+        // A model that fills a gap is done when it begins another part of the text.
+        end_of_generation.extend(fim.iter().flat_map(|fim| {
+            let parts = [Some(fim.prefix), Some(fim.suffix), Some(fim.middle)];
+            parts.into_iter().chain([fim.separator, fim.pad, fim.repository]).flatten()
+        }));
+
+        let mut banned: Vec<TokenId> =
+            PLACEHOLDER_NAMES.iter().filter_map(|name| by_name(name)).collect();
+        let suppressed = metadata.u32_array("tokenizer.ggml.suppress_tokens").unwrap_or_default();
+        banned.extend(suppressed.into_iter().filter(|&id| (id as usize) < n_tokens));
+
+        for list in [&mut end_of_generation, &mut banned] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(Self { bos, end_of_generation, banned, fim })
+    }
+}

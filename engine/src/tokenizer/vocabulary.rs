@@ -1,0 +1,133 @@
+//! The entries of a vocabulary: what each token is, and the bytes that it stands for.
+
+use crate::TokenId;
+use crate::gguf::Metadata;
+
+/// SentencePiece writes a space as this character.
+pub(super) const SPACE_MARK: &str = "\u{2581}";
+
+/// More entries than any vocabulary has; the largest Gemma vocabulary has 262,208.
+const TOKENS_MAX: usize = 1 << 22;
+
+/// Tokens that steer the model, whatever their type in the file is: many files mark them as normal text.
+const CONTROL_NAMES: [&str; 9] = [
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<unk>",
+    "<mask>",
+    "<turn|>",
+    "<|tool_response>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+];
+
+/// What a token is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum TokenKind {
+    /// Text that the merges produce.
+    Normal,
+    /// Text that is one token wherever special tokens are parsed.
+    UserDefined,
+    /// A mark for the model that stands for no text.
+    Control,
+    /// One byte of text that no other token covers.
+    Byte(u8),
+}
+
+/// All entries of a vocabulary in the order of their ids.
+pub(super) struct Vocabulary {
+    kinds: Vec<TokenKind>,
+    /// The bytes of all tokens, one after the other.
+    bytes: Vec<u8>,
+    /// Where the bytes of each token end.
+    ends: Vec<u32>,
+}
+
+impl Vocabulary {
+    /// Reads `tokenizer.ggml.tokens` and, if it is there, `tokenizer.ggml.token_type`.
+    ///
+    /// `Err` says what is wrong with them.
+    pub(super) fn read(metadata: &Metadata) -> Result<Self, String> {
+        let texts = metadata
+            .str_array("tokenizer.ggml.tokens")
+            .ok_or("the list of tokens `tokenizer.ggml.tokens` is missing")?;
+        let len = texts.len();
+        if len == 0 || len > TOKENS_MAX {
+            return Err(format!("`tokenizer.ggml.tokens` has {len} tokens, expected 1 to {TOKENS_MAX}"));
+        }
+        let types = match metadata.get("tokenizer.ggml.token_type") {
+            None => None,
+            Some(_) => Some(
+                metadata
+                    .u32_array("tokenizer.ggml.token_type")
+                    .filter(|types| types.len() == len)
+                    .ok_or("`tokenizer.ggml.token_type` does not have one number for each token")?,
+            ),
+        };
+
+        let mut vocabulary =
+            Self { kinds: Vec::with_capacity(len), bytes: Vec::new(), ends: Vec::with_capacity(len) };
+        for (index, text) in texts.enumerate() {
+            let kind = kind_of(text, types.as_ref().map(|types| types[index]));
+            match kind {
+                TokenKind::Control => {}
+                TokenKind::Byte(byte) => vocabulary.bytes.push(byte),
+                TokenKind::Normal | TokenKind::UserDefined => {
+                    for (part_idx, part) in text.split(SPACE_MARK).enumerate() {
+                        if part_idx > 0 {
+                            vocabulary.bytes.push(b' ');
+                        }
+                        vocabulary.bytes.extend_from_slice(part.as_bytes());
+                    }
+                }
+            }
+            let end = u32::try_from(vocabulary.bytes.len())
+                .map_err(|_| "the tokens have more than 4 GiB of text".to_owned())?;
+            vocabulary.kinds.push(kind);
+            vocabulary.ends.push(end);
+        }
+        Ok(vocabulary)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// The kind of a token; tokens outside of the vocabulary are control tokens, which are no text.
+    pub(super) fn kind(&self, token: TokenId) -> TokenKind {
+        self.kinds.get(token as usize).copied().unwrap_or(TokenKind::Control)
+    }
+
+    /// The bytes that the token decodes to.
+    pub(super) fn bytes(&self, token: TokenId) -> &[u8] {
+        let index = token as usize;
+        let Some(&end) = self.ends.get(index) else { return &[] };
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..end as usize]
+    }
+}
+
+/// `raw_type` is the number in the file: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+fn kind_of(text: &str, raw_type: Option<u32>) -> TokenKind {
+    if CONTROL_NAMES.contains(&text) {
+        return TokenKind::Control;
+    }
+    match raw_type {
+        Some(2 | 3) => TokenKind::Control,
+        // Marks of tool calls and channels are user-defined; so are runs of newlines and HTML tags.
+        Some(4) if text.starts_with("<|") || text.ends_with("|>") => TokenKind::Control,
+        Some(1) => TokenKind::Normal,
+        Some(6) | None => byte_of(text).map_or(TokenKind::Normal, TokenKind::Byte),
+        Some(_) => TokenKind::UserDefined,
+    }
+}
+
+/// The byte that `<0x0A>` and its like stand for.
+fn byte_of(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    if digits.len() != 2 {
+        return None;
+    }
+    u8::from_str_radix(digits, 16).ok()
+}
