@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .attention import attend, softmax, softmax_gradient
-from .moe import experts, weighted
+from .attention import attend
+from .moe import combine, dispatch, experts
 
 
 def rms(x, eps):
@@ -59,9 +59,37 @@ def rotate(x, cos, sin):
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def heads(q, k, v, wq, wk, cos, sin, eps, dtype):
-    """Norms and rotation of queries and keys, the weightless norm of values."""
-    return (rotate(rms(q, eps) * wq, cos, sin).to(dtype), rotate(rms(k, eps) * wk, cos, sin).to(dtype), rms(v, eps).to(dtype))
+def attention(q, k, v, wq, wk, cos, sin, window, eps, dtype):
+    """Norms and rotation of queries and keys, the weightless norm of values, and what the queries find."""
+    return attend(rotate(rms(q, eps) * wq, cos, sin).to(dtype), rotate(rms(k, eps) * wk, cos, sin).to(dtype), rms(v, eps).to(dtype), window)
+
+
+def cap_and_loss(logits, targets, weights, softcap):
+    """Cross-entropy of each row behind the softcap, and the weighted gradient of the logits.
+
+    The cap keeps exponents below `softcap`, so that no maximum has to be subtracted.
+    """
+    t = torch.tanh(logits.float() / softcap)
+    e = (softcap * t).exp()
+    total = e.sum(-1, keepdim=True)
+    onehot = torch.arange(logits.shape[1], device=logits.device)[None] == targets[:, None]
+    grad = (e / total - onehot.float()) * (1 - t * t) * weights[:, None]
+    nll = total.log() - softcap * t.gather(1, targets[:, None])
+    return nll[:, 0], grad.to(logits.dtype)
+
+
+class Ops:
+    """The element-wise pieces of the graph: as they are, or each fused by PyTorch's compiler (GPU).
+
+    On CPU `kernels.KernelOps` does the same faster.
+    """
+
+    PIECES = (normed, attention, residual, geglu, after_attention, after_ffn, cap_and_loss)
+
+    def __init__(self, compiled=False):
+        for f in self.PIECES:
+            setattr(self, f.__name__, torch.compile(f, dynamic=False) if compiled else f)
+        self.dispatch, self.combine = dispatch, combine
 
 
 class Weight(nn.Module):
@@ -119,9 +147,9 @@ class Block(nn.Module):
         k = F.linear(h, m.use(self.attn_k)).view(B, T, -1, d)
         v = F.linear(h, m.use(self.attn_v)).view(B, T, -1, d) if hasattr(self, "attn_v") else k
         cos, sin = m.rotation(self.i, T, h.device)
-        q, k, v = m.ops.heads(q, k, v, self.attn_q_norm.weight, self.attn_k_norm.weight, cos, sin, c.eps, dt)
-        o = attend(q, k, v, None if c.is_global(self.i) else c.window, m.ops)
-        return F.linear(o.view(B * T, -1), m.use(self.attn_output))
+        o = m.ops.attention(q, k, v, self.attn_q_norm.weight, self.attn_k_norm.weight, cos, sin,
+                            None if c.is_global(self.i) else c.window, c.eps, dt)
+        return F.linear(o, m.use(self.attn_output))
 
     def dense(self, m, n):
         gate_up = torch.cat([m.use(self.ffn_gate), m.use(self.ffn_up)])
@@ -146,17 +174,6 @@ class Block(nn.Module):
         load = counts.float() / counts.sum()
         # Switch-style balance loss plus a small one that keeps router logits from growing.
         return x, h, (c.experts * (load * p).sum() + 0.1 * z, load)
-
-
-PIECES = {f.__name__: f for f in (normed, heads, residual, geglu, after_attention, after_ffn, weighted, softmax, softmax_gradient)}
-
-
-class Ops:
-    """The element-wise pieces of the graph, as they are or fused by the compiler."""
-
-    def __init__(self, compiled=False):
-        for name, f in PIECES.items():
-            setattr(self, name, torch.compile(f, dynamic=False) if compiled else f)
 
 
 class Model(nn.Module):
@@ -207,20 +224,6 @@ class Model(nn.Module):
         return (self.c.softcap * torch.tanh(logits / self.c.softcap)).view(*tokens.shape, -1)
 
 
-def cap_and_loss(logits, targets, weights, softcap):
-    """Cross-entropy of each row behind the softcap, and the weighted gradient of the logits.
-
-    The cap keeps exponents below `softcap`, so that no maximum has to be subtracted.
-    """
-    t = 1 - 2 / ((logits.float() * (2 / softcap)).exp() + 1)        # tanh; its own function is slower
-    e = (softcap * t).exp()
-    total = e.sum(-1, keepdim=True)
-    grad = e * (weights[:, None] / total) * (1 - t * t)
-    at = torch.tanh(logits.gather(1, targets[:, None]).float() / softcap)
-    nll = total.log() - softcap * at
-    return nll[:, 0], grad.to(logits.dtype), ((1 - at * at) * weights[:, None]).to(logits.dtype)
-
-
 class HeadLoss(torch.autograd.Function):
     """Output matrix, softcap and cross-entropy in chunks of rows; the logits are never held as a whole.
 
@@ -228,15 +231,12 @@ class HeadLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, h, embedding, targets, weights, softcap, chunk, kernel):
+    def forward(ctx, h, embedding, targets, weights, softcap, chunk, ops):
         dh, de = torch.empty_like(h), torch.zeros(embedding.shape, dtype=torch.float32, device=h.device)
         nll = torch.empty(h.shape[0], device=h.device)
-        rows = torch.arange(chunk, device=h.device)
         for a in range(0, h.shape[0], chunk):
             s = slice(a, a + chunk)
-            nll[s], g, hit = kernel(h[s] @ embedding.t(), targets[s], weights[s], softcap)
-            at = rows[:len(g)], targets[s]
-            g[at] = g[at] - hit[:, 0]
+            nll[s], g = ops.cap_and_loss(h[s] @ embedding.t(), targets[s], weights[s], softcap)
             torch.mm(g, embedding, out=dh[s])
             de += g.t() @ h[s]
         ctx.save_for_backward(dh, de.to(embedding.dtype))

@@ -8,7 +8,7 @@ costs ten times the multiplication if that number is always new. The total of ro
 import torch
 import torch.nn.functional as F
 
-GROUP = 64
+GROUP = 32
 
 
 class Plan:
@@ -63,6 +63,14 @@ class Collect(torch.autograd.Function):
         return grad.index_select(0, ctx.plan.choice_of).index_fill_(0, ctx.plan.empty, 0), None
 
 
+def dispatch(x, plan):
+    return Dispatch.apply(x, plan)
+
+
+def combine(y, plan, share):
+    return (Collect.apply(y, plan).unflatten(0, share.shape).float() * share.unsqueeze(-1)).sum(1)
+
+
 class GroupedLinear(torch.autograd.Function):
     """`y[i] = W[expert of row i] x[i]` for rows in groups by expert; `bounds` are the limits of the groups."""
 
@@ -97,13 +105,8 @@ def grouped_linear(x, weight, plan):
     return GroupedLinear.apply(x, weight, plan.bounds)
 
 
-def weighted(rows, share):
-    return (rows.float() * share.unsqueeze(-1)).sum(1)
-
-
 def experts(x, chosen, share, gate_up, down, ops):
     """Sum over each row's chosen experts of share * down(geglu(gate_up(x))), and the tokens by expert."""
     plan = Plan(chosen, gate_up.shape[0])
-    hidden = ops.geglu(grouped_linear(Dispatch.apply(x, plan), gate_up, plan))
-    rows = Collect.apply(grouped_linear(hidden, down, plan), plan)
-    return ops.weighted(rows.unflatten(0, chosen.shape), share), plan.counts
+    hidden = ops.geglu(grouped_linear(ops.dispatch(x, plan), gate_up, plan))
+    return ops.combine(grouped_linear(hidden, down, plan), plan, share), plan.counts

@@ -28,7 +28,8 @@ import torch.multiprocessing as mp
 
 from . import config, gguf_io, qat
 from .fim import Files, Sampler
-from .model import HeadLoss, Model, Ops, cap_and_loss
+from .kernels import KernelOps, library as compile_kernels
+from .model import HeadLoss, Model, Ops
 from .optim import Optimizer, is_muon
 from .tokenizer import CodeTokenizer
 from .workdir import parser
@@ -72,8 +73,7 @@ class Worker:
         self.args, self.conf = shared["args"], shared["config"]
         self.c = self.conf.train
         self.model = shared["model"]
-        self.model.ops = Ops(compiled=self.args.compile)
-        self.loss_kernel = torch.compile(cap_and_loss, dynamic=False) if self.args.compile else cap_and_loss
+        self.model.ops = KernelOps() if self.c.device == "cpu" else Ops(compiled=True)
         if self.c.device != "cpu":
             self.model.to(self.c.device)
         self.params = trainable(self.model)
@@ -117,7 +117,7 @@ class Worker:
             x, y, w = self.micro_batch(step, micro, progress)
             norm = w.sum() * self.c.micro_batches * self.c.workers
             h, routers = m.hidden(x)
-            loss, nll = HeadLoss.apply(h, m.use(m.token_embd), y, w / norm, m.c.softcap, 1024, self.loss_kernel)
+            loss, nll = HeadLoss.apply(h, m.use(m.token_embd), y, w / norm, m.c.softcap, 1024, m.ops)
             balance = sum(b for b, _ in routers) / max(1, len(routers)) / (self.c.micro_batches * self.c.workers)
             (loss + self.c.balance * len(routers) * balance).backward()
             nll, inside = nll.detach(), w > 1.01
@@ -219,7 +219,6 @@ def main():
     p.add_argument("--from", dest="source", type=Path, help="start from a GGUF file (dequantized) or from a run's model.pt, with a fresh optimiser")
     p.add_argument("--no-decay", action="store_true")
     p.add_argument("--restart-clock", action="store_true", help="lay the schedule over the time from now on")
-    p.add_argument("--no-compile", dest="compile", action="store_false")
     args = p.parse_args()
     conf = config.load(args.config)
     c = conf.train
@@ -251,6 +250,8 @@ def main():
         "loads": torch.zeros(c.workers, L, E).share_memory_(), "flags": torch.zeros(2, dtype=torch.int).share_memory_(),
         "progress": torch.zeros(1, dtype=torch.float64).share_memory_(),
     }
+    if c.device == "cpu":
+        compile_kernels()       # once, before the workers want it
     print(f"{size / 1e6:.1f}M parameters, step {step}, {tokens} tokens", flush=True)
     if c.device == "cpu":
         model.share_memory()

@@ -1,0 +1,118 @@
+"""Pictures and tables for MODEL_CARD.md and DATA.md.
+
+    python -m carat_train.card --run a1
+
+Writes DATA.md whole, and loss.png and expert_load.md next to it for the card.
+"""
+
+import json
+import tomllib
+from collections import Counter
+
+import torch
+
+from .workdir import TRAIN_DIR, parser
+
+HEAD = """# Data of the embedded model
+
+Source code only, fetched with the ordinary clients of each registry (`cargo vendor`, `pip download`,
+`npm pack`, `apt-get source`). `train/packages.toml` names the {roots} root packages; dependency trees of
+the Rust roots came with them. This list has every package from which a file was kept, with the
+licence that the package itself states and the bytes kept after all filters.
+
+## How it was chosen
+
+- **Licences**: MIT, MIT-0, Apache-2.0 (also with the LLVM exception), BSD (1, 2, 3 clauses, 0BSD), ISC, Zlib, Unlicense,
+  CC0-1.0, PSF/Python-2.0, PostgreSQL, BSL-1.0. An expression counts if one way to read it has only these. What states
+  nothing, or nothing that is understood, is left out. Debian packages are judged file by file.
+- **Held out by project**: a project is the repository that a package comes from. It is held out if the SHA-256 of its
+  name is 0 modulo 20, or if it is on the list in `packages.toml`, which was fixed before the first run
+  (Go packages that serve only as held-out ones were added later; no Go was trained on).
+- **Duplicates**: files equal up to white space, and files of which 70% of the distinct lines (12 characters or more)
+  were seen before, are dropped. Held-out projects are read first, and a training file is dropped if it shares more than
+  40% of its lines with them. Of several versions of a crate the newest is kept.
+- **Left out**: generated and minified files, bindings, tables, files with lines beyond 400 characters or of more than
+  80 on average, below 200 bytes or above 200 kB, vendored folders, fixtures, most Python tests, anything that looks like a
+  key or token; and what goes beyond 14 MB of Rust or 6 MB of Python of one project.
+- **Thinned**: licence headers are removed, 70% of comments, half of the documentation comments; long docstrings
+  keep their first line. Held-out files are not thinned.
+
+## Totals
+
+"""
+
+
+def totals(manifest):
+    sums = Counter()
+    for m in manifest:
+        for language, size in m["bytes"].items():
+            sums[m["split"], language] += size
+            sums[m["split"], language, "n"] += 1
+    lines = ["| split | language | packages | MB |", "|---|---|---|---|"]
+    for split in ("train", "held_out"):
+        for language in sorted({k[1] for k in sums if len(k) == 2}):
+            if sums[split, language]:
+                lines.append(f"| {split.replace('_', ' ')} | {language} | {sums[split, language, 'n']} | {sums[split, language] / 1e6:.1f} |")
+    return "\n".join(lines)
+
+
+def package_list(manifest):
+    out = []
+    for split in ("train", "held_out"):
+        for registry in ("rust", "python", "npm", "debian"):
+            rows = [m for m in manifest if m["split"] == split and m["registry"] == registry]
+            if not rows:
+                continue
+            out.append(f"\n## {'Training' if split == 'train' else 'Held out'}: {registry}\n")
+            out.append("name version, licence, kB by language\n")
+            for m in sorted(rows, key=lambda m: m["name"].lower()):
+                sizes = " ".join(f"{language} {size / 1e3:.0f}" for language, size in sorted(m["bytes"].items()))
+                out.append(f"- {m['name']} {m['version']}, {m['license']}, {sizes}")
+    return "\n".join(out)
+
+
+def loss_curve(log, path):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    millions = [line["tokens"] / 1e6 for line in log]
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    axes.plot(millions, [line["loss"] for line in log], label="all targets", linewidth=1)
+    axes.plot(millions, [line["middle"] for line in log], label="middles", linewidth=0.8, alpha=0.6)
+    decay = next((m for m, line in zip(millions, log) if line["lr"] < 1 and line["progress"] > 0.5), None)
+    qat = next((m for m, line in zip(millions, log) if line["qat"]), None)
+    for at, name in ((decay, "decay begins"), (qat, "4-bit weights")):
+        if at:
+            axes.axvline(at, color="grey", linestyle=":", linewidth=1)
+            axes.text(at, axes.get_ylim()[1] * 0.97, " " + name, fontsize=8, va="top")
+    axes.set_xlabel("million tokens")
+    axes.set_ylabel("nats per token (training samples)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    p = parser(__doc__)
+    p.add_argument("--run", required=True)
+    args = p.parse_args()
+    out = TRAIN_DIR.parent
+    manifest = json.loads((args.work / "corpus/packages.json").read_text())
+
+    packages = tomllib.loads((TRAIN_DIR / "packages.toml").read_text())
+    roots = (sum(map(len, packages["rust"]["groups"])) + len(packages["python"]["roots"]) + len(packages["npm"]["roots"])
+             + sum(len(packages["debian"][k]) for k in ("python", "go", "c")))
+    (out / "DATA.md").write_text(HEAD.format(roots=roots) + totals(manifest) + "\n" + package_list(manifest) + "\n")
+    folder = args.work / "runs" / args.run
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    loss_curve(log, out / "loss.png")
+    saved = torch.load(folder / "model.pt", weights_only=False)
+    rows = ["| layer | " + " | ".join(map(str, range(saved["loads"].shape[1]))) + " |", "|" + "---|" * (saved["loads"].shape[1] + 1)]
+    for i, load in enumerate(saved["loads"]):
+        rows.append(f"| {i} | " + " | ".join(f"{x * 100:.1f}" for x in load.tolist()) + " |")
+    print("\n".join(rows))
+    print("tokens", saved["tokens"], "steps", saved["step"])
+
+
+if __name__ == "__main__":
+    main()
