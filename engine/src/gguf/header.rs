@@ -92,7 +92,9 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Header, String> {
             .name()
             .map_err(|what| format!("metadata key {} of {n_entries}: {what}", index + 1))?;
         let name = std::str::from_utf8(&bytes[key.range()]).unwrap_or_default();
-        let value = cursor.value().map_err(|what| format!("metadata key `{name}`: {what}"))?;
+        let value = cursor
+            .value()
+            .map_err(|what| format!("metadata key `{name}`: {what}"))?;
         entries.push((key, value));
     }
     let metadata = Metadata::new(bytes.clone(), entries)
@@ -100,7 +102,9 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Header, String> {
 
     let mut tensors = Vec::new();
     for index in 0..n_tensors {
-        let name = cursor.name().map_err(|what| format!("tensor {} of {n_tensors}: {what}", index + 1))?;
+        let name = cursor
+            .name()
+            .map_err(|what| format!("tensor {} of {n_tensors}: {what}", index + 1))?;
         let name = std::str::from_utf8(&bytes[name.range()]).unwrap_or_default();
         match cursor.tensor(name) {
             Ok(tensor) => tensors.push(tensor),
@@ -109,7 +113,11 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Header, String> {
     }
     let by_name = sort_by_name(&tensors)?;
     place(&mut tensors, &metadata, cursor.at, bytes.len())?;
-    Ok(Header { metadata, tensors, by_name })
+    Ok(Header {
+        metadata,
+        tensors,
+        by_name,
+    })
 }
 
 /// Names what people download by mistake.
@@ -135,7 +143,10 @@ fn sort_by_name(tensors: &[TensorInfo]) -> Result<Vec<u32>, String> {
     let name = |&index: &u32| tensors[index as usize].name.as_str();
     let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
     by_name.sort_unstable_by(|a, b| name(a).cmp(name(b)));
-    match by_name.windows(2).find(|pair| name(&pair[0]) == name(&pair[1])) {
+    match by_name
+        .windows(2)
+        .find(|pair| name(&pair[0]) == name(&pair[1]))
+    {
         Some(pair) => Err(format!("tensor `{}` occurs twice", name(&pair[0]))),
         None => Ok(by_name),
     }
@@ -170,7 +181,8 @@ fn place(
         match (start, end) {
             (Some(start), Some(end)) if end <= file_len as u64 => tensor.start = start as usize,
             _ => {
-                let needed = end.map_or("more than any file has".to_owned(), |end| format!("{end}"));
+                let needed =
+                    end.map_or("more than any file has".to_owned(), |end| format!("{end}"));
                 return Err(format!(
                     "tensor `{}` ends at byte {needed}, but the file has {file_len} bytes: it is incomplete",
                     tensor.name
@@ -191,7 +203,11 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8], String> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..len).ok_or_else(|| {
-            format!("{what} needs {len} bytes at byte {}, but only {} are left: the file is incomplete", self.at, rest.len())
+            format!(
+                "{what} needs {len} bytes at byte {}, but only {} are left: the file is incomplete",
+                self.at,
+                rest.len()
+            )
         })?;
         self.at += len;
         Ok(taken)
@@ -223,7 +239,10 @@ impl<'a> Cursor<'a> {
     fn name(&mut self) -> Result<Span, String> {
         let span = self.string("its name")?;
         if span.len > NAME_BYTES_MAX {
-            return Err(format!("its name has {} bytes, at most {NAME_BYTES_MAX} are allowed", span.len));
+            return Err(format!(
+                "its name has {} bytes, at most {NAME_BYTES_MAX} are allowed",
+                span.len
+            ));
         }
         match std::str::from_utf8(&self.bytes[span.range()]) {
             Ok(_) => Ok(span),
@@ -241,11 +260,20 @@ impl<'a> Cursor<'a> {
                 self.skip_elements(element, len, ARRAY_DEPTH_MAX)?;
                 // `skip_elements` has seen every element, and each takes a byte at least.
                 let len = len as usize;
-                Ok(Value::Array { element, len, span: Span { start, len: self.at - start } })
+                Ok(Value::Array {
+                    element,
+                    len,
+                    span: Span {
+                        start,
+                        len: self.at - start,
+                    },
+                })
             }
             fixed => {
                 let bytes = self.take(fixed.fixed_bytes().unwrap_or_default(), "a number")?;
-                fixed.read(bytes).ok_or_else(|| "a number cannot be read".to_owned())
+                fixed
+                    .read(bytes)
+                    .ok_or_else(|| "a number cannot be read".to_owned())
             }
         }
     }
@@ -258,7 +286,9 @@ impl<'a> Cursor<'a> {
     fn skip_elements(&mut self, element: ValueType, len: u64, depth: usize) -> Result<(), String> {
         match (element, element.fixed_bytes()) {
             (_, Some(size)) => {
-                let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(size));
+                let bytes = usize::try_from(len)
+                    .ok()
+                    .and_then(|len| len.checked_mul(size));
                 self.take(bytes.unwrap_or(usize::MAX), "an array")?;
             }
             (ValueType::String, _) => {
@@ -288,9 +318,12 @@ impl<'a> Cursor<'a> {
         for _ in 0..n_axes {
             let axis = self.u64("an axis")?;
             // Products stay below 2^63, so that element and byte counts cannot overflow later.
-            shape.push(usize::try_from(axis).ok().filter(|&axis| axis > 0 && axis < 1 << 62).ok_or_else(
-                || format!("an axis has {axis} elements"),
-            )?);
+            shape.push(
+                usize::try_from(axis)
+                    .ok()
+                    .filter(|&axis| axis > 0 && axis < 1 << 62)
+                    .ok_or_else(|| format!("an axis has {axis} elements"))?,
+            );
         }
         let columns = shape[0];
         shape.reverse();
@@ -301,7 +334,8 @@ impl<'a> Cursor<'a> {
             .ok_or_else(too_large)?;
         let raw_type = self.u32("its type")?;
         let offset = self.u64("its offset")?;
-        let start = usize::try_from(offset).map_err(|_| format!("its offset {offset} is too large"))?;
+        let start =
+            usize::try_from(offset).map_err(|_| format!("its offset {offset} is too large"))?;
         let len = match tensor_type::layout(raw_type) {
             Some(layout) if !columns.is_multiple_of(layout.block_len) => {
                 return Err(format!(
@@ -314,6 +348,12 @@ impl<'a> Cursor<'a> {
                 .ok_or_else(too_large)?,
             None => 0,
         };
-        Ok(TensorInfo { name: name.to_owned(), shape, raw_type, start, len })
+        Ok(TensorInfo {
+            name: name.to_owned(),
+            shape,
+            raw_type,
+            start,
+            len,
+        })
     }
 }

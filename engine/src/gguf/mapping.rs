@@ -1,5 +1,8 @@
 //! The bytes of a model: a mapped file, or a model compiled into the binary.
-#![expect(unsafe_code, reason = "mapping a file is unsafe by nature; this is the only place that does it")]
+#![expect(
+    unsafe_code,
+    reason = "mapping a file is unsafe by nature; this is the only place that does it"
+)]
 
 use std::fs::File;
 use std::io;
@@ -21,7 +24,10 @@ impl Bytes {
     pub(super) fn map(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
         }
         // SAFETY: the map is private and read-only, so this process cannot write through it. Another
         // process can still change or truncate the file: weights then change under us or the access
@@ -65,7 +71,11 @@ pub struct TensorData {
 impl TensorData {
     /// A range outside of `bytes` gives no bytes at all.
     pub(super) fn new(bytes: Bytes, range: Range<usize>) -> Self {
-        let range = if bytes.get(range.clone()).is_some() { range } else { 0..0 };
+        let range = if bytes.get(range.clone()).is_some() {
+            range
+        } else {
+            0..0
+        };
         Self { bytes, range }
     }
 }

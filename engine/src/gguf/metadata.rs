@@ -178,15 +178,24 @@ impl Metadata {
         let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
         let key = |&index: &u32| &bytes[entries[index as usize].0.range()];
         by_key.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        if let Some(pair) = by_key.windows(2).find(|pair| key(&pair[0]) == key(&pair[1])) {
+        if let Some(pair) = by_key
+            .windows(2)
+            .find(|pair| key(&pair[0]) == key(&pair[1]))
+        {
             return Err(String::from_utf8_lossy(key(&pair[0])).into_owned());
         }
-        Ok(Self { bytes, entries, by_key })
+        Ok(Self {
+            bytes,
+            entries,
+            by_key,
+        })
     }
 
     /// The keys in file order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|&(key, _)| self.text(key).unwrap_or_default())
+        self.entries
+            .iter()
+            .map(|&(key, _)| self.text(key).unwrap_or_default())
     }
 
     /// The value of a key.
@@ -202,7 +211,11 @@ impl Metadata {
     pub fn str(&self, key: &str) -> Option<&str> {
         match *self.get(key)? {
             Value::String(span) => self.text(span),
-            Value::Array { element: ValueType::String, len: 1, .. } => self.str_array(key)?.next(),
+            Value::Array {
+                element: ValueType::String,
+                len: 1,
+                ..
+            } => self.str_array(key)?.next(),
             _ => None,
         }
     }
@@ -245,13 +258,21 @@ impl Metadata {
     /// Strings, read from the map one after the other; a scalar gives one element.
     pub fn str_array(&self, key: &str) -> Option<Strings<'_>> {
         match *self.get(key)? {
-            Value::Array { element: ValueType::String, len, span } => {
-                Some(Strings { rest: &self.bytes[span.range()], len })
-            }
+            Value::Array {
+                element: ValueType::String,
+                len,
+                span,
+            } => Some(Strings {
+                rest: &self.bytes[span.range()],
+                len,
+            }),
             // The length stands before the bytes of a string, so it is an array of one element.
             Value::String(span) => {
                 let start = span.start.checked_sub(size_of::<u64>())?;
-                Some(Strings { rest: &self.bytes[start..span.range().end], len: 1 })
+                Some(Strings {
+                    rest: &self.bytes[start..span.range().end],
+                    len: 1,
+                })
             }
             _ => None,
         }
@@ -304,7 +325,11 @@ impl Metadata {
 
     fn scalar(&self, key: &str) -> Option<Value> {
         match *self.get(key)? {
-            Value::Array { element, len: 1, span } => element.read(&self.bytes[span.range()]),
+            Value::Array {
+                element,
+                len: 1,
+                span,
+            } => element.read(&self.bytes[span.range()]),
             value => Some(value),
         }
     }
@@ -324,7 +349,9 @@ impl Metadata {
 
 impl std::fmt::Debug for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.keys().map(|key| (key, self.display(key)))).finish()
+        f.debug_map()
+            .entries(self.keys().map(|key| (key, self.display(key))))
+            .finish()
     }
 }
 

@@ -39,8 +39,10 @@ struct Inner {
 impl ModelFile {
     /// Maps the file and reads its header; tensors are read from the disk when they are used.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let bytes =
-            Bytes::map(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
+        let bytes = Bytes::map(path).map_err(|source| LoadError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::from_parts(path.to_owned(), bytes)
     }
 
@@ -50,7 +52,8 @@ impl ModelFile {
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, LoadError> {
         let path = PathBuf::from(name);
         if !bytes.as_ptr().addr().is_multiple_of(STATIC_ALIGNMENT) {
-            let what = format!("the embedded bytes do not begin at a multiple of {STATIC_ALIGNMENT}");
+            let what =
+                format!("the embedded bytes do not begin at a multiple of {STATIC_ALIGNMENT}");
             return Err(LoadError::Malformed { path, what });
         }
         Self::from_parts(path, Bytes::Static(bytes))
@@ -67,7 +70,11 @@ impl ModelFile {
 
     fn from_parts(path: PathBuf, bytes: Bytes) -> Result<Self, LoadError> {
         match header::parse(&bytes) {
-            Ok(header) => Ok(Self(Arc::new(Inner { path, bytes, header }))),
+            Ok(header) => Ok(Self(Arc::new(Inner {
+                path,
+                bytes,
+                header,
+            }))),
             Err(what) => Err(LoadError::Malformed { path, what }),
         }
     }
@@ -94,7 +101,9 @@ impl ModelFile {
 
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        let Header { tensors, by_name, .. } = &self.0.header;
+        let Header {
+            tensors, by_name, ..
+        } = &self.0.header;
         let found = by_name
             .binary_search_by(|&index| tensors[index as usize].name.as_str().cmp(name))
             .ok()?;

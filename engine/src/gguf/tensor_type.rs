@@ -165,5 +165,9 @@ pub(super) fn layout(raw: u32) -> Option<Layout> {
     NOT_RUN
         .iter()
         .find(|row| row.0 == raw)
-        .map(|&(_, name, block_len, block_bytes)| Layout { name, block_len, block_bytes })
+        .map(|&(_, name, block_len, block_bytes)| Layout {
+            name,
+            block_len,
+            block_bytes,
+        })
 }

@@ -1,5 +1,7 @@
 //! The merges of byte-pair encoding: read from the file, or rebuilt from the scores of older files.
 
+use std::collections::HashSet;
+
 use tokenizers::models::bpe::{Merges, Vocab};
 
 use super::vocabulary::{TokenKind, Vocabulary};
@@ -10,33 +12,98 @@ use crate::gguf::Metadata;
 /// its length. The longest token of any Gemma vocabulary has 93 characters.
 const SCORED_TOKEN_BYTES_MAX: usize = 1024;
 
+/// Which merges of a file are handed to the builder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// Takes for granted that all parts and results are in the vocabulary; the builder reports it
+    /// if they are not. Saves three look-ups for each of half a million merges.
+    Trusting,
+    /// Leaves out merges whose parts or result are not in the vocabulary; some files have a few.
+    Strict,
+}
+
 /// Reads `tokenizer.ggml.merges`: pairs in the order in which they are applied.
-///
-/// Merges with parts that are not in the vocabulary are left out; some files have a few.
 pub(super) fn from_file(
     metadata: &Metadata,
     ids: &Vocab,
     vocabulary: &Vocabulary,
+    filter: Filter,
 ) -> Result<Merges, String> {
     let lines = metadata
         .str_array("tokenizer.ggml.merges")
         .ok_or("the list of merges `tokenizer.ggml.merges` is missing")?;
+    let protected = Protected::new(metadata, vocabulary);
     let mut merges = Merges::with_capacity(lines.len().min(2 * ids.len()));
     let mut merged = String::new();
     for line in lines {
         // The first part has one byte at least and may be a newline; parts hold no spaces.
-        let Some(space) = line.as_bytes().iter().skip(1).position(|&byte| byte == b' ') else {
+        let Some(space) = line
+            .as_bytes()
+            .iter()
+            .skip(1)
+            .position(|&byte| byte == b' ')
+        else {
             continue;
         };
         let (left, right) = (&line[..=space], &line[space + 2..]);
+        // The builder has room for the longest token and panics beyond it.
+        if right.is_empty() || left.len() + right.len() > protected.token_bytes_max {
+            continue;
+        }
         merged.clear();
         merged.push_str(left);
         merged.push_str(right);
-        if [left, right, &merged].iter().all(|part| is_mergeable(part, ids, vocabulary)) {
-            merges.push((left.to_owned(), right.to_owned()));
+        let parts = [left, right, &merged];
+        if parts.iter().any(|part| protected.contains(part))
+            || filter == Filter::Strict && !parts.iter().all(|&part| ids.contains_key(part))
+        {
+            continue;
         }
+        merges.push((left.to_owned(), right.to_owned()));
     }
     Ok(merges)
+}
+
+/// The texts of control and byte tokens, which merges may neither take nor make.
+struct Protected<'a> {
+    texts: HashSet<&'a str>,
+    /// Whether a text begins with this byte; nearly all begin with `<`, and few merges do.
+    first_bytes: [bool; 256],
+    /// Length of the longest token of any kind.
+    token_bytes_max: usize,
+}
+
+impl<'a> Protected<'a> {
+    fn new(metadata: &'a Metadata, vocabulary: &Vocabulary) -> Self {
+        let mut protected = Self {
+            texts: HashSet::new(),
+            first_bytes: [false; 256],
+            token_bytes_max: 0,
+        };
+        let texts = metadata
+            .str_array("tokenizer.ggml.tokens")
+            .into_iter()
+            .flatten();
+        for (index, text) in texts.enumerate() {
+            protected.token_bytes_max = protected.token_bytes_max.max(text.len());
+            let is_protected = match vocabulary.kind(index as TokenId) {
+                TokenKind::Control | TokenKind::Byte(_) => true,
+                TokenKind::Normal | TokenKind::UserDefined => false,
+            };
+            if let Some(&first) = text.as_bytes().first().filter(|_| is_protected) {
+                protected.first_bytes[usize::from(first)] = true;
+                protected.texts.insert(text);
+            }
+        }
+        protected
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        text.bytes()
+            .next()
+            .is_some_and(|first| self.first_bytes[usize::from(first)])
+            && self.texts.contains(text)
+    }
 }
 
 /// Rebuilds merges from `tokenizer.ggml.scores`: the token with the higher score is made first.
@@ -76,7 +143,13 @@ pub(super) fn from_scores(
             if is_mergeable(left, ids, vocabulary) && is_mergeable(right, ids, vocabulary) {
                 let right_chars = n_chars - left_chars;
                 // Adding zero makes -0.0 equal to 0.0 in the total order below.
-                candidates.push(Candidate { score: score + 0.0, left, right, left_chars, right_chars });
+                candidates.push(Candidate {
+                    score: score + 0.0,
+                    left,
+                    right,
+                    left_chars,
+                    right_chars,
+                });
             }
         }
     }

@@ -14,13 +14,14 @@ mod vocabulary;
 use std::collections::HashMap;
 
 use tokenizers::Model as _;
-use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
 
 pub use roles::FimTokens;
 pub use stream::TextStream;
 
 use crate::gguf::{Metadata, ModelFile};
 use crate::{LoadError, TokenId};
+use merges::Filter;
 use pieces::JoinTable;
 use roles::Roles;
 use special::{Segment, SpecialTokens};
@@ -39,22 +40,34 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Builds the tokenizer that the file describes.
     pub fn from_model_file(file: &ModelFile) -> Result<Self, LoadError> {
-        Self::from_metadata(file.metadata())
-            .map_err(|what| LoadError::Tokenizer { path: file.path().to_owned(), what })
+        Self::from_metadata(file.metadata()).map_err(|what| LoadError::Tokenizer {
+            path: file.path().to_owned(),
+            what,
+        })
     }
 
     fn from_metadata(metadata: &Metadata) -> Result<Self, String> {
         let model = metadata.str("tokenizer.ggml.model").unwrap_or("none");
         let vocabulary = Vocabulary::read(metadata)?;
-        let mut ids = ids_by_text(metadata, &vocabulary);
+        let ids = ids_by_text(metadata, &vocabulary);
         let roles = Roles::read(metadata, &ids, vocabulary.len())?;
-        let merges = match model {
-            "gemma4" => merges::from_file(metadata, &ids, &vocabulary)?,
+        let special = special_tokens(metadata, &vocabulary);
+        let (bpe, joins) = match model {
+            "gemma4" => {
+                let merges = merges::from_file(metadata, &ids, &vocabulary, Filter::Trusting)?;
+                build_bpe(ids, merges).or_else(|_| {
+                    let ids = ids_by_text(metadata, &vocabulary);
+                    let merges = merges::from_file(metadata, &ids, &vocabulary, Filter::Strict)?;
+                    build_bpe(ids, merges)
+                })?
+            }
             "llama" => {
+                let mut ids = ids;
                 if let Some(&tab) = ids.get("<0x09>") {
                     ids.entry("\t".to_owned()).or_insert(tab);
                 }
-                merges::from_scores(metadata, &ids, &vocabulary)?
+                let merges = merges::from_scores(metadata, &ids, &vocabulary)?;
+                build_bpe(ids, merges)?
             }
             _ => {
                 return Err(format!(
@@ -62,21 +75,15 @@ impl Tokenizer {
                 ));
             }
         };
-        let joins = JoinTable::new(merges.iter().map(|(left, right)| (left.as_str(), right.as_str())));
-        let special = special_tokens(metadata, &vocabulary);
-        let unknown = ids.contains_key("<unk>").then(|| "<unk>".to_owned());
-        // The crate's cache lives as long as the thread; `encode` has one that lives as long as the call.
-        let mut builder = BPE::builder()
-            .vocab_and_merges(ids, merges)
-            .fuse_unk(true)
-            .byte_fallback(true)
-            .cache_capacity(0);
-        if let Some(unknown) = unknown {
-            builder = builder.unk_token(unknown);
-        }
-        let bpe = builder.build().map_err(|error| format!("the merges cannot be used: {error}"))?;
         let chat_template = metadata.str("tokenizer.chat_template").map(str::to_owned);
-        Ok(Self { bpe, joins, special, vocabulary, roles, chat_template })
+        Ok(Self {
+            bpe,
+            joins,
+            special,
+            vocabulary,
+            roles,
+            chat_template,
+        })
     }
 
     /// Number of tokens in the file.
@@ -106,8 +113,11 @@ impl Tokenizer {
 
     /// The text of the tokens; control tokens have none, bytes that are not UTF-8 become U+FFFD.
     pub fn decode(&self, tokens: &[TokenId]) -> String {
-        let bytes: Vec<u8> =
-            tokens.iter().flat_map(|&token| self.token_bytes(token)).copied().collect();
+        let bytes: Vec<u8> = tokens
+            .iter()
+            .flat_map(|&token| self.token_bytes(token))
+            .copied()
+            .collect();
         match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
@@ -182,7 +192,12 @@ struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, tokens: Vec::new(), seen: HashMap::new(), marked: String::new() }
+        Self {
+            tokenizer,
+            tokens: Vec::new(),
+            seen: HashMap::new(),
+            marked: String::new(),
+        }
     }
 
     fn plain(&mut self, text: &'a str) {
@@ -210,10 +225,37 @@ impl<'a> Encoder<'a> {
     }
 }
 
+fn build_bpe(ids: Vocab, merges: Merges) -> Result<(BPE, JoinTable), String> {
+    let joins = JoinTable::new(
+        merges
+            .iter()
+            .map(|(left, right)| (left.as_str(), right.as_str())),
+    );
+    let unknown = ids.contains_key("<unk>");
+    // The crate's cache lives as long as the thread; `encode` has one that lives as long as the call.
+    let mut builder = BPE::builder()
+        .vocab_and_merges(ids, merges)
+        .fuse_unk(true)
+        .byte_fallback(true)
+        .cache_capacity(0);
+    if unknown {
+        builder = builder.unk_token("<unk>".to_owned());
+    }
+    let bpe = builder
+        .build()
+        .map_err(|error| format!("the merges cannot be used: {error}"))?;
+    Ok((bpe, joins))
+}
+
 /// Text to id; of several tokens with the same text, which old files have, the first one counts.
 fn ids_by_text(metadata: &Metadata, vocabulary: &Vocabulary) -> Vocab {
     let mut ids = Vocab::with_capacity(vocabulary.len());
-    for (index, text) in metadata.str_array("tokenizer.ggml.tokens").into_iter().flatten().enumerate() {
+    for (index, text) in metadata
+        .str_array("tokenizer.ggml.tokens")
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         ids.entry(text.to_owned()).or_insert(index as TokenId);
     }
     ids
@@ -221,7 +263,12 @@ fn ids_by_text(metadata: &Metadata, vocabulary: &Vocabulary) -> Vocab {
 
 fn special_tokens(metadata: &Metadata, vocabulary: &Vocabulary) -> SpecialTokens {
     let mut special = SpecialTokens::default();
-    for (index, text) in metadata.str_array("tokenizer.ggml.tokens").into_iter().flatten().enumerate() {
+    for (index, text) in metadata
+        .str_array("tokenizer.ggml.tokens")
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         match vocabulary.kind(index as TokenId) {
             TokenKind::Control | TokenKind::UserDefined => special.insert(text, index as TokenId),
             TokenKind::Normal | TokenKind::Byte(_) => {}

@@ -40,9 +40,8 @@ impl JoinTable {
 
     /// Where the first piece ends; always between ASCII characters or at the end.
     fn first_cut(&self, text: &[u8]) -> Option<usize> {
-        let joins = |pair: &[u8]| {
-            !pair.is_ascii() || self.rows[usize::from(pair[0])] >> pair[1] & 1 == 1
-        };
+        let joins =
+            |pair: &[u8]| !pair.is_ascii() || self.rows[usize::from(pair[0])] >> pair[1] & 1 == 1;
         match text.windows(2).position(|pair| !joins(pair)) {
             Some(before) => Some(before + 1),
             None => Some(text.len()).filter(|&len| len > 0),

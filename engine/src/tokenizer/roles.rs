@@ -8,8 +8,13 @@ use crate::gguf::Metadata;
 /// Tokens after which a model has nothing more to say, by name.
 ///
 /// `</s>` is not among them: it is an HTML tag in Gemma vocabularies.
-const END_NAMES: [&str; 5] =
-    ["<eos>", "<turn|>", "<|tool_response>", "<end_of_turn>", "<|file_separator|>"];
+const END_NAMES: [&str; 5] = [
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<end_of_turn>",
+    "<|file_separator|>",
+];
 
 /// Places for images and sound. A text model sometimes picks them, and they mean nothing in text.
 const PLACEHOLDER_NAMES: [&str; 10] = [
@@ -79,24 +84,42 @@ impl Roles {
             _ => None,
         };
 
-        let mut end_of_generation: Vec<TokenId> =
-            ["eos_token_id", "eot_token_id", "eom_token_id"].iter().filter_map(|&key| by_key(&[key])).collect();
+        let mut end_of_generation: Vec<TokenId> = ["eos_token_id", "eot_token_id", "eom_token_id"]
+            .iter()
+            .filter_map(|&key| by_key(&[key]))
+            .collect();
         end_of_generation.extend(END_NAMES.iter().filter_map(|name| by_name(name)));
         // A model that fills a gap is done when it begins another part of the text.
         end_of_generation.extend(fim.iter().flat_map(|fim| {
             let parts = [Some(fim.prefix), Some(fim.suffix), Some(fim.middle)];
-            parts.into_iter().chain([fim.separator, fim.pad, fim.repository]).flatten()
+            parts
+                .into_iter()
+                .chain([fim.separator, fim.pad, fim.repository])
+                .flatten()
         }));
 
-        let mut banned: Vec<TokenId> =
-            PLACEHOLDER_NAMES.iter().filter_map(|name| by_name(name)).collect();
-        let suppressed = metadata.u32_array("tokenizer.ggml.suppress_tokens").unwrap_or_default();
-        banned.extend(suppressed.into_iter().filter(|&id| (id as usize) < n_tokens));
+        let mut banned: Vec<TokenId> = PLACEHOLDER_NAMES
+            .iter()
+            .filter_map(|name| by_name(name))
+            .collect();
+        let suppressed = metadata
+            .u32_array("tokenizer.ggml.suppress_tokens")
+            .unwrap_or_default();
+        banned.extend(
+            suppressed
+                .into_iter()
+                .filter(|&id| (id as usize) < n_tokens),
+        );
 
         for list in [&mut end_of_generation, &mut banned] {
             list.sort_unstable();
             list.dedup();
         }
-        Ok(Self { bos, end_of_generation, banned, fim })
+        Ok(Self {
+            bos,
+            end_of_generation,
+            banned,
+            fim,
+        })
     }
 }

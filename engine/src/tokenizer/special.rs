@@ -24,7 +24,9 @@ pub(super) enum Segment<'a> {
 impl SpecialTokens {
     /// Adds a token; of two with the same text the first one counts, one without text is ignored.
     pub(super) fn insert(&mut self, text: &str, token: TokenId) {
-        let Some(&first) = text.as_bytes().first() else { return };
+        let Some(&first) = text.as_bytes().first() else {
+            return;
+        };
         self.ids.entry(text.as_bytes().into()).or_insert(token);
         let lens = self.lens.entry(first).or_default();
         if let Err(at) = lens.binary_search_by(|len| text.len().cmp(len)) {
@@ -43,8 +45,10 @@ impl SpecialTokens {
             if rest.is_empty() {
                 return None;
             }
-            let hit = (0..rest.len())
-                .find_map(|at| self.at_start(&rest.as_bytes()[at..]).map(|(len, token)| (at, len, token)));
+            let hit = (0..rest.len()).find_map(|at| {
+                self.at_start(&rest.as_bytes()[at..])
+                    .map(|(len, token)| (at, len, token))
+            });
             let (plain, after) = match hit {
                 None => (rest, ""),
                 Some((at, len, token)) => {
@@ -66,6 +70,7 @@ impl SpecialTokens {
     /// Length and id of the longest special token that `text` begins with.
     fn at_start(&self, text: &[u8]) -> Option<(usize, TokenId)> {
         let lens = self.lens.get(text.first()?)?;
-        lens.iter().find_map(|&len| Some((len, *self.ids.get(text.get(..len)?)?)))
+        lens.iter()
+            .find_map(|&len| Some((len, *self.ids.get(text.get(..len)?)?)))
     }
 }

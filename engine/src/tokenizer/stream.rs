@@ -15,15 +15,21 @@ pub struct TextStream<'a> {
 
 impl<'a> TextStream<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, pending: Vec::new(), text: String::new() }
+        Self {
+            tokenizer,
+            pending: Vec::new(),
+            text: String::new(),
+        }
     }
 
     /// The text that became complete with this token; often empty for bytes of one character.
     pub fn push(&mut self, token: TokenId) -> &str {
-        self.pending.extend_from_slice(self.tokenizer.token_bytes(token));
+        self.pending
+            .extend_from_slice(self.tokenizer.token_bytes(token));
         self.text.clear();
         let complete = complete_len(&self.pending);
-        self.text.push_str(&String::from_utf8_lossy(&self.pending[..complete]));
+        self.text
+            .push_str(&String::from_utf8_lossy(&self.pending[..complete]));
         self.pending.drain(..complete);
         &self.text
     }

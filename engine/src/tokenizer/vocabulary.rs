@@ -54,7 +54,9 @@ impl Vocabulary {
             .ok_or("the list of tokens `tokenizer.ggml.tokens` is missing")?;
         let len = texts.len();
         if len == 0 || len > TOKENS_MAX {
-            return Err(format!("`tokenizer.ggml.tokens` has {len} tokens, expected 1 to {TOKENS_MAX}"));
+            return Err(format!(
+                "`tokenizer.ggml.tokens` has {len} tokens, expected 1 to {TOKENS_MAX}"
+            ));
         }
         let types = match metadata.get("tokenizer.ggml.token_type") {
             None => None,
@@ -66,8 +68,11 @@ impl Vocabulary {
             ),
         };
 
-        let mut vocabulary =
-            Self { kinds: Vec::with_capacity(len), bytes: Vec::new(), ends: Vec::with_capacity(len) };
+        let mut vocabulary = Self {
+            kinds: Vec::with_capacity(len),
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(len),
+        };
         for (index, text) in texts.enumerate() {
             let kind = kind_of(text, types.as_ref().map(|types| types[index]));
             match kind {
@@ -96,13 +101,18 @@ impl Vocabulary {
 
     /// The kind of a token; tokens outside of the vocabulary are control tokens, which are no text.
     pub(super) fn kind(&self, token: TokenId) -> TokenKind {
-        self.kinds.get(token as usize).copied().unwrap_or(TokenKind::Control)
+        self.kinds
+            .get(token as usize)
+            .copied()
+            .unwrap_or(TokenKind::Control)
     }
 
     /// The bytes that the token decodes to.
     pub(super) fn bytes(&self, token: TokenId) -> &[u8] {
         let index = token as usize;
-        let Some(&end) = self.ends.get(index) else { return &[] };
+        let Some(&end) = self.ends.get(index) else {
+            return &[];
+        };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start as usize..end as usize]
     }
