@@ -3,7 +3,7 @@
 mod gguf_writer;
 
 use carat_engine::ModelFile;
-use carat_engine::gguf::{TensorType, Value};
+use carat_engine::gguf::{TensorInfo, TensorType, Value};
 use gguf_writer::{Writer, value, with_gemma4_vocabulary};
 
 fn read(writer: Writer) -> ModelFile {
@@ -149,22 +149,14 @@ fn tensors_of_types_that_do_not_run_are_listed() {
             .tensor("ints", &[5], 26, &[0; 20])
             .tensor("unheard", &[5], 4711, &[]),
     );
-    let names: Vec<_> = file
-        .tensors()
-        .iter()
-        .map(|tensor| tensor.type_name())
-        .collect();
+    let names: Vec<_> = file.tensors().iter().map(TensorInfo::type_name).collect();
     assert_eq!(names, ["IQ2_XXS", "MXFP4", "I32", "number 4711"]);
     assert!(
         file.tensors()
             .iter()
             .all(|tensor| tensor.tensor_type().is_none())
     );
-    let lens: Vec<_> = file
-        .tensors()
-        .iter()
-        .map(|tensor| tensor.len_bytes())
-        .collect();
+    let lens: Vec<_> = file.tensors().iter().map(TensorInfo::len_bytes).collect();
     assert_eq!(lens, [66, 17, 20, 0]);
     assert!(file.data(&file.tensors()[3]).is_empty());
 }

@@ -178,11 +178,11 @@ impl Metadata {
         let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
         let key = |&index: &u32| &bytes[entries[index as usize].0.range()];
         by_key.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        if let Some(pair) = by_key
+        let twice = by_key
             .windows(2)
-            .find(|pair| key(&pair[0]) == key(&pair[1]))
-        {
-            return Err(String::from_utf8_lossy(key(&pair[0])).into_owned());
+            .find(|pair| key(&pair[0]) == key(&pair[1]));
+        if let Some(&[index, _]) = twice {
+            return Err(String::from_utf8_lossy(key(&index)).into_owned());
         }
         Ok(Self {
             bytes,

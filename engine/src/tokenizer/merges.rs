@@ -106,6 +106,15 @@ impl<'a> Protected<'a> {
     }
 }
 
+/// A merge that scores allow.
+struct Candidate<'a> {
+    score: f32,
+    left: &'a str,
+    right: &'a str,
+    left_chars: usize,
+    right_chars: usize,
+}
+
 /// Rebuilds merges from `tokenizer.ggml.scores`: the token with the higher score is made first.
 ///
 /// Source: `generate_merges` in `convert_slow_tokenizer.py` of Hugging Face transformers.
@@ -122,13 +131,6 @@ pub(super) fn from_scores(
         .filter(|scores| scores.len() == texts.len())
         .ok_or("`tokenizer.ggml.scores` does not have one number for each token")?;
 
-    struct Candidate<'a> {
-        score: f32,
-        left: &'a str,
-        right: &'a str,
-        left_chars: usize,
-        right_chars: usize,
-    }
     let mut candidates = Vec::new();
     for (index, (text, score)) in texts.zip(scores).enumerate() {
         if text.len() > SCORED_TOKEN_BYTES_MAX

@@ -3,7 +3,7 @@
 use crate::TokenId;
 use crate::gguf::Metadata;
 
-/// SentencePiece writes a space as this character.
+/// Vocabularies write a space as this character.
 pub(super) const SPACE_MARK: &str = "\u{2581}";
 
 /// More entries than any vocabulary has; the largest Gemma vocabulary has 262,208.

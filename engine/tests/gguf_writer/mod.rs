@@ -2,21 +2,21 @@
 #![allow(dead_code, reason = "each test binary uses the part that it needs")]
 
 /// Numbers of value types in the file.
-pub mod value {
-    pub const U8: u32 = 0;
-    pub const I16: u32 = 3;
-    pub const U32: u32 = 4;
-    pub const I32: u32 = 5;
-    pub const F32: u32 = 6;
-    pub const BOOL: u32 = 7;
-    pub const STRING: u32 = 8;
-    pub const ARRAY: u32 = 9;
-    pub const U64: u32 = 10;
-    pub const F64: u32 = 12;
+pub(crate) mod value {
+    pub(crate) const U8: u32 = 0;
+    pub(crate) const I16: u32 = 3;
+    pub(crate) const U32: u32 = 4;
+    pub(crate) const I32: u32 = 5;
+    pub(crate) const F32: u32 = 6;
+    pub(crate) const BOOL: u32 = 7;
+    pub(crate) const STRING: u32 = 8;
+    pub(crate) const ARRAY: u32 = 9;
+    pub(crate) const U64: u32 = 10;
+    pub(crate) const F64: u32 = 12;
 }
 
 /// A file in the making. Counts in the header are those of what was added, unless they are overruled.
-pub struct Writer {
+pub(crate) struct Writer {
     version: u32,
     metadata: Vec<u8>,
     n_entries: u64,
@@ -26,7 +26,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             version: 3,
             metadata: Vec::new(),
@@ -37,23 +37,23 @@ impl Writer {
         }
     }
 
-    pub fn version(mut self, version: u32) -> Self {
+    pub(crate) fn version(mut self, version: u32) -> Self {
         self.version = version;
         self
     }
 
-    pub fn n_entries(mut self, n_entries: u64) -> Self {
+    pub(crate) fn n_entries(mut self, n_entries: u64) -> Self {
         self.n_entries = n_entries;
         self
     }
 
-    pub fn n_tensors(mut self, n_tensors: u64) -> Self {
+    pub(crate) fn n_tensors(mut self, n_tensors: u64) -> Self {
         self.n_tensors = n_tensors;
         self
     }
 
     /// Any value, its bytes given as they stand in the file.
-    pub fn raw(mut self, key: &[u8], value_type: u32, bytes: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, key: &[u8], value_type: u32, bytes: &[u8]) -> Self {
         push_string(&mut self.metadata, key);
         self.metadata.extend(value_type.to_le_bytes());
         self.metadata.extend(bytes);
@@ -61,29 +61,29 @@ impl Writer {
         self
     }
 
-    pub fn u32(self, key: &str, number: u32) -> Self {
+    pub(crate) fn u32(self, key: &str, number: u32) -> Self {
         self.raw(key.as_bytes(), value::U32, &number.to_le_bytes())
     }
 
-    pub fn bool(self, key: &str, truth: bool) -> Self {
+    pub(crate) fn bool(self, key: &str, truth: bool) -> Self {
         self.raw(key.as_bytes(), value::BOOL, &[u8::from(truth)])
     }
 
-    pub fn string(self, key: &str, text: &str) -> Self {
+    pub(crate) fn string(self, key: &str, text: &str) -> Self {
         let mut bytes = Vec::new();
         push_string(&mut bytes, text.as_bytes());
         self.raw(key.as_bytes(), value::STRING, &bytes)
     }
 
     /// An array; `len` is what its header says.
-    pub fn array(self, key: &str, element: u32, len: u64, elements: &[u8]) -> Self {
+    pub(crate) fn array(self, key: &str, element: u32, len: u64, elements: &[u8]) -> Self {
         let mut bytes = element.to_le_bytes().to_vec();
         bytes.extend(len.to_le_bytes());
         bytes.extend(elements);
         self.raw(key.as_bytes(), value::ARRAY, &bytes)
     }
 
-    pub fn strings(self, key: &str, texts: &[impl AsRef<str>]) -> Self {
+    pub(crate) fn strings(self, key: &str, texts: &[impl AsRef<str>]) -> Self {
         let mut bytes = Vec::new();
         for text in texts {
             push_string(&mut bytes, text.as_ref().as_bytes());
@@ -91,7 +91,7 @@ impl Writer {
         self.array(key, value::STRING, texts.len() as u64, &bytes)
     }
 
-    pub fn i32s(self, key: &str, numbers: &[i32]) -> Self {
+    pub(crate) fn i32s(self, key: &str, numbers: &[i32]) -> Self {
         let bytes: Vec<u8> = numbers
             .iter()
             .flat_map(|number| number.to_le_bytes())
@@ -99,7 +99,7 @@ impl Writer {
         self.array(key, value::I32, numbers.len() as u64, &bytes)
     }
 
-    pub fn f32s(self, key: &str, numbers: &[f32]) -> Self {
+    pub(crate) fn f32s(self, key: &str, numbers: &[f32]) -> Self {
         let bytes: Vec<u8> = numbers
             .iter()
             .flat_map(|number| number.to_le_bytes())
@@ -108,7 +108,13 @@ impl Writer {
     }
 
     /// A tensor whose offset and axes (fastest first, as in the file) are given, without data.
-    pub fn tensor_at(mut self, name: &str, axes: &[u64], raw_type: u32, offset: u64) -> Self {
+    pub(crate) fn tensor_at(
+        mut self,
+        name: &str,
+        axes: &[u64],
+        raw_type: u32,
+        offset: u64,
+    ) -> Self {
         push_string(&mut self.tensors, name.as_bytes());
         self.tensors.extend((axes.len() as u32).to_le_bytes());
         for axis in axes {
@@ -121,14 +127,14 @@ impl Writer {
     }
 
     /// A tensor with data, at the next free offset.
-    pub fn tensor(mut self, name: &str, axes: &[u64], raw_type: u32, data: &[u8]) -> Self {
+    pub(crate) fn tensor(mut self, name: &str, axes: &[u64], raw_type: u32, data: &[u8]) -> Self {
         self.data.resize(self.data.len().next_multiple_of(32), 0);
         let offset = self.data.len() as u64;
         self.data.extend(data);
         self.tensor_at(name, axes, raw_type, offset)
     }
 
-    pub fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         let mut file = b"GGUF".to_vec();
         file.extend(self.version.to_le_bytes());
         file.extend(self.n_tensors.to_le_bytes());
@@ -147,7 +153,7 @@ fn push_string(bytes: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// A vocabulary of the kind `gemma4`: control tokens, all bytes, and a few merges.
-pub fn with_gemma4_vocabulary(writer: Writer) -> Writer {
+pub(crate) fn with_gemma4_vocabulary(writer: Writer) -> Writer {
     let mut tokens: Vec<String> = [
         "<pad>",
         "<eos>",
