@@ -1,13 +1,16 @@
 """Pictures and tables for MODEL_CARD.md and DATA.md.
 
-    python -m carat_train.card --run a1
+    python -m carat_train.card --run a1 --figures figures.json --gguf ../carat-default.gguf
 
-Writes DATA.md whole, and loss.png and expert_load.md next to it for the card.
+Writes DATA.md whole, loss.png, and the part of MODEL_CARD.md between the marks of generated figures.
+`figures.json` comes from `evaluate --all`.
 """
 
+import hashlib
 import json
 import tomllib
 from collections import Counter
+from pathlib import Path
 
 import torch
 
@@ -18,7 +21,8 @@ HEAD = """# Data of the embedded model
 Source code only, fetched with the ordinary clients of each registry (`cargo vendor`, `pip download`,
 `npm pack`, `apt-get source`). `train/packages.toml` names the {roots} root packages; dependency trees of
 the Rust roots came with them. This list has every package from which a file was kept, with the
-licence that the package itself states and the bytes kept after all filters.
+licence that the package itself states and the bytes kept after all filters. The present model was trained on the
+Rust and Python parts alone; the others wait for a run on a GPU.
 
 ## How it was chosen
 
@@ -92,26 +96,63 @@ def loss_curve(log, path):
     figure.savefig(path, dpi=110)
 
 
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def percent(x):
+    return f"{x * 100:.1f}%"
+
+
+def figures(saved, log, found, gguf):
+    """The card's measured part."""
+    data = gguf.read_bytes()
+    worked = sum(min(b["time"] - a["time"], 60) for a, b in zip(log, log[1:]))
+    out = [
+        "| | |", "|---|---|",
+        f"| file | {gguf.name}, {len(data) / 1e6:.1f} MB, SHA-256 `{hashlib.sha256(data).hexdigest()}` |",
+        f"| tokens seen | {saved['tokens'] / 1e6:.1f} million in {saved['step']} steps |",
+        f"| wall time | {(log[-1]['time'] - log[0]['time']) / 60:.0f} minutes from the first to the last logged step, "
+        f"{worked / 60:.0f} of them without pauses of more than a minute |",
+        f"| loss of the last 20 logged steps | {sum(l['loss'] for l in log[-20:]) / len(log[-20:]):.3f} nats per token over all targets, "
+        f"{sum(l['middle'] for l in log[-20:]) / len(log[-20:]):.3f} over middles (training samples) |",
+        "", "Bits per byte on held-out projects, plain text from the left, comments included (the languages that were not trained on show what is left of them):", "",
+        "| " + " | ".join(found["bits_per_byte"]) + " |", "|" + "---|" * len(found["bits_per_byte"]),
+        "| " + " | ".join(f"{x:.3f}" for x in found["bits_per_byte"].values()) + " |",
+        "", "Exact match, greedy, on `tests/quality/cases` (400 tokens of prefix, 120 of suffix, suffix first; measured with the trainer's",
+        "own decoder on the shipped file; 95% intervals by project):", "",
+        "| language | kind | cases | all | | non-trivial | cases | |", "|---|---|---|---|---|---|---|---|"]
+    for r in found["exact_match"]:
+        out.append(f"| {r['language']} | {r['kind']} | {r['cases']} | {percent(r['all'])} | {percent(r['all_interval'][0])} to {percent(r['all_interval'][1])} "
+                   f"| {percent(r['non_trivial'])} | {r['non_trivial_cases']} | {percent(r['non_trivial_interval'][0])} to {percent(r['non_trivial_interval'][1])} |")
+    n = saved["loads"].shape[1]
+    out += ["", "Load of the experts in the last step of training, percent of all choices by layer:", "",
+            "| layer | " + " | ".join(map(str, range(n))) + " |", "|" + "---|" * (n + 1)]
+    out += [f"| {i} | " + " | ".join(f"{x * 100:.1f}" for x in load.tolist()) + " |" for i, load in enumerate(saved["loads"])]
+    return "\n".join(out)
+
+
 def main():
     p = parser(__doc__)
     p.add_argument("--run", required=True)
+    p.add_argument("--figures", type=Path)
+    p.add_argument("--gguf", type=Path)
     args = p.parse_args()
     out = TRAIN_DIR.parent
     manifest = json.loads((args.work / "corpus/packages.json").read_text())
-
     packages = tomllib.loads((TRAIN_DIR / "packages.toml").read_text())
     roots = (sum(map(len, packages["rust"]["groups"])) + len(packages["python"]["roots"]) + len(packages["npm"]["roots"])
              + sum(len(packages["debian"][k]) for k in ("python", "go", "c")))
     (out / "DATA.md").write_text(HEAD.format(roots=roots) + totals(manifest) + "\n" + package_list(manifest) + "\n")
     folder = args.work / "runs" / args.run
+    if not args.figures:
+        return
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     loss_curve(log, out / "loss.png")
     saved = torch.load(folder / "model.pt", weights_only=False)
-    rows = ["| layer | " + " | ".join(map(str, range(saved["loads"].shape[1]))) + " |", "|" + "---|" * (saved["loads"].shape[1] + 1)]
-    for i, load in enumerate(saved["loads"]):
-        rows.append(f"| {i} | " + " | ".join(f"{x * 100:.1f}" for x in load.tolist()) + " |")
-    print("\n".join(rows))
-    print("tokens", saved["tokens"], "steps", saved["step"])
+    card = (out / "MODEL_CARD.md").read_text()
+    head, rest = card.split(BEGIN)
+    text = figures(saved, log, json.loads(args.figures.read_text()), args.gguf)
+    (out / "MODEL_CARD.md").write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":
