@@ -24,13 +24,36 @@
 //! # }
 //! ```
 
+mod bandwidth;
 mod cancel;
 mod error;
+mod gemma;
 mod generation;
+pub mod gguf;
+mod kernels;
+mod kv_cache;
+mod model;
+mod sampling;
+mod session;
+mod stop;
+mod threads;
+mod tokenizer;
 
+pub use bandwidth::measure_bandwidth;
 pub use cancel::CancelToken;
 pub use error::{GenerateError, LoadError};
+pub use gguf::ModelFile;
 pub use generation::{GenerationRequest, GenerationSummary, Sampling, StopReason};
+pub use kernels::CpuLevel;
+pub use kv_cache::KvType;
+pub use model::{LoadOptions, Model, ModelInfo};
+pub use session::{Session, SessionOptions};
+pub use tokenizer::{FimTokens, TextStream, Tokenizer};
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;
+
+/// Name of the instruction set that the kernels use here, as `CARAT_CPU_LEVEL` takes it.
+pub fn cpu_level() -> &'static str {
+    CpuLevel::current().name()
+}

@@ -1,0 +1,234 @@
+//! Attention: projections with head norms and rotation, then the windowed softmax over the cache.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::config::LayerConfig;
+use super::ops::{Compute, activations_for, f32_slice, rms_norm_row, rows_and_columns};
+use super::rope::Rotation;
+use super::weights::{AttentionWeights, Matrix};
+use crate::kernels;
+use crate::kv_cache::KvCache;
+
+/// Queries, keys and values of a chunk, normed and rotated, ready for the cache.
+pub(crate) struct Projected {
+    /// `[rows, n_heads * d]`, for the rows whose outputs are wanted
+    pub(crate) queries: Tensor,
+    /// `[tokens, n_kv_heads * d]` each; absent where the layer uses another one's
+    pub(crate) keys_values: Option<(Tensor, Tensor)>,
+}
+
+/// The projection of one layer.
+pub(crate) struct Projection<'a> {
+    pub(crate) weights: &'a AttentionWeights,
+    pub(crate) layer: &'a LayerConfig,
+    pub(crate) rotation: &'a Rotation,
+    /// Gemma 4 norms the values as well, without a weight.
+    pub(crate) norm_values: bool,
+    pub(crate) epsilon: f32,
+    pub(crate) compute: Compute<'a>,
+}
+
+impl Projection<'_> {
+    /// Projects the normed input `[tokens, H]`. Queries are made from row `first_row` on; rows of
+    /// the rotation belong to rows of `input` from `rotation_offset` on.
+    pub(crate) fn apply(&self, input: &Tensor, first_row: usize, rotation_offset: usize) -> Result<Projected> {
+        let tokens = input.dim(0)?;
+        let d = self.layer.head_dim;
+        let query_input = input.narrow(0, first_row, tokens - first_row)?;
+        let queries = query_input.apply_op1_no_bwd(&Heads {
+            matrix: &self.weights.query,
+            weight: self.weights.query_norm.as_deref(),
+            normed: self.weights.query_norm.is_some(),
+            rotation: Some((self.rotation, rotation_offset + first_row)),
+            head_dim: d,
+            projection: self,
+        })?;
+        let Some(kv) = &self.weights.key_value else {
+            return Ok(Projected { queries, keys_values: None });
+        };
+        let keys = input.apply_op1_no_bwd(&Heads {
+            matrix: &kv.key,
+            weight: kv.key_norm.as_deref(),
+            normed: kv.key_norm.is_some(),
+            rotation: Some((self.rotation, rotation_offset)),
+            head_dim: d,
+            projection: self,
+        })?;
+        // Where the file has no value matrix, values are the keys before norm and rotation.
+        let values = input.apply_op1_no_bwd(&Heads {
+            matrix: kv.value.as_ref().unwrap_or(&kv.key),
+            weight: None,
+            normed: self.norm_values,
+            rotation: None,
+            head_dim: d,
+            projection: self,
+        })?;
+        Ok(Projected { queries, keys_values: Some((keys, values)) })
+    }
+}
+
+/// A projection to heads: matrix, norm of every head, rotation.
+struct Heads<'a> {
+    matrix: &'a Matrix,
+    weight: Option<&'a [f32]>,
+    normed: bool,
+    /// Angles, and the row of the angles that belongs to the first row of the input.
+    rotation: Option<(&'a Rotation, usize)>,
+    head_dim: usize,
+    projection: &'a Projection<'a>,
+}
+
+impl CustomOp1 for Heads<'_> {
+    fn name(&self) -> &'static str {
+        "heads"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Compute { level, pool } = self.projection.compute;
+        let (tokens, _) = rows_and_columns(layout)?;
+        let matrix = self.matrix.view();
+        let input = activations_for(f32_slice(storage, layout)?, &[matrix]);
+        let mut out = vec![0.0; tokens * matrix.rows];
+        kernels::matmul(level, pool, matrix, &input, &mut out);
+        pool.for_each_chunk(&mut out, matrix.rows, |token, row| {
+            for head in row.chunks_exact_mut(self.head_dim) {
+                if self.normed {
+                    rms_norm_row(head, self.weight, self.projection.epsilon);
+                }
+                if let Some((rotation, first)) = self.rotation {
+                    rotation.apply(first + token, head);
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), (tokens, matrix.rows).into()))
+    }
+}
+
+/// Softmax attention of queries over the cache, exact in the window.
+pub(crate) struct Attend<'a> {
+    pub(crate) cache: &'a KvCache,
+    /// The cache's store of the layer whose keys and values are used.
+    pub(crate) store: usize,
+    pub(crate) layer: &'a LayerConfig,
+    /// Position of the first row of the queries.
+    pub(crate) first_position: usize,
+    /// Factor on the scores.
+    pub(crate) scale: f32,
+    pub(crate) compute: Compute<'a>,
+}
+
+/// Query rows of one task: enough to pay for the conversion of keys and values to f32.
+const BLOCK_ROWS: usize = 16;
+/// Keys of one step: with values and scores they stay in the second-level cache.
+const BLOCK_KEYS: usize = 64;
+
+impl CustomOp1 for Attend<'_> {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, width) = rows_and_columns(layout)?;
+        let queries = f32_slice(storage, layout)?;
+        let group = self.layer.n_heads / self.layer.n_kv_heads;
+        let group_width = group * self.layer.head_dim;
+        // Task by task: key/value head, then block of rows.
+        let mut by_task = vec![0.0; rows * width];
+        let mut tasks = Vec::new();
+        let mut rest = &mut by_task[..];
+        for kv_head in 0..self.layer.n_kv_heads {
+            for first_row in (0..rows).step_by(BLOCK_ROWS) {
+                let n = BLOCK_ROWS.min(rows - first_row);
+                let (now, later) = rest.split_at_mut(n * group_width);
+                tasks.push((kv_head, first_row, now));
+                rest = later;
+            }
+        }
+        self.compute.pool.for_each(tasks, |_, (kv_head, first_row, out)| {
+            self.block(queries, width, kv_head, first_row, out);
+        });
+        if rows == 1 {
+            return Ok((CpuStorage::F32(by_task), layout.shape().clone()));
+        }
+        let mut out = vec![0.0; rows * width];
+        for (row, out) in out.chunks_exact_mut(width).enumerate() {
+            for (kv_head, out) in out.chunks_exact_mut(group_width).enumerate() {
+                let at = (kv_head * rows + row) * group_width;
+                out.copy_from_slice(&by_task[at..at + group_width]);
+            }
+        }
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+impl Attend<'_> {
+    /// One key/value head and a block of query rows; `out` is `[rows, group, d]`.
+    ///
+    /// Keys are visited in blocks with a running maximum and sum (Milakov and Gimelshein,
+    /// "Online normalizer calculation for softmax", 2018).
+    fn block(&self, queries: &[f32], width: usize, kv_head: usize, first_row: usize, out: &mut [f32]) {
+        let level = self.compute.level;
+        let d = self.layer.head_dim;
+        let group = self.layer.n_heads / self.layer.n_kv_heads;
+        let n_rows = out.len() / (group * d);
+        let mut running = vec![Running { max: f32::NEG_INFINITY, sum: 0.0 }; n_rows * group];
+        let mut keys = vec![0.0; BLOCK_KEYS * d];
+        let mut values = vec![0.0; BLOCK_KEYS * d];
+        let mut scores = [0.0f32; BLOCK_KEYS];
+        let first = self.first_position + first_row;
+        let (begin, end) = (self.lowest_visible(first), first + n_rows);
+        for start in (begin..end).step_by(BLOCK_KEYS) {
+            let stop = end.min(start + BLOCK_KEYS);
+            let n = (stop - start) * d;
+            self.cache.read_keys(self.store, kv_head, start..stop, &mut keys[..n]);
+            self.cache.read_values(self.store, kv_head, start..stop, &mut values[..n]);
+            for (i, (out, running)) in out.chunks_exact_mut(d).zip(&mut running).enumerate() {
+                let (row, head) = (i / group, i % group);
+                let position = first + row;
+                let from = self.lowest_visible(position).max(start);
+                let to = (position + 1).min(stop);
+                if from >= to {
+                    continue;
+                }
+                let at = (first_row + row) * width + (kv_head * group + head) * d;
+                let query = &queries[at..at + d];
+                let scores = &mut scores[..to - from];
+                for (score, key) in scores.iter_mut().zip(keys[(from - start) * d..].chunks_exact(d)) {
+                    *score = self.scale * kernels::dot(level, query, key);
+                }
+                running.rescale(scores, out);
+                running.sum += kernels::exp_minus(level, scores, running.max);
+                kernels::add_weighted_rows(level, out, scores, &values[(from - start) * d..(to - start) * d]);
+            }
+        }
+        for (out, running) in out.chunks_exact_mut(d).zip(&running) {
+            let inverse = running.sum.recip();
+            out.iter_mut().for_each(|x| *x *= inverse);
+        }
+    }
+
+    /// The first position that a query at `position` sees.
+    fn lowest_visible(&self, position: usize) -> usize {
+        self.layer.window.map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+}
+
+/// Maximum of the scores so far, and the sum of their exponentials relative to it.
+#[derive(Clone, Copy)]
+struct Running {
+    max: f32,
+    sum: f32,
+}
+
+impl Running {
+    /// Takes the maximum of new scores in, and brings what was summed to the new maximum.
+    fn rescale(&mut self, scores: &[f32], out: &mut [f32]) {
+        let max = scores.iter().fold(self.max, |max, &score| max.max(score));
+        if max > self.max {
+            let factor = (self.max - max).exp();
+            self.sum *= factor;
+            out.iter_mut().for_each(|x| *x *= factor);
+            self.max = max;
+        }
+    }
+}

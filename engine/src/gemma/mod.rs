@@ -1,0 +1,14 @@
+//! The Gemma architectures: one pass, driven by configuration, for Gemma 1, 3 and 4.
+
+mod attention;
+mod config;
+mod experts;
+mod feed_forward;
+mod forward;
+mod ops;
+mod rope;
+mod weights;
+
+pub(crate) use config::{Architecture, Config};
+pub(crate) use forward::{Pass, WantedRows};
+pub(crate) use weights::{Weights, vocabulary};

@@ -1,0 +1,105 @@
+//! Rotary position embeddings: angles for the positions of a chunk, rotation of heads.
+
+use super::config::{Config, RopeConfig};
+
+/// Frequencies of one kind of layer, `[d / 2]`.
+pub(crate) struct Rope {
+    inverse_frequencies: Vec<f32>,
+    position_scale: f32,
+}
+
+/// Cosines and sines of a chunk, each `[tokens, d / 2]`.
+pub(crate) struct Rotation {
+    half: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Rope {
+    /// Frequencies `theta^(-2i/d)`, each divided by its factor where the file has factors.
+    pub(crate) fn new(rope: RopeConfig, head_dim: usize, factors: Option<&[f32]>) -> Self {
+        let inverse_frequencies = (0..head_dim / 2)
+            .map(|i| {
+                let frequency = 1.0 / rope.theta.powf(2.0 * i as f32 / head_dim as f32);
+                frequency / factors.map_or(1.0, |factors| factors[i])
+            })
+            .collect();
+        Self { inverse_frequencies, position_scale: rope.position_scale }
+    }
+
+    /// Gemma 4 turns only the first quarter of the pairs of a global head ("proportional").
+    /// Files say so in `rope_freqs.weight`; this is what they say, for files that do not.
+    pub(crate) fn proportional_factors(head_dim: usize) -> Vec<f32> {
+        let half = head_dim / 2;
+        (0..half).map(|i| if i < half / 4 { 1.0 } else { 1e30 }).collect()
+    }
+
+    /// The rotation of positions `start..start + n_tokens`.
+    pub(crate) fn rotation(&self, start: usize, n_tokens: usize) -> Rotation {
+        let half = self.inverse_frequencies.len();
+        let mut cos = Vec::with_capacity(n_tokens * half);
+        let mut sin = Vec::with_capacity(n_tokens * half);
+        for position in start..start + n_tokens {
+            let position = position as f32 * self.position_scale;
+            for frequency in &self.inverse_frequencies {
+                let (s, c) = (position * frequency).sin_cos();
+                cos.push(c);
+                sin.push(s);
+            }
+        }
+        Rotation { half, cos, sin }
+    }
+}
+
+impl Rotation {
+    /// Turns the pairs `(i, i + d/2)` of one head of the chunk's token `token`.
+    pub(crate) fn apply(&self, token: usize, head: &mut [f32]) {
+        let angles = token * self.half..(token + 1) * self.half;
+        let (first, second) = head.split_at_mut(self.half);
+        let turns = self.cos[angles.clone()].iter().zip(&self.sin[angles]);
+        for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(turns) {
+            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        }
+    }
+}
+
+/// The two kinds of rotation of a model.
+pub(crate) struct Ropes {
+    local: Option<Rope>,
+    global: Option<Rope>,
+}
+
+impl Ropes {
+    /// Frequencies for the head lengths that the layers have.
+    pub(crate) fn new(config: &Config, factors: Option<&[f32]>) -> Self {
+        let head_dim = |local: bool| config.layers.iter().find(|l| l.window.is_some() == local).map(|l| l.head_dim);
+        let gemma4 = config.architecture == super::Architecture::Gemma4;
+        Self {
+            local: head_dim(true).map(|d| Rope::new(config.rope_local, d, None)),
+            global: head_dim(false).map(|d| match factors {
+                Some(factors) => Rope::new(config.rope_global, d, Some(factors)),
+                None if gemma4 => Rope::new(config.rope_global, d, Some(&Rope::proportional_factors(d))),
+                None => Rope::new(config.rope_global, d, None),
+            }),
+        }
+    }
+
+    /// Rotations of a chunk: of local and of global layers.
+    pub(crate) fn rotations(&self, start: usize, n_tokens: usize) -> Rotations {
+        let of = |rope: &Option<Rope>| rope.as_ref().map(|rope| rope.rotation(start, n_tokens));
+        Rotations { local: of(&self.local), global: of(&self.global) }
+    }
+}
+
+/// Rotations of one chunk.
+pub(crate) struct Rotations {
+    local: Option<Rotation>,
+    global: Option<Rotation>,
+}
+
+impl Rotations {
+    /// The rotation of a layer with or without a window.
+    pub(crate) fn of(&self, local: bool) -> Option<&Rotation> {
+        if local { self.local.as_ref() } else { self.global.as_ref() }
+    }
+}

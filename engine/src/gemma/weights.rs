@@ -1,0 +1,418 @@
+//! The weights of a model: typed views of the mapped file, each with its shape.
+
+use crate::LoadError;
+use crate::gguf::{ModelFile, TensorData, TensorInfo, TensorType};
+use crate::kernels::MatrixRef;
+
+use super::config::{Config, KvSource, LayerConfig};
+
+/// A matrix `[rows, columns]` in the map, in the type of the file.
+#[derive(Clone)]
+pub(crate) struct Matrix {
+    tensor_type: TensorType,
+    rows: usize,
+    columns: usize,
+    data: TensorData,
+    /// The tensor's row that is this matrix's first.
+    first_row: usize,
+}
+
+impl Matrix {
+    /// What the kernels work on.
+    pub(crate) fn view(&self) -> MatrixRef<'_> {
+        let row_bytes = self.tensor_type.row_bytes(self.columns);
+        let bytes = &self.data[self.first_row * row_bytes..][..self.rows * row_bytes];
+        MatrixRef { tensor_type: self.tensor_type, rows: self.rows, columns: self.columns, bytes }
+    }
+
+    /// Number of outputs.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of inputs.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn bytes(&self) -> u64 {
+        self.view().bytes.len() as u64
+    }
+
+    /// The first `rows` rows, and the rest.
+    fn split(self, rows: usize) -> (Self, Self) {
+        let rest = Self { rows: self.rows - rows, first_row: self.first_row + rows, ..self.clone() };
+        (Self { rows, ..self }, rest)
+    }
+}
+
+/// The experts of a layer: `count` matrices `[rows, columns]`, one after the other.
+#[derive(Clone)]
+pub(crate) struct ExpertMatrices {
+    all: Matrix,
+    rows: usize,
+}
+
+impl ExpertMatrices {
+    /// The matrix of one expert.
+    pub(crate) fn expert(&self, index: usize) -> MatrixRef<'_> {
+        self.all.view().slice(index * self.rows, self.rows)
+    }
+}
+
+/// A model's weights. H: hidden, V: vocabulary, L: layers, P: per-layer width.
+pub(crate) struct Weights {
+    /// `[V, H]`, also the output matrix
+    pub(crate) token_embedding: Matrix,
+    /// `[V, H]` where the file has one of its own
+    pub(crate) output: Option<Matrix>,
+    /// `[H]`
+    pub(crate) output_norm: Vec<f32>,
+    /// `[d / 2]`, the divisors of the global layers' rotary frequencies
+    pub(crate) rope_factors: Option<Vec<f32>>,
+    pub(crate) per_layer: Option<PerLayerWeights>,
+    pub(crate) layers: Vec<LayerWeights>,
+}
+
+/// Embeddings that every layer adds (E2B, E4B).
+pub(crate) struct PerLayerWeights {
+    /// `[V, L * P]`
+    pub(crate) token_embedding: Matrix,
+    /// `[L * P, H]`
+    pub(crate) model_projection: Matrix,
+    /// `[P]`
+    pub(crate) projection_norm: Vec<f32>,
+}
+
+/// One layer. d: head length, q: query heads, k: key/value heads, F: feed-forward width.
+pub(crate) struct LayerWeights {
+    pub(crate) attention: AttentionWeights,
+    pub(crate) feed_forward: FeedForwardWeights,
+    pub(crate) experts: Option<ExpertWeights>,
+    pub(crate) per_layer: Option<LayerEmbeddingWeights>,
+    /// Factor on the residual stream after the layer.
+    pub(crate) output_scale: f32,
+}
+
+pub(crate) struct AttentionWeights {
+    /// `[H]`
+    pub(crate) norm: Vec<f32>,
+    /// `[q * d, H]`
+    pub(crate) query: Matrix,
+    /// Absent where the layer uses another one's keys and values.
+    pub(crate) key_value: Option<KeyValueWeights>,
+    /// `[d]`
+    pub(crate) query_norm: Option<Vec<f32>>,
+    /// `[H, q * d]`
+    pub(crate) output: Matrix,
+    /// `[H]`
+    pub(crate) post_norm: Option<Vec<f32>>,
+}
+
+pub(crate) struct KeyValueWeights {
+    /// `[k * d, H]`
+    pub(crate) key: Matrix,
+    /// `[k * d, H]`; absent where values are the keys before their norm
+    pub(crate) value: Option<Matrix>,
+    /// `[d]`
+    pub(crate) key_norm: Option<Vec<f32>>,
+}
+
+pub(crate) struct FeedForwardWeights {
+    /// `[H]`
+    pub(crate) norm: Vec<f32>,
+    /// `[F, H]`
+    pub(crate) gate: Matrix,
+    /// `[F, H]`
+    pub(crate) up: Matrix,
+    /// `[H, F]`
+    pub(crate) down: Matrix,
+    /// `[H]`
+    pub(crate) post_norm: Option<Vec<f32>>,
+}
+
+/// The experts of a layer. E: experts, W: expert width.
+pub(crate) struct ExpertWeights {
+    /// `[H]`, on what the dense block gives, before the sum with the experts
+    pub(crate) dense_post_norm: Vec<f32>,
+    /// `[H]`
+    pub(crate) norm: Vec<f32>,
+    /// `[H]`
+    pub(crate) post_norm: Vec<f32>,
+    /// `[E, H]`
+    pub(crate) router: Matrix,
+    /// `[H]`, on the router's input
+    pub(crate) router_scale: Vec<f32>,
+    pub(crate) gate_up: GateUp,
+    /// E times `[H, W]`
+    pub(crate) down: ExpertMatrices,
+    /// `[E]`, on what an expert gives
+    pub(crate) output_scale: Vec<f32>,
+}
+
+/// The first two matrices of the experts, as one tensor or as two.
+pub(crate) enum GateUp {
+    /// E times `[2 W, H]`, the gate's rows first
+    Fused(ExpertMatrices),
+    /// E times `[W, H]` each
+    Split { gate: ExpertMatrices, up: ExpertMatrices },
+}
+
+/// What a layer does with its per-layer embedding.
+pub(crate) struct LayerEmbeddingWeights {
+    /// `[P, H]`
+    pub(crate) gate: Matrix,
+    /// `[H, P]`
+    pub(crate) projection: Matrix,
+    /// `[H]`
+    pub(crate) post_norm: Vec<f32>,
+}
+
+/// Rows of the embedding, which is the size of the vocabulary.
+pub(crate) fn vocabulary(file: &ModelFile) -> Result<usize, LoadError> {
+    let loader = Loader { file };
+    let info = loader.info("token_embd.weight")?;
+    match info.shape[..] {
+        [rows, _] if rows > 0 => Ok(rows),
+        _ => Err(LoadError::TensorShape {
+            path: file.path().into(),
+            name: info.name.clone(),
+            found: info.shape.clone(),
+            expected: vec![0, 0],
+        }),
+    }
+}
+
+impl Weights {
+    /// Finds and checks every tensor that the configuration asks for.
+    pub(crate) fn from_model_file(file: &ModelFile, config: &Config) -> Result<Self, LoadError> {
+        let loader = Loader { file };
+        let (h, v) = (config.hidden, config.vocabulary);
+        let n_layers = config.layers.len();
+        let per_layer = match config.per_layer_width {
+            0 => None,
+            p => Some(PerLayerWeights {
+                token_embedding: loader.matrix("per_layer_token_embd.weight", v, n_layers * p)?,
+                model_projection: loader.matrix("per_layer_model_proj.weight", n_layers * p, h)?,
+                projection_norm: loader.vector("per_layer_proj_norm.weight", p)?,
+            }),
+        };
+        let rope_factors = match config.layers.iter().find(|layer| layer.window.is_none()) {
+            Some(layer) => loader.optional_vector("rope_freqs.weight", layer.head_dim / 2)?,
+            None => None,
+        };
+        Ok(Self {
+            token_embedding: loader.matrix("token_embd.weight", v, h)?,
+            output: loader.optional_matrix("output.weight", v, h)?,
+            output_norm: loader.vector("output_norm.weight", h)?,
+            rope_factors,
+            per_layer,
+            layers: (0..n_layers).map(|i| loader.layer(i, config)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The matrix that turns the last hidden state into logits.
+    pub(crate) fn head(&self) -> &Matrix {
+        self.output.as_ref().unwrap_or(&self.token_embedding)
+    }
+
+    /// Bytes of weights that one decoded token reads: everything but the embedding tables, and of
+    /// the experts only the used ones.
+    pub(crate) fn bytes_per_token(&self, config: &Config) -> u64 {
+        let layers: u64 = self.layers.iter().map(|layer| layer.bytes_per_token(config)).sum();
+        let per_layer = self.per_layer.as_ref().map_or(0, |p| p.model_projection.bytes());
+        self.head().bytes() + per_layer + layers + 4 * self.output_norm.len() as u64
+    }
+}
+
+impl LayerWeights {
+    fn bytes_per_token(&self, config: &Config) -> u64 {
+        let a = &self.attention;
+        let key_value = a.key_value.as_ref().map_or(0, |kv| kv.key.bytes() + kv.value.as_ref().map_or(0, Matrix::bytes));
+        let f = &self.feed_forward;
+        let dense = a.query.bytes() + a.output.bytes() + key_value + f.gate.bytes() + f.up.bytes() + f.down.bytes();
+        let experts = match (&self.experts, config.experts) {
+            (Some(e), Some(c)) => {
+                let gate_up = match &e.gate_up {
+                    GateUp::Fused(fused) => fused.all.bytes(),
+                    GateUp::Split { gate, up } => gate.all.bytes() + up.all.bytes(),
+                };
+                e.router.bytes() + (gate_up + e.down.all.bytes()) / c.n_experts as u64 * c.n_used as u64
+            }
+            _ => 0,
+        };
+        let per_layer = self.per_layer.as_ref().map_or(0, |p| p.gate.bytes() + p.projection.bytes());
+        dense + experts + per_layer
+    }
+}
+
+/// Looks tensors up by name and checks their shapes and types.
+struct Loader<'a> {
+    file: &'a ModelFile,
+}
+
+impl Loader<'_> {
+    fn layer(&self, i: usize, config: &Config) -> Result<LayerWeights, LoadError> {
+        let layer = &config.layers[i];
+        let h = config.hidden;
+        let name = |suffix: &str| format!("blk.{i}.{suffix}");
+        let per_layer = match config.per_layer_width {
+            0 => None,
+            p => Some(LayerEmbeddingWeights {
+                gate: self.matrix(&name("inp_gate.weight"), p, h)?,
+                projection: self.matrix(&name("proj.weight"), h, p)?,
+                post_norm: self.vector(&name("post_norm.weight"), h)?,
+            }),
+        };
+        Ok(LayerWeights {
+            attention: self.attention(i, config)?,
+            feed_forward: FeedForwardWeights {
+                norm: self.vector(&name("ffn_norm.weight"), h)?,
+                gate: self.matrix(&name("ffn_gate.weight"), layer.ffn_width, h)?,
+                up: self.matrix(&name("ffn_up.weight"), layer.ffn_width, h)?,
+                down: self.matrix(&name("ffn_down.weight"), h, layer.ffn_width)?,
+                post_norm: self.branch_norm(&name("post_ffw_norm.weight"), config)?,
+            },
+            experts: self.experts(i, config)?,
+            per_layer,
+            output_scale: self.optional_vector(&name("layer_output_scale.weight"), 1)?.map_or(1.0, |scale| scale[0]),
+        })
+    }
+
+    fn attention(&self, i: usize, config: &Config) -> Result<AttentionWeights, LoadError> {
+        let layer = &config.layers[i];
+        let (h, d) = (config.hidden, layer.head_dim);
+        let (q_rows, kv_rows) = (layer.n_heads * d, layer.n_kv_heads * d);
+        let name = |suffix: &str| format!("blk.{i}.{suffix}");
+        let owns = matches!(layer.kv, KvSource::Own(_));
+        let (query, key, value) = if self.file.tensor(&name("attn_qkv.weight")).is_some() {
+            let all = self.matrix(&name("attn_qkv.weight"), q_rows + 2 * kv_rows, h)?;
+            let (query, rest) = all.split(q_rows);
+            let (key, value) = rest.split(kv_rows);
+            (query, Some(key), Some(value))
+        } else {
+            let query = self.matrix(&name("attn_q.weight"), q_rows, h)?;
+            let key = if owns { Some(self.matrix(&name("attn_k.weight"), kv_rows, h)?) } else { None };
+            let value = if owns { self.optional_matrix(&name("attn_v.weight"), kv_rows, h)? } else { None };
+            (query, key, value)
+        };
+        let key_value = match key {
+            Some(key) if owns => Some(KeyValueWeights {
+                key,
+                value: self.required_value(value, i, layer, config)?,
+                key_norm: self.norm_of_head(&name("attn_k_norm.weight"), layer, config)?,
+            }),
+            _ => None,
+        };
+        Ok(AttentionWeights {
+            norm: self.vector(&name("attn_norm.weight"), h)?,
+            query,
+            key_value,
+            query_norm: self.norm_of_head(&name("attn_q_norm.weight"), layer, config)?,
+            output: self.matrix(&name("attn_output.weight"), h, q_rows)?,
+            post_norm: self.branch_norm(&name("post_attention_norm.weight"), config)?,
+        })
+    }
+
+    /// Only global layers of Gemma 4 may take their values from their keys.
+    fn required_value(&self, value: Option<Matrix>, i: usize, layer: &LayerConfig, config: &Config) -> Result<Option<Matrix>, LoadError> {
+        let may_be_absent = config.architecture == super::Architecture::Gemma4 && layer.window.is_none();
+        if value.is_none() && !may_be_absent {
+            return Err(LoadError::TensorMissing { path: self.file.path().into(), name: format!("blk.{i}.attn_v.weight") });
+        }
+        Ok(value)
+    }
+
+    /// Norms of query and key heads, which all models but Gemma 1 have.
+    fn norm_of_head(&self, name: &str, layer: &LayerConfig, config: &Config) -> Result<Option<Vec<f32>>, LoadError> {
+        if config.architecture == super::Architecture::Gemma {
+            return Ok(None);
+        }
+        self.vector(name, layer.head_dim).map(Some)
+    }
+
+    /// Norms at the end of a branch, which all models but Gemma 1 have.
+    fn branch_norm(&self, name: &str, config: &Config) -> Result<Option<Vec<f32>>, LoadError> {
+        if config.architecture == super::Architecture::Gemma {
+            return Ok(None);
+        }
+        self.vector(name, config.hidden).map(Some)
+    }
+
+    fn experts(&self, i: usize, config: &Config) -> Result<Option<ExpertWeights>, LoadError> {
+        let Some(experts) = config.experts else { return Ok(None) };
+        let (h, n, w) = (config.hidden, experts.n_experts, experts.width);
+        let name = |suffix: &str| format!("blk.{i}.{suffix}");
+        let fused = name("ffn_gate_up_exps.weight");
+        let gate_up = if self.file.tensor(&fused).is_some() {
+            GateUp::Fused(self.expert_matrices(&fused, n, 2 * w, h)?)
+        } else {
+            GateUp::Split {
+                gate: self.expert_matrices(&name("ffn_gate_exps.weight"), n, w, h)?,
+                up: self.expert_matrices(&name("ffn_up_exps.weight"), n, w, h)?,
+            }
+        };
+        Ok(Some(ExpertWeights {
+            dense_post_norm: self.vector(&name("post_ffw_norm_1.weight"), h)?,
+            norm: self.vector(&name("pre_ffw_norm_2.weight"), h)?,
+            post_norm: self.vector(&name("post_ffw_norm_2.weight"), h)?,
+            router: self.matrix(&name("ffn_gate_inp.weight"), n, h)?,
+            router_scale: self.vector(&name("ffn_gate_inp.scale"), h)?,
+            gate_up,
+            down: self.expert_matrices(&name("ffn_down_exps.weight"), n, h, w)?,
+            output_scale: self.optional_vector(&name("ffn_down_exps.scale"), n)?.unwrap_or_else(|| vec![1.0; n]),
+        }))
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, LoadError> {
+        self.file
+            .tensor(name)
+            .ok_or_else(|| LoadError::TensorMissing { path: self.file.path().into(), name: name.to_owned() })
+    }
+
+    /// Checks shape and type.
+    fn checked(&self, name: &str, expected: &[usize]) -> Result<(TensorType, TensorData), LoadError> {
+        let info = self.info(name)?;
+        if info.shape != expected {
+            return Err(LoadError::TensorShape {
+                path: self.file.path().into(),
+                name: name.to_owned(),
+                found: info.shape.clone(),
+                expected: expected.to_vec(),
+            });
+        }
+        let tensor_type = info.tensor_type().ok_or_else(|| LoadError::TensorType {
+            path: self.file.path().into(),
+            name: name.to_owned(),
+            found: info.type_name(),
+        })?;
+        Ok((tensor_type, self.file.data(info)))
+    }
+
+    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
+        let (tensor_type, data) = self.checked(name, &[rows, columns])?;
+        Ok(Matrix { tensor_type, rows, columns, data, first_row: 0 })
+    }
+
+    fn optional_matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Option<Matrix>, LoadError> {
+        self.file.tensor(name).map(|_| self.matrix(name, rows, columns)).transpose()
+    }
+
+    fn expert_matrices(&self, name: &str, n: usize, rows: usize, columns: usize) -> Result<ExpertMatrices, LoadError> {
+        let (tensor_type, data) = self.checked(name, &[n, rows, columns])?;
+        Ok(ExpertMatrices { all: Matrix { tensor_type, rows: n * rows, columns, data, first_row: 0 }, rows })
+    }
+
+    /// Norms and scales, small enough to be copied as f32.
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        let (tensor_type, data) = self.checked(name, &[len])?;
+        let mut values = vec![0.0; len];
+        let view = MatrixRef { tensor_type, rows: 1, columns: len, bytes: &data };
+        crate::kernels::dequantize(view, &mut values);
+        Ok(values)
+    }
+
+    fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        self.file.tensor(name).map(|_| self.vector(name, len)).transpose()
+    }
+}

@@ -1,0 +1,115 @@
+//! Activations as the matrix kernels read them: 8-bit integers with a scale for every 32 of them.
+
+/// Activations that share a scale.
+pub(crate) const GROUP: usize = 32;
+
+/// Rows of activations, in f32 and, for quantized weights, in 8 bits.
+///
+/// A value is `scale * quant`. Quantizing them once lets every weight row multiply integers.
+pub(crate) struct Activations<'a> {
+    /// Number of rows (tokens).
+    pub(crate) rows: usize,
+    /// Length of a row.
+    pub(crate) columns: usize,
+    /// `[rows, columns]`
+    pub(crate) values: &'a [f32],
+    /// `[rows, columns]`, empty unless quantized
+    pub(crate) quants: Vec<i8>,
+    /// `[rows, columns / 32]`
+    pub(crate) scales: Vec<f32>,
+    /// `[rows, columns / 16]`: scale times the sum of 16 quants, what a constant offset of the
+    /// weights is multiplied with
+    pub(crate) sums: Vec<f32>,
+}
+
+impl<'a> Activations<'a> {
+    /// Views `values`, a whole number of rows, without quantizing them.
+    pub(crate) fn plain(values: &'a [f32], columns: usize) -> Self {
+        assert!(columns > 0 && values.len().is_multiple_of(columns), "whole rows");
+        let rows = values.len() / columns;
+        Self { rows, columns, values, quants: Vec::new(), scales: Vec::new(), sums: Vec::new() }
+    }
+
+    /// Views `values` and rounds them to 8 bits; `columns` is a multiple of 32.
+    pub(crate) fn quantized(values: &'a [f32], columns: usize) -> Self {
+        let mut this = Self::plain(values, columns);
+        assert!(columns.is_multiple_of(GROUP), "whole groups");
+        this.quants = vec![0; values.len()];
+        this.scales = vec![0.0; values.len() / GROUP];
+        this.sums = vec![0.0; values.len() / (GROUP / 2)];
+        let groups = values
+            .chunks_exact(GROUP)
+            .zip(this.quants.chunks_exact_mut(GROUP))
+            .zip(this.scales.iter_mut())
+            .zip(this.sums.chunks_exact_mut(2));
+        for (((x, q), scale), sums) in groups {
+            *scale = quantize_group(x, q);
+            for (sum, half) in sums.iter_mut().zip(q.chunks_exact(GROUP / 2)) {
+                *sum = *scale * half.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
+            }
+        }
+        this
+    }
+
+    /// The 8-bit activations of one row.
+    #[inline(always)]
+    pub(crate) fn row_quants(&self, row: usize) -> &[i8] {
+        &self.quants[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// The scales of one row, one for every 32 activations.
+    #[inline(always)]
+    pub(crate) fn row_scales(&self, row: usize) -> &[f32] {
+        let n = self.columns / GROUP;
+        &self.scales[row * n..(row + 1) * n]
+    }
+
+    /// The scaled sums of one row, one for every 16 activations.
+    #[inline(always)]
+    pub(crate) fn row_sums(&self, row: usize) -> &[f32] {
+        let n = self.columns / (GROUP / 2);
+        &self.sums[row * n..(row + 1) * n]
+    }
+
+    /// The f32 activations of one row.
+    #[inline(always)]
+    pub(crate) fn row_values(&self, row: usize) -> &'a [f32] {
+        &self.values[row * self.columns..(row + 1) * self.columns]
+    }
+}
+
+/// Rounds one group to 8 bits and returns its scale.
+#[inline(always)]
+fn quantize_group(x: &[f32], q: &mut [i8]) -> f32 {
+    let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+    let scale = max / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    // The sum with 1.5 * 2^23 rounds to the nearest integer, ties to even, in one addition.
+    const ROUND: f32 = 12_582_912.0;
+    for (q, v) in q.iter_mut().zip(x) {
+        *q = ((v * inverse + ROUND) - ROUND) as i8;
+    }
+    scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_error_is_half_a_step() {
+        let values: Vec<f32> = (0..96).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
+        let a = Activations::quantized(&values, 96);
+        for (i, &v) in values.iter().enumerate() {
+            let scale = a.row_scales(0)[i / GROUP];
+            assert!((v - scale * f32::from(a.quants[i])).abs() <= scale * 0.501, "value {i}");
+        }
+    }
+
+    #[test]
+    fn zeros_stay_zeros() {
+        let a = Activations::quantized(&[0.0; 64], 32);
+        assert_eq!(a.rows, 2);
+        assert!(a.quants.iter().all(|&q| q == 0) && a.sums.iter().all(|&s| s == 0.0));
+    }
+}

@@ -1,0 +1,103 @@
+//! Which instructions the kernels use: detected once, forceable by `CARAT_CPU_LEVEL`.
+
+use std::sync::OnceLock;
+
+/// Instruction sets that kernels are written for, from the plainest to the fastest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CpuLevel {
+    /// Plain Rust: the definition of right.
+    Scalar,
+    /// candle's own dot products: what processors other than x86-64 run.
+    Candle,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
+    Avx512Vnni,
+}
+
+impl CpuLevel {
+    /// All levels, slowest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Candle, Self::Avx2, Self::Avx512Vnni];
+
+    /// The name that `CARAT_CPU_LEVEL` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Candle => "candle",
+            Self::Avx2 => "avx2",
+            Self::Avx512Vnni => "avx512_vnni",
+        }
+    }
+
+    /// Whether this processor can run the level.
+    ///
+    /// The features asked for here are exactly those that the level's kernels enable.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar | Self::Candle => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512Vnni => false,
+        }
+    }
+
+    /// The levels that this processor can run, slowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|level| level.is_available())
+    }
+
+    /// The level in use: the one that `CARAT_CPU_LEVEL` names, else the fastest.
+    pub fn current() -> Self {
+        static CURRENT: OnceLock<CpuLevel> = OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let fastest = Self::available().last().unwrap_or(Self::Scalar);
+            let level = match std::env::var("CARAT_CPU_LEVEL") {
+                Ok(name) => forced(&name).unwrap_or_else(|what| {
+                    tracing::warn!(%name, used = fastest.name(), "CARAT_CPU_LEVEL ignored: {what}");
+                    fastest
+                }),
+                Err(_) => fastest,
+            };
+            tracing::debug!(level = level.name(), "kernels chosen");
+            level
+        })
+    }
+}
+
+/// The level called `name`, if it exists and this processor has it.
+fn forced(name: &str) -> Result<CpuLevel, &'static str> {
+    let level = CpuLevel::ALL
+        .into_iter()
+        .find(|level| level.name() == name)
+        .ok_or("the levels are scalar, candle, avx2 and avx512_vnni")?;
+    if level.is_available() { Ok(level) } else { Err("this processor lacks it") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_level_is_refused() {
+        assert!(forced("sse9").is_err());
+        assert_eq!(forced("scalar"), Ok(CpuLevel::Scalar));
+    }
+
+    #[test]
+    fn scalar_runs_everywhere() {
+        assert_eq!(CpuLevel::available().next(), Some(CpuLevel::Scalar));
+    }
+}

@@ -1,0 +1,63 @@
+//! The arithmetic: safe entry points that check lengths, then run the code of one level.
+//!
+//! This is the one module of the engine with `unsafe` code and `core::arch`. A level comes only
+//! from [`CpuLevel::current`] or [`CpuLevel::available`], which detected every feature that the
+//! functions of the level enable; that is the reason why each call below is sound.
+
+#![expect(unsafe_code, reason = "vector instructions; every level is compared with the scalar one")]
+
+mod activations;
+mod candle;
+mod dots;
+mod formats;
+mod level;
+mod matrix;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub(crate) use activations::Activations;
+pub use level::CpuLevel;
+pub(crate) use matrix::{MatrixRef, dequantize, matmul, tile};
+
+/// Calls a function of [`vector`] compiled for `$level`.
+macro_rules! at_level {
+    ($level:expr, $name:ident($($argument:expr),*)) => {
+        match $level {
+            // SAFETY: the level is available (module header).
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
+            _ => vector::$name::<false>($($argument),*),
+        }
+    };
+}
+use at_level;
+
+/// Dot product of equally long slices.
+pub(crate) fn dot(level: CpuLevel, a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "equally long");
+    at_level!(level, dot(a, b))
+}
+
+/// `out += sum over rows of weights[row] * rows[row]`; `rows` is `[weights.len(), out.len()]`.
+pub(crate) fn add_weighted_rows(level: CpuLevel, out: &mut [f32], weights: &[f32], rows: &[f32]) {
+    assert_eq!(rows.len(), weights.len() * out.len(), "a row for every weight");
+    at_level!(level, add_weighted_rows(out, weights, rows));
+}
+
+/// `gate = gelu(gate) * up`, GELU in its tanh form.
+pub(crate) fn gelu_times(level: CpuLevel, gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "equally long");
+    at_level!(level, gelu_times(gate, up));
+}
+
+/// `x = e^(x - max)`; returns the sum.
+pub(crate) fn exp_minus(level: CpuLevel, x: &mut [f32], max: f32) -> f32 {
+    at_level!(level, exp_minus(x, max))
+}

@@ -1,0 +1,4 @@
+//! Levels of x86-64 processors.
+
+pub(crate) mod avx2;
+pub(crate) mod avx512;

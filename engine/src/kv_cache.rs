@@ -1,0 +1,334 @@
+//! Keys and values of past tokens, one store per layer that owns them.
+//!
+//! A layer with a sliding window keeps a ring of its most recent positions: the window, the
+//! largest chunk of a prefill (whose first token still needs a whole window behind it) and a
+//! margin, by which the cache can be truncated without losing the window.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvType {
+    /// 32-bit floats, for comparisons with references.
+    F32,
+    /// 16-bit floats.
+    #[default]
+    F16,
+    /// 8-bit integers with an f16 scale for every 32 values; about half the memory of f16.
+    Q8_0,
+}
+
+impl KvType {
+    /// The name that the command line takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+
+    /// Bytes of `n` values in heads of `head_dim`.
+    fn bytes(self, n: usize, head_dim: usize) -> usize {
+        match self {
+            Self::F32 => 4 * n,
+            Self::F16 => 2 * n,
+            Self::Q8_0 => n + 2 * (n / q8_block(head_dim)),
+        }
+    }
+}
+
+/// Values that share a scale in [`KvType::Q8_0`]: 32, or what divides a shorter head evenly.
+fn q8_block(head_dim: usize) -> usize {
+    32.min(1 << head_dim.trailing_zeros())
+}
+
+/// What a layer stores per token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KvShape {
+    /// Key/value heads.
+    pub(crate) n_kv_heads: usize,
+    /// Length of a head.
+    pub(crate) head_dim: usize,
+    /// Positions that a query sees, itself included; `None`: all.
+    pub(crate) window: Option<usize>,
+}
+
+/// Keys and values of all layers of one sequence.
+pub(crate) struct KvCache {
+    /// One store per layer that owns keys and values, in the order of the layers.
+    layers: Vec<LayerStore>,
+    /// Positions that are filled: 0..len.
+    len: usize,
+    /// Positions `lowest..len` are still in every ring; smaller only by truncation.
+    high_water: usize,
+    context: usize,
+}
+
+/// Keys or values of one layer: `[n_kv_heads, capacity, head_dim]`.
+struct LayerStore {
+    shape: KvShape,
+    capacity: usize,
+    keys: Store,
+    values: Store,
+}
+
+enum Store {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Q8_0 { block: usize, quants: Vec<i8>, scales: Vec<f16> },
+}
+
+impl Store {
+    fn new(kv: KvType, n: usize, head_dim: usize) -> Self {
+        // Zeroed allocations of this size come from the operating system untouched, so that
+        // memory is used only once positions are filled.
+        match kv {
+            KvType::F32 => Self::F32(vec![0.0; n]),
+            KvType::F16 => Self::F16(vec![f16::ZERO; n]),
+            KvType::Q8_0 => {
+                let block = q8_block(head_dim);
+                Self::Q8_0 { block, quants: vec![0; n], scales: vec![f16::ZERO; n / block] }
+            }
+        }
+    }
+
+    fn write(&mut self, at: usize, values: &[f32]) {
+        let n = values.len();
+        match self {
+            Self::F32(store) => store[at..at + n].copy_from_slice(values),
+            Self::F16(store) => store[at..at + n].convert_from_f32_slice(values),
+            Self::Q8_0 { block, quants, scales } => {
+                let blocks = values.chunks_exact(*block).zip(quants[at..at + n].chunks_exact_mut(*block));
+                for ((x, q), scale) in blocks.zip(&mut scales[at / *block..]) {
+                    let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+                    *scale = f16::from_f32(max / 127.0);
+                    let d = scale.to_f32();
+                    let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+                    for (q, v) in q.iter_mut().zip(x) {
+                        *q = (v * inverse).round() as i8;
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&self, at: usize, out: &mut [f32]) {
+        let n = out.len();
+        match self {
+            Self::F32(store) => out.copy_from_slice(&store[at..at + n]),
+            Self::F16(store) => store[at..at + n].convert_to_f32_slice(out),
+            Self::Q8_0 { block, quants, scales } => {
+                let blocks = out.chunks_exact_mut(*block).zip(quants[at..at + n].chunks_exact(*block));
+                for ((out, q), scale) in blocks.zip(&scales[at / *block..]) {
+                    let d = scale.to_f32();
+                    for (out, q) in out.iter_mut().zip(q) {
+                        *out = d * f32::from(*q);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sizes that decide how much a cache keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KvLimits {
+    /// Positions that fit.
+    pub(crate) context: usize,
+    /// Tokens that are appended at once at most.
+    pub(crate) chunk: usize,
+    /// Tokens that can be taken back without losing a window.
+    pub(crate) margin: usize,
+}
+
+impl KvCache {
+    /// An empty cache for layers of these shapes.
+    pub(crate) fn new(shapes: &[KvShape], kv: KvType, limits: KvLimits) -> Self {
+        let layers = shapes
+            .iter()
+            .map(|&shape| {
+                let capacity = ring_capacity(shape, limits);
+                let n = shape.n_kv_heads * capacity * shape.head_dim;
+                LayerStore { shape, capacity, keys: Store::new(kv, n, shape.head_dim), values: Store::new(kv, n, shape.head_dim) }
+            })
+            .collect();
+        Self { layers, len: 0, high_water: 0, context: limits.context }
+    }
+
+    /// Bytes that a full cache of these shapes takes.
+    pub(crate) fn bytes(shapes: &[KvShape], kv: KvType, limits: KvLimits) -> usize {
+        shapes
+            .iter()
+            .map(|&shape| 2 * kv.bytes(shape.n_kv_heads * ring_capacity(shape, limits) * shape.head_dim, shape.head_dim))
+            .sum()
+    }
+
+    /// Number of filled positions.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Positions that fit.
+    pub(crate) fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Stores keys and values of consecutive tokens at positions `start..`.
+    ///
+    /// `keys` and `values` give, for token `t` and head `h`, a slice of `head_dim`. The tokens
+    /// count as filled only after [`KvCache::advance`], once every layer has stored them.
+    pub(crate) fn store<'a>(
+        &mut self,
+        layer: usize,
+        start: usize,
+        n_tokens: usize,
+        keys: impl Fn(usize, usize) -> &'a [f32],
+        values: impl Fn(usize, usize) -> &'a [f32],
+    ) {
+        let store = &mut self.layers[layer];
+        let (capacity, d) = (store.capacity, store.shape.head_dim);
+        for head in 0..store.shape.n_kv_heads {
+            for token in 0..n_tokens {
+                let at = (head * capacity + (start + token) % capacity) * d;
+                store.keys.write(at, keys(token, head));
+                store.values.write(at, values(token, head));
+            }
+        }
+    }
+
+    /// Counts `n_tokens` more positions as filled.
+    pub(crate) fn advance(&mut self, n_tokens: usize) {
+        self.len += n_tokens;
+        self.high_water = self.high_water.max(self.len);
+        self.assert_invariants();
+    }
+
+    /// Keys of `positions` of one head, as f32 `[positions, head_dim]`.
+    pub(crate) fn read_keys(&self, layer: usize, head: usize, positions: std::ops::Range<usize>, out: &mut [f32]) {
+        let store = &self.layers[layer];
+        store.read(&store.keys, head, positions, out);
+    }
+
+    /// Values of `positions` of one head, as f32 `[positions, head_dim]`.
+    pub(crate) fn read_values(&self, layer: usize, head: usize, positions: std::ops::Range<usize>, out: &mut [f32]) {
+        let store = &self.layers[layer];
+        store.read(&store.values, head, positions, out);
+    }
+
+    /// Forgets all positions from `n` on and returns how many are left.
+    ///
+    /// That is `n`, or 0 where a sliding window that a token at `n` needs was already overwritten.
+    pub(crate) fn truncate(&mut self, n: usize) -> usize {
+        if n >= self.len {
+            return self.len;
+        }
+        let whole = self.layers.iter().all(|layer| layer.window_is_whole(n, self.high_water));
+        self.len = if whole { n } else { 0 };
+        if self.len == 0 {
+            self.high_water = 0;
+        }
+        self.assert_invariants();
+        self.len
+    }
+
+    /// Panics if the cache contradicts itself.
+    pub(crate) fn assert_invariants(&self) {
+        assert!(self.len <= self.high_water && self.high_water <= self.context, "filled positions fit the context");
+        assert!(
+            self.layers.iter().all(|layer| layer.window_is_whole(self.len, self.high_water)),
+            "the window of the next token is whole in every layer"
+        );
+    }
+}
+
+/// Positions that a layer keeps.
+fn ring_capacity(shape: KvShape, limits: KvLimits) -> usize {
+    match shape.window {
+        Some(window) => limits.context.min(window + limits.chunk + limits.margin),
+        None => limits.context,
+    }
+}
+
+impl LayerStore {
+    /// Whether the positions that a token at `next` sees are all in the ring, after positions up
+    /// to `high_water` were written.
+    fn window_is_whole(&self, next: usize, high_water: usize) -> bool {
+        let lowest_kept = high_water.saturating_sub(self.capacity);
+        let lowest_seen = self.shape.window.map_or(0, |window| (next + 1).saturating_sub(window));
+        lowest_kept <= lowest_seen || next == 0
+    }
+
+    /// Reads a run of positions, which wraps around the ring at most once.
+    fn read(&self, store: &Store, head: usize, positions: std::ops::Range<usize>, out: &mut [f32]) {
+        let d = self.shape.head_dim;
+        let (mut position, mut out) = (positions.start, out);
+        while position < positions.end {
+            let slot = position % self.capacity;
+            let n = (self.capacity - slot).min(positions.end - position);
+            let (now, rest) = out.split_at_mut(n * d);
+            store.read((head * self.capacity + slot) * d, now);
+            out = rest;
+            position += n;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: KvLimits = KvLimits { context: 64, chunk: 4, margin: 3 };
+
+    fn filled(window: Option<usize>, n: usize) -> KvCache {
+        let shape = KvShape { n_kv_heads: 2, head_dim: 32, window };
+        let mut cache = KvCache::new(&[shape], KvType::F32, LIMITS);
+        for position in 0..n {
+            let row = vec![position as f32; 32];
+            cache.store(0, position, 1, |_, _| &row, |_, _| &row);
+            cache.advance(1);
+        }
+        cache
+    }
+
+    #[test]
+    fn a_ring_keeps_the_window() {
+        let cache = filled(Some(8), 40);
+        let mut out = vec![0.0; 8 * 32];
+        cache.read_keys(0, 1, 32..40, &mut out);
+        assert!(out.chunks(32).zip(32..).all(|(row, position)| row.iter().all(|&v| v == position as f32)));
+    }
+
+    #[test]
+    fn truncation_within_the_margin_keeps_the_rest() {
+        let mut cache = filled(Some(8), 40);
+        assert_eq!(cache.truncate(37), 37);
+        assert_eq!(cache.truncate(39), 37, "there is nothing to forget");
+    }
+
+    #[test]
+    fn truncation_beyond_the_ring_forgets_all() {
+        let mut cache = filled(Some(8), 40);
+        assert_eq!(cache.truncate(20), 0);
+        assert_eq!(cache.len(), 0);
+    }
+
+    #[test]
+    fn a_layer_without_window_truncates_anywhere() {
+        let mut cache = filled(None, 40);
+        assert_eq!(cache.truncate(3), 3);
+    }
+
+    #[test]
+    fn q8_0_is_within_half_a_step() {
+        let mut store = Store::new(KvType::Q8_0, 64, 64);
+        let values: Vec<f32> = (0..64).map(|i| (i as f32 - 31.0) / 7.0).collect();
+        store.write(0, &values);
+        let mut out = vec![0.0; 64];
+        store.read(0, &mut out);
+        for (a, b) in values.iter().zip(&out) {
+            assert!((a - b).abs() < 33.0 / 7.0 / 127.0 * 0.51, "{a} {b}");
+        }
+    }
+}

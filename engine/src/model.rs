@@ -1,0 +1,152 @@
+//! A loaded model: immutable, shared by all sessions.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::gemma::{Architecture, Config, Pass, Weights};
+use crate::gguf::ModelFile;
+use crate::kernels::CpuLevel;
+use crate::threads::Pool;
+use crate::tokenizer::Tokenizer;
+use crate::{GenerateError, LoadError, Session, SessionOptions};
+
+/// How a model is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Threads that compute; by default as many as the machine has cores.
+    pub threads: Option<usize>,
+}
+
+/// What a model file says of itself, and what follows from it.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    /// `general.name`, or the file's name.
+    pub name: String,
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Size of the file in bytes.
+    pub file_bytes: u64,
+    /// Weights in the file.
+    pub parameters: u64,
+    /// Weights that one token uses; embedding tables do not count, the output matrix does.
+    pub active_parameters: u64,
+    /// Positions that the model was made for.
+    pub context_length: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Experts of a layer; 0 for dense models.
+    pub experts: usize,
+    /// Experts that a token uses.
+    pub experts_used: usize,
+    /// Tokens of the vocabulary.
+    pub vocabulary: usize,
+    /// Bytes of weights that one decoded token reads.
+    pub weight_bytes_per_token: u64,
+    /// Types of the tensors and how many have each, most frequent first.
+    pub tensor_types: Vec<(String, usize)>,
+    /// Whether the tokenizer knows Gemma 1, whose fill-in-the-middle tokens are untrained unless it is CodeGemma.
+    pub is_plain_gemma1: bool,
+    /// Threads that compute.
+    pub threads: usize,
+    /// Instruction set of the kernels in use.
+    pub cpu_level: &'static str,
+}
+
+/// A model that sessions run. Clones share it.
+#[derive(Clone)]
+pub struct Model(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) pass: Pass,
+    pub(crate) tokenizer: Tokenizer,
+    info: ModelInfo,
+}
+
+impl Model {
+    /// Maps and checks a GGUF file. Weights are read from the disk when they are used.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
+        Self::from_file(&ModelFile::open(path)?, options)
+    }
+
+    /// A model compiled into the binary; `bytes` are aligned to 32, `name` stands in for a path.
+    pub fn from_static(name: &str, bytes: &'static [u8], options: &LoadOptions) -> Result<Self, LoadError> {
+        Self::from_file(&ModelFile::from_static(name, bytes)?, options)
+    }
+
+    /// Builds a model from a file whose header was read.
+    pub fn from_file(file: &ModelFile, options: &LoadOptions) -> Result<Self, LoadError> {
+        let config = Config::from_model_file(file, crate::gemma::vocabulary(file)?)?;
+        let weights = Weights::from_model_file(file, &config)?;
+        let tokenizer = Tokenizer::from_model_file(file)?;
+        if tokenizer.vocabulary_len() != config.vocabulary {
+            let what = format!("{} tokens for an embedding of {} rows", tokenizer.vocabulary_len(), config.vocabulary);
+            return Err(LoadError::Tokenizer { path: file.path().into(), what });
+        }
+        let threads = options.threads.unwrap_or_else(default_threads);
+        let pool = Pool::new(threads).map_err(|source| LoadError::Io {
+            path: file.path().into(),
+            source: std::io::Error::other(format!("worker threads cannot be started: {source}")),
+        })?;
+        let info = describe(file, &config, &weights, threads);
+        let pass = Pass::new(config, weights, CpuLevel::current(), Arc::new(pool));
+        Ok(Self(Arc::new(Inner { pass, tokenizer, info })))
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// What the file says of itself.
+    pub fn info(&self) -> &ModelInfo {
+        &self.0.info
+    }
+
+    /// A new stream of text with an empty cache.
+    pub fn new_session(&self, options: &SessionOptions) -> Result<Session, GenerateError> {
+        Ok(Session::new(self.clone(), options))
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize) -> ModelInfo {
+    let metadata = file.metadata();
+    let fallback = || file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = metadata.str("general.name").map_or_else(fallback, str::to_owned);
+    let parameters: u64 = file.tensors().iter().map(|t| t.elements() as u64).sum();
+    let elements = |suffix: &str| -> u64 {
+        file.tensors().iter().filter(|t| t.name.ends_with(suffix)).map(|t| t.elements() as u64).sum()
+    };
+    let experts: u64 = elements("_exps.weight");
+    let (n, used) = config.experts.map_or((1, 1), |e| (e.n_experts as u64, e.n_used as u64));
+    let lookup_only = elements("per_layer_token_embd.weight") + if weights.output.is_some() { elements("token_embd.weight") } else { 0 };
+    let mut types: Vec<(String, usize)> = Vec::new();
+    for tensor in file.tensors() {
+        let name = tensor.type_name();
+        match types.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => types.push((name, 1)),
+        }
+    }
+    types.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    ModelInfo {
+        is_plain_gemma1: config.architecture == Architecture::Gemma && !name.to_lowercase().contains("codegemma"),
+        name,
+        architecture: metadata.str("general.architecture").unwrap_or_default().to_owned(),
+        file_bytes: file.len_bytes(),
+        parameters,
+        active_parameters: parameters - lookup_only - experts + experts / n * used,
+        context_length: config.context,
+        layers: config.layers.len(),
+        experts: config.experts.map_or(0, |e| e.n_experts),
+        experts_used: config.experts.map_or(0, |e| e.n_used),
+        vocabulary: config.vocabulary,
+        weight_bytes_per_token: weights.bytes_per_token(config),
+        tensor_types: types,
+        threads,
+        cpu_level: CpuLevel::current().name(),
+    }
+}

@@ -1,0 +1,122 @@
+//! The choice of the next token from logits.
+
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand::rngs::StdRng;
+use rand::SeedableRng;
+
+use crate::tokenizer::Tokenizer;
+use crate::{GenerationRequest, Sampling, TokenId};
+
+/// Chooses tokens; the same seed and logits give the same tokens.
+pub(crate) struct Sampler {
+    sampling: Sampling,
+    random: StdRng,
+    banned: Vec<TokenId>,
+}
+
+impl Sampler {
+    /// A sampler that never chooses the tokens that the model or the request bans.
+    pub(crate) fn new(tokenizer: &Tokenizer, request: &GenerationRequest) -> Self {
+        let mut banned = tokenizer.banned().to_vec();
+        banned.extend_from_slice(&request.banned_tokens);
+        Self::with_banned(&request.sampling, banned)
+    }
+
+    fn with_banned(sampling: &Sampling, banned: Vec<TokenId>) -> Self {
+        Self { sampling: sampling.clone(), random: StdRng::seed_from_u64(sampling.seed), banned }
+    }
+
+    /// The next token and the natural logarithm of the model's probability of it, before
+    /// temperature and filters.
+    pub(crate) fn choose(&mut self, logits: &mut [f32]) -> (TokenId, f32) {
+        for &token in &self.banned {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        let best = argmax(logits);
+        let max = logits[best];
+        let log_sum = logits.iter().map(|&l| f64::from((l - max).exp())).sum::<f64>().ln() as f32;
+        let token = if self.sampling.temperature > 0.0 { self.draw(logits, max).unwrap_or(best) } else { best };
+        (token as TokenId, logits[token] - max - log_sum)
+    }
+
+    /// Draws from the tokens that the filters leave; `None` if their weights make no distribution.
+    fn draw(&mut self, logits: &[f32], max: f32) -> Option<usize> {
+        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        let mut kept: Vec<(usize, f32)> = logits
+            .iter()
+            .enumerate()
+            .map(|(token, logit)| (token, ((logit - max) / temperature).exp()))
+            .filter(|&(_, weight)| weight > 0.0 && weight >= min_p)
+            .collect();
+        kept.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        if top_k > 0 {
+            kept.truncate(top_k);
+        }
+        let total: f32 = kept.iter().map(|(_, weight)| weight).sum();
+        let mut before = 0.0;
+        let n = kept.iter().take_while(|(_, weight)| {
+            let take = before < top_p * total;
+            before += weight;
+            take
+        });
+        let n = n.count().max(1);
+        kept.truncate(n);
+        let weights = WeightedIndex::new(kept.iter().map(|(_, weight)| *weight)).ok()?;
+        Some(kept[weights.sample(&mut self.random)].0)
+    }
+}
+
+/// Index of the largest logit, the first of equals; NaN is never the largest.
+fn argmax(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] || logits[best].is_nan() {
+            best = i;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(sampling: &Sampling, banned: &[TokenId], n: usize) -> Vec<TokenId> {
+        let mut sampler = Sampler::with_banned(sampling, banned.to_vec());
+        (0..n).map(|_| sampler.choose(&mut [0.0, 3.0, 2.0, 2.5, -4.0]).0).collect()
+    }
+
+    #[test]
+    fn greedy_takes_the_best_that_is_not_banned() {
+        assert_eq!(draws(&Sampling::default(), &[], 1), [1]);
+        assert_eq!(draws(&Sampling::default(), &[1], 1), [3]);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_tokens() {
+        let sampling = Sampling { temperature: 1.0, seed: 7, ..Sampling::default() };
+        assert_eq!(draws(&sampling, &[], 50), draws(&sampling, &[], 50));
+        let other = Sampling { seed: 8, ..sampling.clone() };
+        assert_ne!(draws(&sampling, &[], 50), draws(&other, &[], 50));
+    }
+
+    #[test]
+    fn filters_leave_only_probable_tokens() {
+        let top_k = Sampling { temperature: 2.0, top_k: 2, ..Sampling::default() };
+        assert!(draws(&top_k, &[], 200).iter().all(|t| [1, 3].contains(t)));
+        let min_p = Sampling { temperature: 2.0, min_p: 0.7, ..Sampling::default() };
+        assert!(draws(&min_p, &[], 200).iter().all(|t| [1, 3].contains(t)));
+        let top_p = Sampling { temperature: 1.0, top_p: 0.3, ..Sampling::default() };
+        assert!(draws(&top_p, &[], 200).iter().all(|&t| t == 1));
+    }
+
+    #[test]
+    fn the_probability_is_the_models() {
+        let mut sampler = Sampler::with_banned(&Sampling::default(), Vec::new());
+        let (_, log_prob) = sampler.choose(&mut [0.0, 0.0]);
+        assert!((log_prob - 0.5f32.ln()).abs() < 1e-6);
+    }
+}

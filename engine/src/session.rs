@@ -1,0 +1,256 @@
+//! One stream of text: a KV cache, the tokens in it, and the loop that extends them.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::gemma::WantedRows;
+use crate::kv_cache::{KvCache, KvLimits, KvType};
+use crate::sampling::Sampler;
+use crate::stop::StopMatcher;
+use crate::{CancelToken, GenerateError, GenerationRequest, GenerationSummary, Model, StopReason, TokenId};
+
+/// Sizes of a session.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Positions that fit; bounded by what the model was made for.
+    pub context_tokens: usize,
+    /// How keys and values are stored.
+    pub kv: KvType,
+    /// Prompt tokens that are evaluated at once.
+    pub chunk_tokens: usize,
+    /// Tokens by which a full sliding window can be taken back, for example when the caret moves
+    /// up; beyond, the prompt is evaluated anew.
+    pub rollback_tokens: usize,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { context_tokens: 4096, kv: KvType::F16, chunk_tokens: 512, rollback_tokens: 1024 }
+    }
+}
+
+/// One stream of text. Prompts that share a prefix with what it holds pay only for the rest.
+pub struct Session {
+    model: Model,
+    cache: KvCache,
+    /// The tokens in the cache; as long as the cache.
+    tokens: Vec<TokenId>,
+    chunk_tokens: usize,
+}
+
+impl Session {
+    pub(crate) fn new(model: Model, options: &SessionOptions) -> Self {
+        let chunk_tokens = options.chunk_tokens.max(1);
+        let limits = KvLimits {
+            context: options.context_tokens.clamp(1, model.info().context_length),
+            chunk: chunk_tokens,
+            margin: options.rollback_tokens,
+        };
+        let cache = KvCache::new(&model.0.pass.kv_shapes(), options.kv, limits);
+        Self { model, cache, tokens: Vec::new(), chunk_tokens }
+    }
+
+    /// Bytes that the cache of such a session takes once it is full.
+    pub fn cache_bytes(model: &Model, options: &SessionOptions) -> usize {
+        let limits = KvLimits {
+            context: options.context_tokens.clamp(1, model.info().context_length),
+            chunk: options.chunk_tokens.max(1),
+            margin: options.rollback_tokens,
+        };
+        KvCache::bytes(&model.0.pass.kv_shapes(), options.kv, limits)
+    }
+
+    /// The tokens that the cache holds.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// The model that this session runs.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Positions that fit.
+    pub fn context_tokens(&self) -> usize {
+        self.cache.context()
+    }
+
+    /// Forgets all tokens from `n` on; returns how many are left, which is 0 where the sliding
+    /// window of the token at `n` is no longer whole.
+    pub fn truncate(&mut self, n: usize) -> usize {
+        let left = self.cache.truncate(n);
+        self.tokens.truncate(left);
+        left
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Length of the longest prefix of `prompt` that the cache holds.
+    pub fn shared_prefix(&self, prompt: &[TokenId]) -> usize {
+        self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count()
+    }
+
+    /// Appends `tokens` to the cache and returns the logits of the last one, `[vocabulary]`.
+    ///
+    /// They are evaluated in chunks of [`SessionOptions::chunk_tokens`]. On an error, tokens of
+    /// chunks that were finished stay in the cache.
+    pub fn evaluate(&mut self, tokens: &[TokenId], cancel: &CancelToken) -> Result<Vec<f32>, GenerateError> {
+        self.evaluate_rows(tokens, 1, cancel)
+    }
+
+    /// Like [`Session::evaluate`], with the logits of the last `rows` tokens, `[rows, vocabulary]`;
+    /// `rows` is at most the length of a chunk. This is how drafted tokens are verified.
+    pub fn evaluate_rows(&mut self, tokens: &[TokenId], rows: usize, cancel: &CancelToken) -> Result<Vec<f32>, GenerateError> {
+        self.check(tokens)?;
+        let last = tokens.len() - rows.clamp(1, self.chunk_tokens).min(tokens.len());
+        let mut done = 0;
+        while tokens.len() - done > self.chunk_tokens {
+            // A chunk ends before the rows whose logits are wanted, so that one chunk has them all.
+            let n = self.chunk_tokens.min(last.saturating_sub(done).max(1));
+            self.forward(&tokens[done..done + n], WantedRows::None, cancel)?;
+            done += n;
+        }
+        self.forward(&tokens[done..], WantedRows::Last(tokens.len() - last.max(done)), cancel)
+    }
+
+    /// Continues `prompt`.
+    ///
+    /// What the cache shares with the prompt is kept, the rest is replaced. `on_text` gets text as
+    /// soon as it is complete: whole characters, and nothing that may still become a stop string.
+    pub fn generate(
+        &mut self,
+        prompt: &[TokenId],
+        request: &GenerationRequest,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        if prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        if prompt.len() >= self.cache.context() {
+            return Err(GenerateError::PromptTooLong { prompt_tokens: prompt.len(), context_tokens: self.cache.context() });
+        }
+        let begin = Instant::now();
+        // The last token is evaluated in any case, since its logits are needed.
+        let reused = self.truncate(self.shared_prefix(prompt).min(prompt.len() - 1));
+        let logits = self.evaluate(&prompt[reused..], cancel)?;
+        let prefill = begin.elapsed();
+        let begin = Instant::now();
+        let model = self.model.clone();
+        let run = Run {
+            sampler: Sampler::new(model.tokenizer(), request),
+            matcher: StopMatcher::new(&request.stop_strings),
+            request,
+            cancel,
+        };
+        let (tokens, log_probs, text, stop) = run.decode(self, &model, logits, on_text)?;
+        Ok(GenerationSummary {
+            tokens,
+            log_probs,
+            text,
+            prompt_tokens: prompt.len(),
+            reused_tokens: reused,
+            prefill,
+            decode: begin.elapsed(),
+            stop,
+        })
+    }
+
+    fn check(&self, tokens: &[TokenId]) -> Result<(), GenerateError> {
+        if tokens.is_empty() {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        let (n, context) = (self.tokens.len() + tokens.len(), self.cache.context());
+        if n > context {
+            return Err(GenerateError::PromptTooLong { prompt_tokens: n, context_tokens: context });
+        }
+        let vocabulary = self.model.info().vocabulary;
+        match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(&token) => Err(GenerateError::UnknownToken { token, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    fn forward(&mut self, tokens: &[TokenId], wanted: WantedRows, cancel: &CancelToken) -> Result<Vec<f32>, GenerateError> {
+        let pass = &self.model.0.pass;
+        let cache = &mut self.cache;
+        let logits = pass.pool.run(|| pass.forward(tokens, cache, wanted, cancel))?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(logits)
+    }
+}
+
+/// The state of one generation.
+struct Run<'a> {
+    sampler: Sampler,
+    matcher: StopMatcher,
+    request: &'a GenerationRequest,
+    cancel: &'a CancelToken,
+}
+
+type Decoded = (Vec<TokenId>, Vec<f32>, String, StopReason);
+
+impl Run<'_> {
+    /// Chooses tokens until a reason to stop appears.
+    fn decode(
+        mut self,
+        session: &mut Session,
+        model: &Model,
+        mut logits: Vec<f32>,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Decoded, GenerateError> {
+        let mut stream = model.tokenizer().stream();
+        let (mut tokens, mut log_probs, mut text) = (Vec::new(), Vec::new(), String::new());
+        let mut emit = |piece: String, text: &mut String| {
+            if piece.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            text.push_str(&piece);
+            on_text(&piece)
+        };
+        let stop = loop {
+            if tokens.len() == self.request.max_tokens {
+                break StopReason::MaxTokens;
+            }
+            if self.cancel.is_cancelled() {
+                break StopReason::Cancelled;
+            }
+            let (token, log_prob) = self.sampler.choose(&mut logits);
+            if !self.request.ignore_stop_tokens && self.is_stop(model, token) {
+                break StopReason::StopToken;
+            }
+            tokens.push(token);
+            log_probs.push(log_prob);
+            let (piece, matched) = self.matcher.push(&stream.push(token));
+            if emit(piece, &mut text).is_break() {
+                break StopReason::Callback;
+            }
+            if matched {
+                return Ok((tokens, log_probs, text, StopReason::StopString));
+            }
+            if tokens.len() == self.request.max_tokens {
+                break StopReason::MaxTokens;
+            }
+            if session.tokens.len() == session.cache.context() {
+                break StopReason::ContextFull;
+            }
+            logits = match session.evaluate(&[token], self.cancel) {
+                Err(GenerateError::Cancelled) => break StopReason::Cancelled,
+                logits => logits?,
+            };
+        };
+        if stop != StopReason::Callback {
+            let (piece, matched) = self.matcher.push(&stream.finish());
+            let rest = if matched { piece } else { piece + &self.matcher.finish() };
+            let _ = emit(rest, &mut text);
+        }
+        Ok((tokens, log_probs, text, stop))
+    }
+
+    fn is_stop(&self, model: &Model, token: TokenId) -> bool {
+        model.tokenizer().end_of_generation().contains(&token) || self.request.stop_tokens.contains(&token)
+    }
+}
