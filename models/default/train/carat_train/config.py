@@ -59,6 +59,7 @@ class TrainConfig:
     seed: int = 1
     workers: int = 2                # processes of one thread each (CPU)
     device: str = "cpu"
+    loaders: int = 0                # processes of each worker that make samples; 0: the worker itself
     tokens_per_batch: int = 8192    # of one worker in one micro-batch
     micro_batches: int = 1
     lengths: dict = field(default_factory=lambda: {"256": 0.35, "512": 0.4, "1024": 0.25})

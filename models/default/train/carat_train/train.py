@@ -15,7 +15,6 @@ threads inside operations do when the machine has other work.
 
 import json
 import os
-import random
 import signal
 import time
 from dataclasses import asdict
@@ -27,11 +26,10 @@ import torch
 import torch.multiprocessing as mp
 
 from . import config, gguf_io, qat
-from .fim import Files, Sampler
 from .kernels import KernelOps, library as compile_kernels
+from .loader import Loader
 from .model import HeadLoss, Model, Ops
 from .optim import Optimizer, is_muon
-from .tokenizer import CodeTokenizer
 from .workdir import parser
 
 
@@ -73,6 +71,8 @@ class Worker:
         self.args, self.conf = shared["args"], shared["config"]
         self.c = self.conf.train
         self.model = shared["model"]
+        # Before the device is touched: the loader may fork.
+        self.loader = Loader(self.args.work, self.conf, rank, shared["step"] * self.c.micro_batches, self.c.loaders)
         self.model.ops = KernelOps() if self.c.device == "cpu" else Ops(compiled=True)
         if self.c.device != "cpu":
             self.model.to(self.c.device)
@@ -88,11 +88,7 @@ class Worker:
         if shared["states"]:
             for name, state in shared["states"].items():
                 if name in self.optimizer.state:
-                    self.optimizer.state[name] = state
-        tok = CodeTokenizer.load(self.args.work)
-        files = {lang: Files(self.args.work / f"corpus/train.{lang}.jsonl") for lang in self.conf.fim.languages}
-        self.samplers = [Sampler(files, tok, self.conf.fim), Sampler(files, tok, self.conf.decay_fim)]
-
+                    self.optimizer.state[name] = {k: v.to(self.c.device) if torch.is_tensor(v) else v for k, v in state.items()}
     @staticmethod
     def running(sizes):
         at = 0
@@ -100,24 +96,16 @@ class Worker:
             yield at
             at += n
 
-    def micro_batch(self, step, micro, progress):
-        lengths = list(self.c.lengths)
-        seed = f"{self.c.seed}/{step}/{micro}/{self.rank}"
-        length = int(random.Random(seed).choices(lengths, list(self.c.lengths.values()))[0])
-        annealing = not self.args.no_decay and progress >= 1 - self.c.decay_share
-        x, y, w = self.samplers[annealing].batch(self.c.tokens_per_batch // length, length, seed)
-        dev = self.c.device
-        return (torch.tensor(x, device=dev), torch.tensor(y, device=dev).flatten(), torch.tensor(w, device=dev).flatten())
-
     def accumulate(self, step, progress):
         """Gradients of this worker's part of the batch; returns loss sums and the routers' loads."""
         m, total = self.model, torch.zeros(4)
         loads = []
+        self.loader.annealing.value = int(not self.args.no_decay and progress >= 1 - self.c.decay_share)
         for micro in range(self.c.micro_batches):
-            x, y, w = self.micro_batch(step, micro, progress)
+            x, y, w = (t.to(self.c.device) for t in self.loader.get(step * self.c.micro_batches + micro))
             norm = w.sum() * self.c.micro_batches * self.c.workers
             h, routers = m.hidden(x)
-            loss, nll = HeadLoss.apply(h, m.use(m.token_embd), y, w / norm, m.c.softcap, 1024, m.ops)
+            loss, nll = HeadLoss.apply(h, m.use(m.token_embd), y, w / norm, m.c.softcap, 1024 if x.device.type == "cpu" else 8192, m.ops)
             balance = sum(b for b, _ in routers) / max(1, len(routers)) / (self.c.micro_batches * self.c.workers)
             (loss + self.c.balance * len(routers) * balance).backward()
             nll, inside = nll.detach(), w > 1.01
