@@ -46,7 +46,7 @@ fn scalars_read_as_arrays_and_arrays_of_one_as_scalars() {
             .array("bools", value::BOOL, 3, &[1, 0, 1])
             .f32s("floats", &[0.5, -1.0])
             .raw(b"double", value::F64, &0.25_f64.to_le_bytes())
-            .string("text", "Gemma")
+            .string("text", "Gemma\0")
             .strings("texts", &["a", "", "Grüße"]),
     );
     let metadata = file.metadata();
@@ -67,7 +67,7 @@ fn scalars_read_as_arrays_and_arrays_of_one_as_scalars() {
             .str_array("text")
             .expect("one string")
             .collect::<Vec<_>>(),
-        ["Gemma"]
+        ["Gemma\0"]
     );
     assert!(metadata.str_array("many").is_none());
     assert_eq!(

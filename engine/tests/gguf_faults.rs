@@ -90,6 +90,12 @@ fn a_missing_file_and_a_directory_are_reported() {
 }
 
 #[test]
+fn a_part_of_a_split_model_is_named() {
+    let message = fault(&Writer::new().u32("split.count", 3).finish());
+    assert!(message.contains("one of 3 parts"), "{message}");
+}
+
+#[test]
 fn hostile_counts_do_not_allocate() {
     for count in [u64::MAX, 1 << 63, 1 << 32, 1000] {
         fault(&Writer::new().u32("key", 1).n_entries(count).finish());
@@ -158,7 +164,7 @@ fn tensors_that_cannot_be_are_reported_by_name() {
         (&[1, 1, 1, 1, 1], 0, 0, "5 axes"),
         (&[0], 0, 0, "an axis has 0 elements"),
         (&[4, 0, 4], 0, 0, "an axis has 0 elements"),
-        (&[u64::MAX], 0, 0, "an axis has"),
+        (&[u64::MAX], 0, 0, "too large"),
         (&[1 << 40, 1 << 40], 0, 0, "too large"),
         (&[1 << 32, 1 << 31], 28, 0, "too large"),
         (&[33], 2, 0, "not a multiple of the 32 of a Q4_0 block"),

@@ -99,6 +99,11 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Header, String> {
     }
     let metadata = Metadata::new(bytes.clone(), entries)
         .map_err(|key| format!("metadata key `{key}` occurs twice"))?;
+    if let Some(n_parts) = metadata.u64("split.count").filter(|&n_parts| n_parts > 1) {
+        return Err(format!(
+            "it is one of {n_parts} parts of a split model, and only a file that holds the whole model can be used"
+        ));
+    }
 
     let mut tensors = Vec::new();
     for index in 0..n_tensors {
@@ -317,13 +322,11 @@ impl<'a> Cursor<'a> {
         let mut shape = Vec::with_capacity(n_axes as usize);
         for _ in 0..n_axes {
             let axis = self.u64("an axis")?;
-            // Products stay below 2^63, so that element and byte counts cannot overflow later.
-            shape.push(
-                usize::try_from(axis)
-                    .ok()
-                    .filter(|&axis| axis > 0 && axis < 1 << 62)
-                    .ok_or_else(|| format!("an axis has {axis} elements"))?,
-            );
+            let axis = usize::try_from(axis)
+                .ok()
+                .filter(|&axis| axis > 0)
+                .ok_or_else(|| format!("an axis has {axis} elements"))?;
+            shape.push(axis);
         }
         let columns = shape[0];
         shape.reverse();

@@ -207,10 +207,10 @@ impl Metadata {
         Some(&self.entries[index as usize].1)
     }
 
-    /// A string; `None` also if its bytes are not UTF-8.
+    /// A string without the zero bytes that some writers add; `None` also if it is not UTF-8.
     pub fn str(&self, key: &str) -> Option<&str> {
         match *self.get(key)? {
-            Value::String(span) => self.text(span),
+            Value::String(span) => self.text(span).map(|text| text.trim_end_matches('\0')),
             Value::Array {
                 element: ValueType::String,
                 len: 1,

@@ -10,7 +10,7 @@ use crate::gguf::Metadata;
 
 /// Longer tokens are not rebuilt from scores: trying all ways to split a token costs the square of
 /// its length. The longest token of any Gemma vocabulary has 93 characters.
-const SCORED_TOKEN_BYTES_MAX: usize = 1024;
+const SCORED_TOKEN_BYTES_MAX: usize = 512;
 
 /// Which merges of a file are handed to the builder.
 #[derive(Clone, Copy, PartialEq, Eq)]
