@@ -385,44 +385,61 @@ fn closers_after(
 }
 
 /// Finds for every opener (outermost first) its closer (nearest first); gives the innermost first.
-///
-/// Where closers are too few, the innermost openers lack theirs: the user is writing there. Where the
-/// text after the caret was not seen to its end, what is outermost is taken to be closed.
 fn pair_up(
     open: &[&'static str],
     closers: &[(&'static str, Closed)],
     complete: bool,
 ) -> Vec<(&'static str, Closed)> {
-    if !complete {
-        let skip = (0..=open.len()).find(|skip| {
-            let outer = open[..open.len() - skip].iter().rev();
-            outer
-                .zip(closers)
-                .all(|(opener, (closer, _))| opener == closer)
-        });
-        let skip = skip.unwrap_or(0);
-        let found = closers
-            .iter()
-            .map(|(_, closed)| *closed)
-            .chain(std::iter::repeat(Closed::Below));
-        let closed = std::iter::repeat_n(Closed::Missing, skip).chain(found);
-        return open.iter().rev().copied().zip(closed).collect();
+    if complete {
+        pair_from_outside(open, closers)
+    } else {
+        pair_from_inside(open, closers)
     }
+}
+
+/// Where all of the text was seen, the outermost pairs are sure, and where closers are too few it is
+/// the innermost openers that lack theirs: the user is writing there.
+fn pair_from_outside(
+    open: &[&'static str],
+    closers: &[(&'static str, Closed)],
+) -> Vec<(&'static str, Closed)> {
     let mut left = closers;
-    let mut pairs: Vec<_> = open
-        .iter()
-        .map(
-            |opener| match left.iter().rposition(|(closer, _)| closer == opener) {
-                Some(at) => {
-                    let closed = left[at].1;
-                    left = &left[..at];
-                    (*opener, closed)
-                }
-                None => (*opener, Closed::Missing),
-            },
-        )
-        .collect();
+    let mut pairs = Vec::with_capacity(open.len());
+    for opener in open {
+        let closer = left.iter().rposition(|(closer, _)| closer == opener);
+        pairs.push((*opener, closer.map_or(Closed::Missing, |at| left[at].1)));
+        left = &left[..closer.unwrap_or(left.len())];
+    }
     pairs.reverse();
+    pairs
+}
+
+/// Where the text goes on unseen, the nearest closers are sure; blocks may end beyond it, brackets
+/// and quotes do not.
+fn pair_from_inside(
+    open: &[&'static str],
+    closers: &[(&'static str, Closed)],
+) -> Vec<(&'static str, Closed)> {
+    let mut left = closers;
+    let mut pairs = Vec::with_capacity(open.len());
+    for (index, opener) in open.iter().enumerate().rev() {
+        // A closer that no opener waits for is a mistake of the document.
+        while left
+            .first()
+            .is_some_and(|(closer, _)| !open[..=index].contains(closer))
+        {
+            left = &left[1..];
+        }
+        let closed = match left.first() {
+            Some((closer, closed)) if closer == opener => {
+                left = &left[1..];
+                *closed
+            }
+            None if *opener == "}" => Closed::Below,
+            _ => Closed::Missing,
+        };
+        pairs.push((*opener, closed));
+    }
     pairs
 }
 

@@ -7,10 +7,12 @@ mod brackets;
 mod finish;
 mod mode;
 mod overlap;
+mod run;
 mod stop;
 
 pub use finish::{FinishOptions, Suggestion, finish};
 pub use mode::{Mode, mode};
+pub use run::{Completion, run};
 pub use stop::StopWhileDecoding;
 
 use carat_engine::{GenerationRequest, StopReason};

@@ -81,7 +81,7 @@ pub(super) fn copies_neighbor(first_line: &str, prefix: &str, suffix: &str) -> b
     let (above, typed) = prefix.rsplit_once('\n').unwrap_or(("", prefix));
     let line = format!("{typed}{first_line}");
     let line = line.trim();
-    if !is_telling(line) {
+    if first_line.trim().is_empty() || !is_telling(line) {
         return false;
     }
     let previous = above
@@ -123,19 +123,27 @@ fn repeated_unit(text: &str) -> Option<usize> {
     let bytes = end.as_bytes();
     for (lengths, times) in CIRCLES {
         for length in lengths.clone() {
-            if bytes.len() < length * times {
+            if bytes.len() < length * times || !is_primitive(&bytes[bytes.len() - length..]) {
                 continue;
             }
-            let unit = &bytes[bytes.len() - length..];
-            let rounds = bytes
-                .rchunks_exact(length)
-                .take_while(|round| *round == unit)
+            let repeats = bytes
+                .iter()
+                .rev()
+                .zip(bytes.iter().rev().skip(length))
+                .take_while(|(a, b)| a == b)
                 .count();
-            if rounds >= *times {
-                let start = bytes.len() - rounds * length;
+            if repeats + length >= length * times {
+                let start = bytes.len() - length - repeats;
                 return Some(end.ceil_char_boundary(start + length));
             }
         }
     }
     None
+}
+
+/// Whether a unit is not a shorter one repeated: a row of dashes has the unit of one dash alone.
+fn is_primitive(unit: &[u8]) -> bool {
+    (1..unit.len())
+        .filter(|length| unit.len().is_multiple_of(*length))
+        .all(|length| unit[length..] != unit[..unit.len() - length])
 }

@@ -36,13 +36,14 @@ impl<'a> StopWhileDecoding<'a> {
     }
 }
 
-/// The text without an end whose meaning the next characters decide: a bracket after a quote may yet
+/// The text without an end whose meaning the next character decides: a closer after a quote may yet
 /// become a character literal, `')'`.
 fn settled(text: &str) -> &str {
-    let mut characters = text.char_indices().rev();
-    characters.next();
-    match characters.next() {
-        Some((at, '\'')) => &text[..at],
-        _ => text,
+    match text
+        .strip_suffix([')', ']', '}'])
+        .and_then(|text| text.strip_suffix('\''))
+    {
+        Some(before) => before,
+        None => text,
     }
 }

@@ -15,15 +15,34 @@ pub struct PromptBudget {
 }
 
 impl Default for PromptBudget {
-    /// What the embedded model was trained on: samples of at most 1,024 tokens, the answer and the
-    /// marks included. Three quarters before the caret, since that is what the answer continues.
+    /// What suits the embedded model best: it was trained on texts of 256 to 1,024 tokens, answer
+    /// included, most of them short, with the larger part before the caret.
     fn default() -> Self {
         Self {
-            prefix_tokens: 672,
-            suffix_tokens: 224,
+            prefix_tokens: 400,
+            suffix_tokens: 120,
         }
     }
 }
+
+impl PromptBudget {
+    /// The budget, or less where a model's context could not hold it together with an answer.
+    #[must_use]
+    pub fn within(self, context_tokens: usize) -> Self {
+        let room = context_tokens - context_tokens / ANSWER_SHARE;
+        let total = (self.prefix_tokens + self.suffix_tokens).max(1);
+        if total <= room {
+            return self;
+        }
+        Self {
+            prefix_tokens: self.prefix_tokens * room / total,
+            suffix_tokens: self.suffix_tokens * room / total,
+        }
+    }
+}
+
+/// Of a small context, a quarter is left for marks, fixed text and the answer.
+const ANSWER_SHARE: usize = 4;
 
 /// The shares move between the two sides in this many steps, so that a growing prefix changes the
 /// end of the suffix rarely.

@@ -26,8 +26,8 @@ pub enum PromptForm {
 pub struct ModelTraits<'a> {
     /// `general.name` of the file.
     pub name: &'a str,
-    /// `general.architecture` of the file.
-    pub architecture: &'a str,
+    /// Whether it is of the first generation and not CodeGemma.
+    pub is_plain_gemma1: bool,
     /// Whether the file has a chat template.
     pub has_chat_template: bool,
     /// Whether it is one of the small models with embeddings per layer (E2B, E4B).
@@ -42,8 +42,7 @@ impl PromptForm {
     pub fn of(traits: &ModelTraits<'_>, vocabulary: &dyn Vocabulary) -> Self {
         let name = traits.name.to_lowercase();
         // Converters write the keys into every Gemma 1 file, but only CodeGemma was trained on them.
-        let untrained = traits.architecture == "gemma" && !name.contains("code");
-        if vocabulary.fill_in_the_middle().is_some() && !untrained {
+        if vocabulary.fill_in_the_middle().is_some() && !traits.is_plain_gemma1 {
             return if name.starts_with(EMBEDDED_NAME) {
                 Self::FimSuffixFirst
             } else {

@@ -10,7 +10,7 @@ mod layout;
 pub use budget::PromptBudget;
 pub use form::{ModelTraits, PromptForm};
 
-use carat_engine::TokenId;
+use carat_engine::{TokenId, Tokenizer};
 use carat_grammars::Language;
 
 /// What prompts need of a model's tokenizer.
@@ -23,6 +23,30 @@ pub trait Vocabulary {
     fn control(&self, text: &str) -> Option<TokenId>;
     /// The tokens of the model's fill-in-the-middle layout, if the file names them.
     fn fill_in_the_middle(&self) -> Option<FimMarks>;
+}
+
+impl Vocabulary for Tokenizer {
+    fn encode(&self, text: &str) -> Vec<TokenId> {
+        Tokenizer::encode(self, text)
+    }
+
+    fn bos(&self) -> TokenId {
+        Tokenizer::bos(self)
+    }
+
+    fn control(&self, text: &str) -> Option<TokenId> {
+        self.token_id(text)
+    }
+
+    fn fill_in_the_middle(&self) -> Option<FimMarks> {
+        let fim = self.fim()?;
+        Some(FimMarks {
+            prefix: fim.prefix,
+            suffix: fim.suffix,
+            middle: fim.middle,
+            separator: fim.separator,
+        })
+    }
 }
 
 /// The control tokens of a fill-in-the-middle layout.

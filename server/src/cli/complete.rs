@@ -1,0 +1,150 @@
+//! `carat complete FILE:LINE:COLUMN`: ghost text for one caret.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use carat_engine::{CancelToken, LoadOptions, SessionOptions};
+use carat_grammars::languages;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::caret::{Caret, Split};
+use super::output;
+use crate::completion::{self, Completion, Query};
+use crate::models::CodeModel;
+
+#[derive(Debug, Args)]
+pub(super) struct CompleteArgs {
+    /// The caret; line and column count from 1, columns in characters
+    #[arg(value_name = "FILE:LINE:COLUMN")]
+    caret: Caret,
+    /// Name or GGUF file of the model
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// Upper bound of generated tokens
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: Option<u32>,
+    /// Print text, range, model, tokens and timings as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print what the model is shown, on standard error
+    #[arg(long)]
+    show_prompt: bool,
+    /// The folder that the file's path is shown relative to [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Prints the ghost text, or nothing where there is none to show.
+pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let split = args.caret.split()?;
+    let path = path_in(args.root.as_deref(), &args.caret.file);
+    let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
+    let query = Query {
+        path: &path,
+        language: languages::by_path(&args.caret.file),
+        prefix: &split.prefix,
+        suffix: &split.suffix,
+        explicit: false,
+        max_tokens: args.max_tokens.map(|tokens| tokens as usize),
+    };
+    let plan = model.plan(&query);
+    if args.show_prompt {
+        eprintln!("{}", plan.prompt.text);
+    }
+    let options = SessionOptions {
+        context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
+        ..SessionOptions::default()
+    };
+    let mut session = model.model.new_session(&options)?;
+    let context = begin.elapsed();
+    let completion = completion::run(&plan, &mut session, &CancelToken::new())?;
+    if args.json {
+        return output::print_json(&describe(
+            args,
+            &split,
+            &model,
+            &completion,
+            context,
+            begin.elapsed(),
+        ));
+    }
+    completion
+        .suggestion
+        .map_or(Ok(()), |suggestion| output::print(&suggestion.text))
+}
+
+fn describe(
+    args: &CompleteArgs,
+    split: &Split,
+    model: &CodeModel,
+    completion: &Completion,
+    context: Duration,
+    total: Duration,
+) -> Value {
+    let (suggestion, summary) = (completion.suggestion.as_ref(), &completion.summary);
+    let replaced = suggestion.map_or(0, |suggestion| suggestion.replace_suffix_bytes);
+    // What is replaced never reaches beyond the caret's line.
+    let end = args.caret.column + split.suffix[..replaced].chars().count();
+    json!({
+        "text": suggestion.map_or("", |suggestion| &suggestion.text),
+        "range": {
+            "start": { "line": args.caret.line, "column": args.caret.column },
+            "end": { "line": args.caret.line, "column": end },
+        },
+        "tier": model.tier.as_str(),
+        "model": model.name,
+        "prompt_tokens": summary.prompt_tokens,
+        "generated_tokens": summary.tokens.len(),
+        "reused_tokens": summary.reused_tokens,
+        "ms": {
+            "context": milliseconds(context),
+            "prefill": milliseconds(summary.prefill),
+            "decode": milliseconds(summary.decode),
+            "total": milliseconds(total),
+        },
+        "stop": summary.stop.as_str(),
+    })
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// The file's path as the model sees it: below `root` if it lies there, else its name.
+fn path_in(root: Option<&Path>, file: &Path) -> String {
+    let absolute = |path: &Path| {
+        path.canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .unwrap_or_default()
+    };
+    let root = absolute(root.unwrap_or(Path::new(".")));
+    let absolute = absolute(file);
+    let path = absolute
+        .strip_prefix(&root)
+        .ok()
+        .or_else(|| absolute.file_name().map(Path::new))
+        .unwrap_or(file);
+    path.components()
+        .map(|part| part.as_os_str().to_string_lossy())
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_to_the_root() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        assert_eq!(path_in(Some(root), &root.join("src/a.rs")), "src/a.rs");
+        assert_eq!(
+            path_in(Some(&root.join("other")), &root.join("src/a.rs")),
+            "a.rs"
+        );
+    }
+}

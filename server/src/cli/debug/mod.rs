@@ -1,0 +1,79 @@
+//! `carat debug`: what the engine computes, for comparison with other engines.
+
+mod greedy;
+mod logits;
+mod tokenize;
+
+use carat_engine::{KvType, LoadOptions, Model, Session, SessionOptions, TokenId};
+use clap::{Args, Subcommand};
+
+use super::Kv;
+use crate::models::ModelSource;
+
+#[derive(Debug, Args)]
+pub(super) struct DebugArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The logits of the last of the given tokens
+    Logits(logits::LogitsArgs),
+    /// The most probable continuation of the given tokens; stop tokens are ignored
+    Greedy(greedy::GreedyArgs),
+    /// The tokens of a text, without a token for its beginning
+    Tokenize(tokenize::TokenizeArgs),
+}
+
+pub(super) fn run(args: &DebugArgs) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Logits(args) => logits::run(args),
+        Command::Greedy(args) => greedy::run(args),
+        Command::Tokenize(args) => tokenize::run(args),
+    }
+}
+
+/// What the subcommands that compute have in common.
+#[derive(Debug, Args)]
+struct InputArgs {
+    /// Name or GGUF file of the model
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// The tokens, separated by commas; nothing is added to them
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
+    tokens: Vec<TokenId>,
+    /// How keys and values are stored
+    #[arg(long, value_enum, default_value = "f16")]
+    kv: Kv,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl InputArgs {
+    /// A session with room for the tokens and `more`.
+    fn session(&self, more: usize) -> anyhow::Result<Session> {
+        let model = load(self.model.as_deref())?;
+        let kv: KvType = self.kv.into();
+        let options = SessionOptions {
+            context_tokens: self.tokens.len() + more + 1,
+            kv,
+            ..SessionOptions::default()
+        };
+        Ok(model.new_session(&options)?)
+    }
+}
+
+fn load(name: Option<&str>) -> anyhow::Result<Model> {
+    Ok(ModelSource::find(name)?.load(&LoadOptions::default())?)
+}
+
+/// Numbers as a line for readers.
+fn line(numbers: impl IntoIterator<Item = impl ToString>) -> String {
+    numbers
+        .into_iter()
+        .map(|number| number.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,123 @@
+//! The command line: reads the arguments, runs one subcommand, turns its result into an exit code.
+//!
+//! Results go to standard output, everything else to standard error. The exit code is 0 on success,
+//! 1 for a job that failed (with one line that says why and what to do), 2 for wrong usage.
+
+mod bench;
+mod caret;
+mod complete;
+mod debug;
+mod doctor;
+mod machine;
+mod model;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::logging;
+
+/// Code completion with Gemma 4 inside its own process: a language server, and its tools.
+#[derive(Debug, Parser)]
+#[command(name = "carat", version, about, disable_help_subcommand = true)]
+struct Cli {
+    /// Without a subcommand, the language server starts on standard input and output.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve an editor on standard input and output (what `carat` alone does too)
+    Lsp(LspArgs),
+    /// Print ghost text for a caret
+    Complete(complete::CompleteArgs),
+    /// Show models, and what is in them
+    Model(model::ModelArgs),
+    /// Measure how fast a model loads, reads and writes
+    Bench(bench::BenchArgs),
+    /// Tell what was found, what is slow, and what to do
+    Doctor,
+    /// Print what the engine computes, to compare it with other engines
+    Debug(debug::DebugArgs),
+}
+
+#[derive(Debug, Args)]
+struct LspArgs {
+    /// Name or GGUF file of the model; wins over the editor's setting
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// Accepted and ignored: editors add it for servers that speak more than one transport
+    #[arg(long, hide = true)]
+    stdio: bool,
+}
+
+/// How the cache stores keys and values.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kv {
+    /// 32-bit floats; for comparisons
+    #[value(name = "f32")]
+    F32,
+    /// 16-bit floats
+    #[value(name = "f16")]
+    F16,
+    /// 8-bit integers with a scale per 32
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl From<Kv> for carat_engine::KvType {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F32 => Self::F32,
+            Kv::F16 => Self::F16,
+            Kv::Q8_0 => Self::Q8_0,
+        }
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are usage as well, asked for; a closed pipe hears neither.
+            let _ = usage.print();
+            return if usage.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    logging::start();
+    let result = match cli.command {
+        None => return serve(None),
+        Some(Command::Lsp(args)) => return serve(args.model),
+        Some(Command::Complete(args)) => complete::run(&args),
+        Some(Command::Model(args)) => model::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Doctor) => doctor::run(),
+        Some(Command::Debug(args)) => debug::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn serve(model: Option<String>) -> ExitCode {
+    let model = model.unwrap_or_default();
+    fail(&anyhow::anyhow!(
+        "this build has no language server {model}"
+    ))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! Writes results to standard output.
+
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::Context as _;
+
+/// Writes `text` and a line end, if it has none.
+///
+/// A reader that has seen enough and closed the pipe is no failure.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.write_all(end.as_bytes()));
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("the result cannot be written to standard output"),
+    }
+}
+
+/// Writes one JSON object on one line.
+pub(super) fn print_json(object: &serde_json::Value) -> anyhow::Result<()> {
+    print(&object.to_string())
+}
+
+/// A number of bytes for readers.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let (mut value, mut unit) = (count as f64 / 1024.0, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    let decimals = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// A large count for readers: 25.2 B, 3.81 B, 270 M.
+pub(super) fn count(count: u64) -> String {
+    let (value, unit) = match count {
+        0..1_000 => return count.to_string(),
+        1_000..1_000_000 => (count as f64 / 1e3, "K"),
+        1_000_000..1_000_000_000 => (count as f64 / 1e6, "M"),
+        _ => (count as f64 / 1e9, "B"),
+    };
+    let decimals = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
+    format!("{value:.decimals$} {unit}")
+}

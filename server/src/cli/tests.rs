@@ -1,0 +1,50 @@
+//! The command line is stable: scripts rely on it.
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::Cli;
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn documented_forms_are_accepted() {
+    for line in [
+        "carat",
+        "carat lsp",
+        "carat lsp --stdio",
+        "carat complete a.rs:1:2",
+        "carat complete a.rs:1:2 --model m.gguf --max-tokens 8 --json --show-prompt --root .",
+        "carat model list",
+        "carat model info default",
+        "carat model path m.gguf",
+        "carat bench",
+        "carat bench --model M --prompt-tokens 512 --generate-tokens 64 --threads 2 --depth 1024 --json",
+        "carat doctor",
+        "carat debug logits --model M --tokens 1,2,3 --json",
+        "carat debug logits --model M --tokens 1,2,3 --chunks 1,2 --kv f32 --json",
+        "carat debug greedy --model M --tokens 1,2,3 --n 32 --kv q8_0 --json",
+        "carat debug tokenize --model M --text-file F --parse-special --json",
+    ] {
+        assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_refused() {
+    for line in [
+        "carat fly",
+        "carat complete",
+        "carat complete a.rs",
+        "carat complete a.rs:1:2 --max-tokens 0",
+        "carat bench --repeat 1",
+        "carat debug logits --tokens 1,x",
+        "carat debug logits --tokens 1 --kv f64",
+        "carat debug logits",
+    ] {
+        let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}

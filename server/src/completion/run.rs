@@ -1,0 +1,31 @@
+//! Runs a plan on an engine session.
+
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Session};
+
+use super::{Plan, Suggestion};
+
+/// What came of a plan.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// What to show; nothing if the answer held nothing useful.
+    pub suggestion: Option<Suggestion>,
+    /// What the engine did.
+    pub summary: GenerationSummary,
+}
+
+/// Generates, stopping as soon as the rest would not be shown, and finishes the answer.
+pub fn run(
+    plan: &Plan,
+    session: &mut Session,
+    cancel: &CancelToken,
+) -> Result<Completion, GenerateError> {
+    let mut watch = plan.stop_while_decoding();
+    let summary = session.generate(&plan.prompt.tokens, &plan.request, cancel, &mut |text| {
+        watch.push(text)
+    })?;
+    let suggestion = plan.finish(&summary.text, summary.stop);
+    Ok(Completion {
+        suggestion,
+        summary,
+    })
+}

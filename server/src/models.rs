@@ -1,0 +1,231 @@
+//! Which model a name means, and what completion needs to know of it once it is loaded.
+
+use std::path::{Path, PathBuf};
+
+use carat_engine::{LoadError, LoadOptions, Model};
+
+use crate::completion::{self, Plan, Query};
+use crate::prompt::{ModelTraits, PromptBudget, PromptForm};
+
+/// The name of the embedded model.
+pub const DEFAULT_NAME: &str = "default";
+
+/// The embedded model, which is compiled into the program.
+///
+/// The engine reads weights where they lie, as it does in a mapped file; quantized blocks and floats
+/// must not straddle the alignment that a map would have.
+#[cfg(feature = "embedded-model")]
+static EMBEDDED: Option<&Aligned<[u8]>> = Some(&Aligned(*include_bytes!(
+    "../../models/default/carat-default.gguf"
+)));
+
+#[cfg(not(feature = "embedded-model"))]
+static EMBEDDED: Option<&Aligned<[u8]>> = None;
+
+/// Bytes that begin where a cache line does.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+/// A model that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The default model was asked for and this program has none.
+    #[error("this build of carat has no embedded model; give a GGUF file with --model PATH")]
+    NotEmbedded,
+    /// There is no such name and no such file.
+    #[error(
+        "no model and no file is called `{name}`; give the path of a GGUF file, or `{DEFAULT_NAME}` for the embedded model"
+    )]
+    NotFound {
+        /// What was asked for.
+        name: String,
+    },
+    /// The embedded model lies in the program, not in a file.
+    #[error("the model `{DEFAULT_NAME}` is part of the carat program and has no file of its own")]
+    NoFile,
+    /// The file cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Where a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// In the program.
+    Embedded,
+    /// In a file.
+    File(PathBuf),
+}
+
+impl ModelSource {
+    /// What `name` means: a name of the catalogue, else a path. Nothing means the embedded model.
+    pub fn find(name: Option<&str>) -> Result<Self, ModelError> {
+        let name = name.unwrap_or(DEFAULT_NAME);
+        let path = Path::new(name);
+        if name == DEFAULT_NAME {
+            return if EMBEDDED.is_some() {
+                Ok(Self::Embedded)
+            } else {
+                Err(ModelError::NotEmbedded)
+            };
+        }
+        if path.is_file() {
+            Ok(Self::File(path.to_owned()))
+        } else {
+            Err(ModelError::NotFound {
+                name: name.to_owned(),
+            })
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> Result<&Path, ModelError> {
+        match self {
+            Self::Embedded => Err(ModelError::NoFile),
+            Self::File(path) => Ok(path),
+        }
+    }
+
+    /// A name for messages: of the file, without its folder and extension.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Embedded => DEFAULT_NAME.to_owned(),
+            Self::File(path) => path
+                .file_stem()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+
+    /// Bytes that the model takes on the disk, or in the program.
+    pub fn size_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Embedded => EMBEDDED.map(|model| model.0.len() as u64),
+            Self::File(path) => path.metadata().ok().map(|metadata| metadata.len()),
+        }
+    }
+
+    /// Maps the model and checks it.
+    pub fn load(&self, options: &LoadOptions) -> Result<Model, ModelError> {
+        match self {
+            Self::Embedded => {
+                let embedded = EMBEDDED.ok_or(ModelError::NotEmbedded)?;
+                Ok(Model::from_static(DEFAULT_NAME, &embedded.0, options)?)
+            }
+            Self::File(path) => Ok(Model::load(path, options)?),
+        }
+    }
+}
+
+/// How much a model costs, which decides when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// The embedded model: fast enough for every keystroke.
+    Small,
+    /// A model from a file.
+    Large,
+}
+
+impl Tier {
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+}
+
+/// A loaded model together with how it is prompted.
+#[derive(Clone)]
+pub struct CodeModel {
+    /// The weights and the tokenizer.
+    pub model: Model,
+    /// Its name in messages.
+    pub name: String,
+    /// When it is asked.
+    pub tier: Tier,
+    /// The layout of its prompts.
+    pub form: PromptForm,
+    /// The size of its prompts.
+    pub budget: PromptBudget,
+}
+
+impl CodeModel {
+    /// Loads the model that `name` means; nothing means the embedded one.
+    pub fn load(name: Option<&str>, options: &LoadOptions) -> Result<Self, ModelError> {
+        let source = ModelSource::find(name)?;
+        let model = source.load(options)?;
+        let form = prompt_form(&model);
+        let tier = if source == ModelSource::Embedded {
+            Tier::Small
+        } else {
+            Tier::Large
+        };
+        let budget = PromptBudget::default().within(model.info().context_length);
+        Ok(Self {
+            model,
+            name: source.name(),
+            tier,
+            form,
+            budget,
+        })
+    }
+
+    /// Prompt, limits and the reading of the answer for a caret.
+    pub fn plan(&self, query: &Query<'_>) -> Plan {
+        completion::plan(query, self.form, &self.budget, self.model.tokenizer())
+    }
+}
+
+/// The layout that a model was trained for, as far as its file tells.
+pub fn prompt_form(model: &Model) -> PromptForm {
+    let (info, tokenizer) = (model.info(), model.tokenizer());
+    let traits = ModelTraits {
+        name: &info.name,
+        is_plain_gemma1: info.is_plain_gemma1,
+        has_chat_template: tokenizer.chat_template().is_some(),
+        // Only tables of embeddings per layer make a dense model larger than what a token uses.
+        has_per_layer_embeddings: info.experts == 0 && info.active_parameters < info.parameters,
+    };
+    PromptForm::of(&traits, tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_paths_are_told_apart() {
+        assert!(matches!(
+            ModelSource::find(Some("no-such-model")),
+            Err(ModelError::NotFound { .. })
+        ));
+        assert!(matches!(
+            ModelSource::find(Some("/")),
+            Err(ModelError::NotFound { .. })
+        ));
+        let here =
+            ModelSource::find(Some(file!())).or_else(|_| ModelSource::find(Some("src/models.rs")));
+        assert_eq!(
+            here.map(|source| source.name()).ok().as_deref(),
+            Some("models")
+        );
+        assert_eq!(
+            ModelSource::find(None).is_ok(),
+            cfg!(feature = "embedded-model")
+        );
+        assert_eq!(
+            ModelSource::find(Some(DEFAULT_NAME)).is_ok(),
+            cfg!(feature = "embedded-model")
+        );
+    }
+
+    #[test]
+    fn the_embedded_model_is_aligned() {
+        if let Some(model) = EMBEDDED {
+            assert_eq!(model.0.as_ptr().align_offset(64), 0);
+        }
+    }
+}
