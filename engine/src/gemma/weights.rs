@@ -25,11 +25,6 @@ impl Matrix {
         MatrixRef { tensor_type: self.tensor_type, rows: self.rows, columns: self.columns, bytes }
     }
 
-    /// Number of outputs.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Number of inputs.
     pub(crate) fn columns(&self) -> usize {
         self.columns

@@ -7,7 +7,7 @@ use candle_core::quantized::k_quants::{
 use super::activations::Activations;
 use crate::gguf::TensorType;
 
-/// `out[row, token]` of quantized rows; false for types that candle does not know.
+/// `out[row, token]` of quantized rows; false for types and row lengths that candle does not know.
 pub(crate) fn quantized_tile(
     tensor_type: TensorType,
     rows: &[u8],
@@ -15,6 +15,11 @@ pub(crate) fn quantized_tile(
     tokens: &[u32],
     out: &mut [f32],
 ) -> bool {
+    // candle's plain kernels of these types take two blocks at a time.
+    let in_pairs = matches!(tensor_type, TensorType::Q4_1 | TensorType::Q5_0 | TensorType::Q5_1);
+    if in_pairs && !activations.columns.is_multiple_of(2 * tensor_type.block_len()) {
+        return false;
+    }
     match tensor_type {
         TensorType::Q4_0 => tile::<BlockQ4_0>(rows, activations, tokens, out),
         TensorType::Q4_1 => tile::<BlockQ4_1>(rows, activations, tokens, out),
