@@ -88,7 +88,9 @@ pub enum GenerateError {
     #[error("the prompt is empty")]
     EmptyPrompt,
     /// The prompt does not fit.
-    #[error("the prompt has {prompt_tokens} tokens, the context has room for {context_tokens}; shorten the prompt or raise the context size")]
+    #[error(
+        "the prompt has {prompt_tokens} tokens, the context has room for {context_tokens}; shorten the prompt or raise the context size"
+    )]
     PromptTooLong {
         /// Length of the prompt.
         prompt_tokens: usize,

@@ -77,7 +77,11 @@ struct LayerStore {
 enum Store {
     F32(Vec<f32>),
     F16(Vec<f16>),
-    Q8_0 { block: usize, quants: Vec<i8>, scales: Vec<f16> },
+    Q8_0 {
+        block: usize,
+        quants: Vec<i8>,
+        scales: Vec<f16>,
+    },
 }
 
 impl Store {
@@ -89,7 +93,11 @@ impl Store {
             KvType::F16 => Self::F16(vec![f16::ZERO; n]),
             KvType::Q8_0 => {
                 let block = q8_block(head_dim);
-                Self::Q8_0 { block, quants: vec![0; n], scales: vec![f16::ZERO; n / block] }
+                Self::Q8_0 {
+                    block,
+                    quants: vec![0; n],
+                    scales: vec![f16::ZERO; n / block],
+                }
             }
         }
     }
@@ -99,8 +107,14 @@ impl Store {
         match self {
             Self::F32(store) => store[at..at + n].copy_from_slice(values),
             Self::F16(store) => store[at..at + n].convert_from_f32_slice(values),
-            Self::Q8_0 { block, quants, scales } => {
-                let blocks = values.chunks_exact(*block).zip(quants[at..at + n].chunks_exact_mut(*block));
+            Self::Q8_0 {
+                block,
+                quants,
+                scales,
+            } => {
+                let blocks = values
+                    .chunks_exact(*block)
+                    .zip(quants[at..at + n].chunks_exact_mut(*block));
                 for ((x, q), scale) in blocks.zip(&mut scales[at / *block..]) {
                     let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
                     *scale = f16::from_f32(max / 127.0);
@@ -119,8 +133,14 @@ impl Store {
         match self {
             Self::F32(store) => out.copy_from_slice(&store[at..at + n]),
             Self::F16(store) => store[at..at + n].convert_to_f32_slice(out),
-            Self::Q8_0 { block, quants, scales } => {
-                let blocks = out.chunks_exact_mut(*block).zip(quants[at..at + n].chunks_exact(*block));
+            Self::Q8_0 {
+                block,
+                quants,
+                scales,
+            } => {
+                let blocks = out
+                    .chunks_exact_mut(*block)
+                    .zip(quants[at..at + n].chunks_exact(*block));
                 for ((out, q), scale) in blocks.zip(&scales[at / *block..]) {
                     let d = scale.to_f32();
                     for (out, q) in out.iter_mut().zip(q) {
@@ -151,17 +171,32 @@ impl KvCache {
             .map(|&shape| {
                 let capacity = ring_capacity(shape, limits);
                 let n = shape.n_kv_heads * capacity * shape.head_dim;
-                LayerStore { shape, capacity, keys: Store::new(kv, n, shape.head_dim), values: Store::new(kv, n, shape.head_dim) }
+                LayerStore {
+                    shape,
+                    capacity,
+                    keys: Store::new(kv, n, shape.head_dim),
+                    values: Store::new(kv, n, shape.head_dim),
+                }
             })
             .collect();
-        Self { layers, len: 0, high_water: 0, context: limits.context }
+        Self {
+            layers,
+            len: 0,
+            high_water: 0,
+            context: limits.context,
+        }
     }
 
     /// Bytes that a full cache of these shapes takes.
     pub(crate) fn bytes(shapes: &[KvShape], kv: KvType, limits: KvLimits) -> usize {
         shapes
             .iter()
-            .map(|&shape| 2 * kv.bytes(shape.n_kv_heads * ring_capacity(shape, limits) * shape.head_dim, shape.head_dim))
+            .map(|&shape| {
+                2 * kv.bytes(
+                    shape.n_kv_heads * ring_capacity(shape, limits) * shape.head_dim,
+                    shape.head_dim,
+                )
+            })
             .sum()
     }
 
@@ -206,13 +241,25 @@ impl KvCache {
     }
 
     /// Keys of `positions` of one head, as f32 `[positions, head_dim]`.
-    pub(crate) fn read_keys(&self, layer: usize, head: usize, positions: std::ops::Range<usize>, out: &mut [f32]) {
+    pub(crate) fn read_keys(
+        &self,
+        layer: usize,
+        head: usize,
+        positions: std::ops::Range<usize>,
+        out: &mut [f32],
+    ) {
         let store = &self.layers[layer];
         store.read(&store.keys, head, positions, out);
     }
 
     /// Values of `positions` of one head, as f32 `[positions, head_dim]`.
-    pub(crate) fn read_values(&self, layer: usize, head: usize, positions: std::ops::Range<usize>, out: &mut [f32]) {
+    pub(crate) fn read_values(
+        &self,
+        layer: usize,
+        head: usize,
+        positions: std::ops::Range<usize>,
+        out: &mut [f32],
+    ) {
         let store = &self.layers[layer];
         store.read(&store.values, head, positions, out);
     }
@@ -224,7 +271,10 @@ impl KvCache {
         if n >= self.len {
             return self.len;
         }
-        let whole = self.layers.iter().all(|layer| layer.window_is_whole(n, self.high_water));
+        let whole = self
+            .layers
+            .iter()
+            .all(|layer| layer.window_is_whole(n, self.high_water));
         self.len = if whole { n } else { 0 };
         if self.len == 0 {
             self.high_water = 0;
@@ -235,9 +285,14 @@ impl KvCache {
 
     /// Panics if the cache contradicts itself.
     pub(crate) fn assert_invariants(&self) {
-        assert!(self.len <= self.high_water && self.high_water <= self.context, "filled positions fit the context");
         assert!(
-            self.layers.iter().all(|layer| layer.window_is_whole(self.len, self.high_water)),
+            self.len <= self.high_water && self.high_water <= self.context,
+            "filled positions fit the context"
+        );
+        assert!(
+            self.layers
+                .iter()
+                .all(|layer| layer.window_is_whole(self.len, self.high_water)),
             "the window of the next token is whole in every layer"
         );
     }
@@ -256,7 +311,10 @@ impl LayerStore {
     /// to `high_water` were written.
     fn window_is_whole(&self, next: usize, high_water: usize) -> bool {
         let lowest_kept = high_water.saturating_sub(self.capacity);
-        let lowest_seen = self.shape.window.map_or(0, |window| (next + 1).saturating_sub(window));
+        let lowest_seen = self
+            .shape
+            .window
+            .map_or(0, |window| (next + 1).saturating_sub(window));
         lowest_kept <= lowest_seen || next == 0
     }
 
@@ -279,10 +337,18 @@ impl LayerStore {
 mod tests {
     use super::*;
 
-    const LIMITS: KvLimits = KvLimits { context: 64, chunk: 4, margin: 3 };
+    const LIMITS: KvLimits = KvLimits {
+        context: 64,
+        chunk: 4,
+        margin: 3,
+    };
 
     fn filled(window: Option<usize>, n: usize) -> KvCache {
-        let shape = KvShape { n_kv_heads: 2, head_dim: 32, window };
+        let shape = KvShape {
+            n_kv_heads: 2,
+            head_dim: 32,
+            window,
+        };
         let mut cache = KvCache::new(&[shape], KvType::F32, LIMITS);
         for position in 0..n {
             let row = vec![position as f32; 32];
@@ -297,7 +363,11 @@ mod tests {
         let cache = filled(Some(8), 40);
         let mut out = vec![0.0; 8 * 32];
         cache.read_keys(0, 1, 32..40, &mut out);
-        assert!(out.chunks(32).zip(32..).all(|(row, position)| row.iter().all(|&v| v == position as f32)));
+        assert!(
+            out.chunks(32)
+                .zip(32..)
+                .all(|(row, position)| row.iter().all(|&v| v == position as f32))
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct ModelInfo {
     pub experts: usize,
     /// Experts that a token uses.
     pub experts_used: usize,
+    /// Whether every layer adds embeddings of its own (E2B, E4B).
+    pub has_per_layer_embeddings: bool,
     /// Tokens of the vocabulary.
     pub vocabulary: usize,
     /// Bytes of weights that one decoded token reads.
@@ -69,7 +71,11 @@ impl Model {
     }
 
     /// A model compiled into the binary; `bytes` are aligned to 32, `name` stands in for a path.
-    pub fn from_static(name: &str, bytes: &'static [u8], options: &LoadOptions) -> Result<Self, LoadError> {
+    pub fn from_static(
+        name: &str,
+        bytes: &'static [u8],
+        options: &LoadOptions,
+    ) -> Result<Self, LoadError> {
         Self::from_file(&ModelFile::from_static(name, bytes)?, options)
     }
 
@@ -79,8 +85,15 @@ impl Model {
         let weights = Weights::from_model_file(file, &config)?;
         let tokenizer = Tokenizer::from_model_file(file)?;
         if tokenizer.vocabulary_len() != config.vocabulary {
-            let what = format!("{} tokens for an embedding of {} rows", tokenizer.vocabulary_len(), config.vocabulary);
-            return Err(LoadError::Tokenizer { path: file.path().into(), what });
+            let what = format!(
+                "{} tokens for an embedding of {} rows",
+                tokenizer.vocabulary_len(),
+                config.vocabulary
+            );
+            return Err(LoadError::Tokenizer {
+                path: file.path().into(),
+                what,
+            });
         }
         let threads = options.threads.unwrap_or_else(default_threads);
         let pool = Pool::new(threads).map_err(|source| LoadError::Io {
@@ -89,7 +102,11 @@ impl Model {
         })?;
         let info = describe(file, &config, &weights, threads);
         let pass = Pass::new(config, weights, CpuLevel::current(), Arc::new(pool));
-        Ok(Self(Arc::new(Inner { pass, tokenizer, info })))
+        Ok(Self(Arc::new(Inner {
+            pass,
+            tokenizer,
+            info,
+        })))
     }
 
     /// The model's tokenizer.
@@ -114,15 +131,34 @@ fn default_threads() -> usize {
 
 fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize) -> ModelInfo {
     let metadata = file.metadata();
-    let fallback = || file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = metadata.str("general.name").map_or_else(fallback, str::to_owned);
+    let fallback = || {
+        file.path()
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let name = metadata
+        .str("general.name")
+        .map_or_else(fallback, str::to_owned);
     let parameters: u64 = file.tensors().iter().map(|t| t.elements() as u64).sum();
     let elements = |suffix: &str| -> u64 {
-        file.tensors().iter().filter(|t| t.name.ends_with(suffix)).map(|t| t.elements() as u64).sum()
+        file.tensors()
+            .iter()
+            .filter(|t| t.name.ends_with(suffix))
+            .map(|t| t.elements() as u64)
+            .sum()
     };
     let experts: u64 = elements("_exps.weight");
-    let (n, used) = config.experts.map_or((1, 1), |e| (e.n_experts as u64, e.n_used as u64));
-    let lookup_only = elements("per_layer_token_embd.weight") + if weights.output.is_some() { elements("token_embd.weight") } else { 0 };
+    let (n, used) = config
+        .experts
+        .map_or((1, 1), |e| (e.n_experts as u64, e.n_used as u64));
+    let lookup_only = elements("per_layer_token_embd.weight")
+        + if weights.output.is_some() {
+            elements("token_embd.weight")
+        } else {
+            0
+        };
     let mut types: Vec<(String, usize)> = Vec::new();
     for tensor in file.tensors() {
         let name = tensor.type_name();
@@ -133,9 +169,13 @@ fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize
     }
     types.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     ModelInfo {
-        is_plain_gemma1: config.architecture == Architecture::Gemma && !name.to_lowercase().contains("codegemma"),
+        is_plain_gemma1: config.architecture == Architecture::Gemma
+            && !name.to_lowercase().contains("codegemma"),
         name,
-        architecture: metadata.str("general.architecture").unwrap_or_default().to_owned(),
+        architecture: metadata
+            .str("general.architecture")
+            .unwrap_or_default()
+            .to_owned(),
         file_bytes: file.len_bytes(),
         parameters,
         active_parameters: parameters - lookup_only - experts + experts / n * used,
@@ -143,6 +183,7 @@ fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize
         layers: config.layers.len(),
         experts: config.experts.map_or(0, |e| e.n_experts),
         experts_used: config.experts.map_or(0, |e| e.n_used),
+        has_per_layer_embeddings: config.per_layer_width > 0,
         vocabulary: config.vocabulary,
         weight_bytes_per_token: weights.bytes_per_token(config),
         tensor_types: types,

@@ -1,9 +1,9 @@
 //! The choice of the next token from logits.
 
+use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand::rngs::StdRng;
-use rand::SeedableRng;
 
 use crate::tokenizer::Tokenizer;
 use crate::{GenerationRequest, Sampling, TokenId};
@@ -24,7 +24,11 @@ impl Sampler {
     }
 
     fn with_banned(sampling: &Sampling, banned: Vec<TokenId>) -> Self {
-        Self { sampling: sampling.clone(), random: StdRng::seed_from_u64(sampling.seed), banned }
+        Self {
+            sampling: sampling.clone(),
+            random: StdRng::seed_from_u64(sampling.seed),
+            banned,
+        }
     }
 
     /// The next token and the natural logarithm of the model's probability of it, before
@@ -37,14 +41,28 @@ impl Sampler {
         }
         let best = argmax(logits);
         let max = logits[best];
-        let log_sum = logits.iter().map(|&l| f64::from((l - max).exp())).sum::<f64>().ln() as f32;
-        let token = if self.sampling.temperature > 0.0 { self.draw(logits, max).unwrap_or(best) } else { best };
+        let log_sum = logits
+            .iter()
+            .map(|&l| f64::from((l - max).exp()))
+            .sum::<f64>()
+            .ln() as f32;
+        let token = if self.sampling.temperature > 0.0 {
+            self.draw(logits, max).unwrap_or(best)
+        } else {
+            best
+        };
         (token as TokenId, logits[token] - max - log_sum)
     }
 
     /// Draws from the tokens that the filters leave; `None` if their weights make no distribution.
     fn draw(&mut self, logits: &[f32], max: f32) -> Option<usize> {
-        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        let Sampling {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            ..
+        } = self.sampling;
         let mut kept: Vec<(usize, f32)> = logits
             .iter()
             .enumerate()
@@ -86,7 +104,9 @@ mod tests {
 
     fn draws(sampling: &Sampling, banned: &[TokenId], n: usize) -> Vec<TokenId> {
         let mut sampler = Sampler::with_banned(sampling, banned.to_vec());
-        (0..n).map(|_| sampler.choose(&mut [0.0, 3.0, 2.0, 2.5, -4.0]).0).collect()
+        (0..n)
+            .map(|_| sampler.choose(&mut [0.0, 3.0, 2.0, 2.5, -4.0]).0)
+            .collect()
     }
 
     #[test]
@@ -97,19 +117,38 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_tokens() {
-        let sampling = Sampling { temperature: 1.0, seed: 7, ..Sampling::default() };
+        let sampling = Sampling {
+            temperature: 1.0,
+            seed: 7,
+            ..Sampling::default()
+        };
         assert_eq!(draws(&sampling, &[], 50), draws(&sampling, &[], 50));
-        let other = Sampling { seed: 8, ..sampling.clone() };
+        let other = Sampling {
+            seed: 8,
+            ..sampling.clone()
+        };
         assert_ne!(draws(&sampling, &[], 50), draws(&other, &[], 50));
     }
 
     #[test]
     fn filters_leave_only_probable_tokens() {
-        let top_k = Sampling { temperature: 2.0, top_k: 2, ..Sampling::default() };
+        let top_k = Sampling {
+            temperature: 2.0,
+            top_k: 2,
+            ..Sampling::default()
+        };
         assert!(draws(&top_k, &[], 200).iter().all(|t| [1, 3].contains(t)));
-        let min_p = Sampling { temperature: 2.0, min_p: 0.7, ..Sampling::default() };
+        let min_p = Sampling {
+            temperature: 2.0,
+            min_p: 0.7,
+            ..Sampling::default()
+        };
         assert!(draws(&min_p, &[], 200).iter().all(|t| [1, 3].contains(t)));
-        let top_p = Sampling { temperature: 1.0, top_p: 0.3, ..Sampling::default() };
+        let top_p = Sampling {
+            temperature: 1.0,
+            top_p: 0.3,
+            ..Sampling::default()
+        };
         assert!(draws(&top_p, &[], 200).iter().all(|&t| t == 1));
     }
 

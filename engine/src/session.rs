@@ -7,7 +7,9 @@ use crate::gemma::WantedRows;
 use crate::kv_cache::{KvCache, KvLimits, KvType};
 use crate::sampling::Sampler;
 use crate::stop::StopMatcher;
-use crate::{CancelToken, GenerateError, GenerationRequest, GenerationSummary, Model, StopReason, TokenId};
+use crate::{
+    CancelToken, GenerateError, GenerationRequest, GenerationSummary, Model, StopReason, TokenId,
+};
 
 /// Sizes of a session.
 #[derive(Clone, Debug)]
@@ -25,7 +27,12 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { context_tokens: 4096, kv: KvType::F16, chunk_tokens: 512, rollback_tokens: 1024 }
+        Self {
+            context_tokens: 4096,
+            kv: KvType::F16,
+            chunk_tokens: 512,
+            rollback_tokens: 1024,
+        }
     }
 }
 
@@ -47,7 +54,12 @@ impl Session {
             margin: options.rollback_tokens,
         };
         let cache = KvCache::new(&model.0.pass.kv_shapes(), options.kv, limits);
-        Self { model, cache, tokens: Vec::new(), chunk_tokens }
+        Self {
+            model,
+            cache,
+            tokens: Vec::new(),
+            chunk_tokens,
+        }
     }
 
     /// Bytes that the cache of such a session takes once it is full.
@@ -90,20 +102,33 @@ impl Session {
 
     /// Length of the longest prefix of `prompt` that the cache holds.
     pub fn shared_prefix(&self, prompt: &[TokenId]) -> usize {
-        self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count()
+        self.tokens
+            .iter()
+            .zip(prompt)
+            .take_while(|(a, b)| a == b)
+            .count()
     }
 
     /// Appends `tokens` to the cache and returns the logits of the last one, `[vocabulary]`.
     ///
     /// They are evaluated in chunks of [`SessionOptions::chunk_tokens`]. On an error, tokens of
     /// chunks that were finished stay in the cache.
-    pub fn evaluate(&mut self, tokens: &[TokenId], cancel: &CancelToken) -> Result<Vec<f32>, GenerateError> {
+    pub fn evaluate(
+        &mut self,
+        tokens: &[TokenId],
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>, GenerateError> {
         self.evaluate_rows(tokens, 1, cancel)
     }
 
     /// Like [`Session::evaluate`], with the logits of the last `rows` tokens, `[rows, vocabulary]`;
     /// `rows` is at most the length of a chunk. This is how drafted tokens are verified.
-    pub fn evaluate_rows(&mut self, tokens: &[TokenId], rows: usize, cancel: &CancelToken) -> Result<Vec<f32>, GenerateError> {
+    pub fn evaluate_rows(
+        &mut self,
+        tokens: &[TokenId],
+        rows: usize,
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>, GenerateError> {
         self.check(tokens)?;
         let last = tokens.len() - rows.clamp(1, self.chunk_tokens).min(tokens.len());
         let mut done = 0;
@@ -113,7 +138,11 @@ impl Session {
             self.forward(&tokens[done..done + n], WantedRows::None, cancel)?;
             done += n;
         }
-        self.forward(&tokens[done..], WantedRows::Last(tokens.len() - last.max(done)), cancel)
+        self.forward(
+            &tokens[done..],
+            WantedRows::Last(tokens.len() - last.max(done)),
+            cancel,
+        )
     }
 
     /// Continues `prompt`.
@@ -131,7 +160,10 @@ impl Session {
             return Err(GenerateError::EmptyPrompt);
         }
         if prompt.len() >= self.cache.context() {
-            return Err(GenerateError::PromptTooLong { prompt_tokens: prompt.len(), context_tokens: self.cache.context() });
+            return Err(GenerateError::PromptTooLong {
+                prompt_tokens: prompt.len(),
+                context_tokens: self.cache.context(),
+            });
         }
         let begin = Instant::now();
         // The last token is evaluated in any case, since its logits are needed.
@@ -165,7 +197,10 @@ impl Session {
         }
         let (n, context) = (self.tokens.len() + tokens.len(), self.cache.context());
         if n > context {
-            return Err(GenerateError::PromptTooLong { prompt_tokens: n, context_tokens: context });
+            return Err(GenerateError::PromptTooLong {
+                prompt_tokens: n,
+                context_tokens: context,
+            });
         }
         let vocabulary = self.model.info().vocabulary;
         match tokens.iter().find(|&&token| token as usize >= vocabulary) {
@@ -174,10 +209,17 @@ impl Session {
         }
     }
 
-    fn forward(&mut self, tokens: &[TokenId], wanted: WantedRows, cancel: &CancelToken) -> Result<Vec<f32>, GenerateError> {
+    fn forward(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: WantedRows,
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>, GenerateError> {
         let pass = &self.model.0.pass;
         let cache = &mut self.cache;
-        let logits = pass.pool.run(|| pass.forward(tokens, cache, wanted, cancel))?;
+        let logits = pass
+            .pool
+            .run(|| pass.forward(tokens, cache, wanted, cancel))?;
         self.tokens.extend_from_slice(tokens);
         Ok(logits)
     }
@@ -244,13 +286,18 @@ impl Run<'_> {
         };
         if stop != StopReason::Callback {
             let (piece, matched) = self.matcher.push(&stream.finish());
-            let rest = if matched { piece } else { piece + &self.matcher.finish() };
+            let rest = if matched {
+                piece
+            } else {
+                piece + &self.matcher.finish()
+            };
             let _ = emit(rest, &mut text);
         }
         Ok((tokens, log_probs, text, stop))
     }
 
     fn is_stop(&self, model: &Model, token: TokenId) -> bool {
-        model.tokenizer().end_of_generation().contains(&token) || self.request.stop_tokens.contains(&token)
+        model.tokenizer().end_of_generation().contains(&token)
+            || self.request.stop_tokens.contains(&token)
     }
 }

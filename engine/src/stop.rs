@@ -9,18 +9,30 @@ pub(crate) struct StopMatcher {
 impl StopMatcher {
     /// Looks for any of `stops`; empty ones are ignored.
     pub(crate) fn new(stops: &[String]) -> Self {
-        Self { stops: stops.iter().filter(|s| !s.is_empty()).cloned().collect(), held: String::new() }
+        Self {
+            stops: stops.iter().filter(|s| !s.is_empty()).cloned().collect(),
+            held: String::new(),
+        }
     }
 
     /// Takes the next piece; returns what is safe to show, and whether a stop string ended the text.
     pub(crate) fn push(&mut self, piece: &str) -> (String, bool) {
         self.held.push_str(piece);
-        let first = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let first = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = first {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
         }
-        let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
+        let keep = self
+            .stops
+            .iter()
+            .map(|stop| overlap(&self.held, stop))
+            .max()
+            .unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
         (std::mem::replace(&mut self.held, rest), false)
     }
@@ -36,7 +48,12 @@ fn overlap(text: &str, stop: &str) -> usize {
     let longest = stop.len().saturating_sub(1).min(text.len());
     (1..=longest)
         .rev()
-        .find(|&n| text.is_char_boundary(text.len() - n) && stop.as_bytes().starts_with(&text.as_bytes()[text.len() - n..]))
+        .find(|&n| {
+            text.is_char_boundary(text.len() - n)
+                && stop
+                    .as_bytes()
+                    .starts_with(&text.as_bytes()[text.len() - n..])
+        })
         .unwrap_or(0)
 }
 
@@ -60,7 +77,10 @@ mod tests {
 
     #[test]
     fn a_stop_string_across_pieces_is_found() {
-        assert_eq!(run(&["```"], &["let x;\n`", "`", "` more"]), ("let x;\n".to_owned(), true));
+        assert_eq!(
+            run(&["```"], &["let x;\n`", "`", "` more"]),
+            ("let x;\n".to_owned(), true)
+        );
     }
 
     #[test]
@@ -76,6 +96,9 @@ mod tests {
 
     #[test]
     fn multi_byte_text_is_not_split() {
-        assert_eq!(run(&["é!"], &["caf", "é", "?"]), ("café?".to_owned(), false));
+        assert_eq!(
+            run(&["é!"], &["caf", "é", "?"]),
+            ("café?".to_owned(), false)
+        );
     }
 }

@@ -35,18 +35,32 @@ impl Pool {
         work: impl Fn(usize, &mut [T]) + Sync + Send,
     ) {
         if data.len() <= chunk_len || self.threads() == 1 {
-            data.chunks_mut(chunk_len.max(1)).enumerate().for_each(|(i, chunk)| work(i, chunk));
+            data.chunks_mut(chunk_len.max(1))
+                .enumerate()
+                .for_each(|(i, chunk)| work(i, chunk));
             return;
         }
-        self.pool.install(|| data.par_chunks_mut(chunk_len.max(1)).enumerate().for_each(|(i, chunk)| work(i, chunk)));
+        self.pool.install(|| {
+            data.par_chunks_mut(chunk_len.max(1))
+                .enumerate()
+                .for_each(|(i, chunk)| work(i, chunk))
+        });
     }
 
     /// Calls `work(index, item)` for every item, on all workers.
     pub(crate) fn for_each<T: Send>(&self, items: Vec<T>, work: impl Fn(usize, T) + Sync + Send) {
         if items.len() <= 1 || self.threads() == 1 {
-            items.into_iter().enumerate().for_each(|(i, item)| work(i, item));
+            items
+                .into_iter()
+                .enumerate()
+                .for_each(|(i, item)| work(i, item));
             return;
         }
-        self.pool.install(|| items.into_par_iter().enumerate().for_each(|(i, item)| work(i, item)));
+        self.pool.install(|| {
+            items
+                .into_par_iter()
+                .enumerate()
+                .for_each(|(i, item)| work(i, item))
+        });
     }
 }

@@ -186,8 +186,7 @@ pub fn prompt_form(model: &Model) -> PromptForm {
         name: &info.name,
         is_plain_gemma1: info.is_plain_gemma1,
         has_chat_template: tokenizer.chat_template().is_some(),
-        // Only tables of embeddings per layer make a dense model larger than what a token uses.
-        has_per_layer_embeddings: info.experts == 0 && info.active_parameters < info.parameters,
+        has_per_layer_embeddings: info.has_per_layer_embeddings,
     };
     PromptForm::of(&traits, tokenizer)
 }

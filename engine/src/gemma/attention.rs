@@ -31,7 +31,12 @@ pub(crate) struct Projection<'a> {
 impl Projection<'_> {
     /// Projects the normed input `[tokens, H]`. Queries are made from row `first_row` on; rows of
     /// the rotation belong to rows of `input` from `rotation_offset` on.
-    pub(crate) fn apply(&self, input: &Tensor, first_row: usize, rotation_offset: usize) -> Result<Projected> {
+    pub(crate) fn apply(
+        &self,
+        input: &Tensor,
+        first_row: usize,
+        rotation_offset: usize,
+    ) -> Result<Projected> {
         let tokens = input.dim(0)?;
         let d = self.layer.head_dim;
         let query_input = input.narrow(0, first_row, tokens - first_row)?;
@@ -44,7 +49,10 @@ impl Projection<'_> {
             projection: self,
         })?;
         let Some(kv) = &self.weights.key_value else {
-            return Ok(Projected { queries, keys_values: None });
+            return Ok(Projected {
+                queries,
+                keys_values: None,
+            });
         };
         let keys = input.apply_op1_no_bwd(&Heads {
             matrix: &kv.key,
@@ -63,7 +71,10 @@ impl Projection<'_> {
             head_dim: d,
             projection: self,
         })?;
-        Ok(Projected { queries, keys_values: Some((keys, values)) })
+        Ok(Projected {
+            queries,
+            keys_values: Some((keys, values)),
+        })
     }
 }
 
@@ -144,9 +155,11 @@ impl CustomOp1 for Attend<'_> {
                 rest = later;
             }
         }
-        self.compute.pool.for_each(tasks, |_, (kv_head, first_row, out)| {
-            self.block(queries, width, kv_head, first_row, out);
-        });
+        self.compute
+            .pool
+            .for_each(tasks, |_, (kv_head, first_row, out)| {
+                self.block(queries, width, kv_head, first_row, out);
+            });
         if rows == 1 {
             return Ok((CpuStorage::F32(by_task), layout.shape().clone()));
         }
@@ -166,12 +179,25 @@ impl Attend<'_> {
     ///
     /// Keys are visited in blocks with a running maximum and sum (Milakov and Gimelshein,
     /// "Online normalizer calculation for softmax", 2018).
-    fn block(&self, queries: &[f32], width: usize, kv_head: usize, first_row: usize, out: &mut [f32]) {
+    fn block(
+        &self,
+        queries: &[f32],
+        width: usize,
+        kv_head: usize,
+        first_row: usize,
+        out: &mut [f32],
+    ) {
         let level = self.compute.level;
         let d = self.layer.head_dim;
         let group = self.layer.n_heads / self.layer.n_kv_heads;
         let n_rows = out.len() / (group * d);
-        let mut running = vec![Running { max: f32::NEG_INFINITY, sum: 0.0 }; n_rows * group];
+        let mut running = vec![
+            Running {
+                max: f32::NEG_INFINITY,
+                sum: 0.0
+            };
+            n_rows * group
+        ];
         let mut keys = vec![0.0; BLOCK_KEYS * d];
         let mut values = vec![0.0; BLOCK_KEYS * d];
         let mut scores = [0.0f32; BLOCK_KEYS];
@@ -180,8 +206,10 @@ impl Attend<'_> {
         for start in (begin..end).step_by(BLOCK_KEYS) {
             let stop = end.min(start + BLOCK_KEYS);
             let n = (stop - start) * d;
-            self.cache.read_keys(self.store, kv_head, start..stop, &mut keys[..n]);
-            self.cache.read_values(self.store, kv_head, start..stop, &mut values[..n]);
+            self.cache
+                .read_keys(self.store, kv_head, start..stop, &mut keys[..n]);
+            self.cache
+                .read_values(self.store, kv_head, start..stop, &mut values[..n]);
             for (i, (out, running)) in out.chunks_exact_mut(d).zip(&mut running).enumerate() {
                 let (row, head) = (i / group, i % group);
                 let position = first + row;
@@ -193,12 +221,20 @@ impl Attend<'_> {
                 let at = (first_row + row) * width + (kv_head * group + head) * d;
                 let query = &queries[at..at + d];
                 let scores = &mut scores[..to - from];
-                for (score, key) in scores.iter_mut().zip(keys[(from - start) * d..].chunks_exact(d)) {
+                for (score, key) in scores
+                    .iter_mut()
+                    .zip(keys[(from - start) * d..].chunks_exact(d))
+                {
                     *score = self.scale * kernels::dot(level, query, key);
                 }
                 running.rescale(scores, out);
                 running.sum += kernels::exp_minus(level, scores, running.max);
-                kernels::add_weighted_rows(level, out, scores, &values[(from - start) * d..(to - start) * d]);
+                kernels::add_weighted_rows(
+                    level,
+                    out,
+                    scores,
+                    &values[(from - start) * d..(to - start) * d],
+                );
             }
         }
         for (out, running) in out.chunks_exact_mut(d).zip(&running) {
@@ -209,7 +245,9 @@ impl Attend<'_> {
 
     /// The first position that a query at `position` sees.
     fn lowest_visible(&self, position: usize) -> usize {
-        self.layer.window.map_or(0, |window| (position + 1).saturating_sub(window))
+        self.layer
+            .window
+            .map_or(0, |window| (position + 1).saturating_sub(window))
     }
 }
 

@@ -103,15 +103,28 @@ impl Config {
             "gemma" => Architecture::Gemma,
             "gemma3" => Architecture::Gemma3,
             "gemma4" => Architecture::Gemma4,
-            other => return Err(LoadError::Architecture { path: file.path().into(), found: other.to_owned() }),
+            other => {
+                return Err(LoadError::Architecture {
+                    path: file.path().into(),
+                    found: other.to_owned(),
+                });
+            }
         };
-        Reader { file, prefix: name, architecture }.config(vocabulary)
+        Reader {
+            file,
+            prefix: name,
+            architecture,
+        }
+        .config(vocabulary)
     }
 
     /// The first layer after which rows whose logits nobody wants need no more work: the last one
     /// that owns keys and values.
     pub(crate) fn last_kv_layer(&self) -> usize {
-        self.layers.iter().rposition(|layer| matches!(layer.kv, KvSource::Own(_))).unwrap_or(0)
+        self.layers
+            .iter()
+            .rposition(|layer| matches!(layer.kv, KvSource::Own(_)))
+            .unwrap_or(0)
     }
 
     /// The factor on attention scores.
@@ -119,7 +132,9 @@ impl Config {
         match self.architecture {
             Architecture::Gemma4 => 1.0,
             // Gemma 3 27B divides by its hidden size per head instead of its head length.
-            Architecture::Gemma3 if self.layers.len() == 62 => ((self.hidden / layer.n_heads) as f32).powf(-0.5),
+            Architecture::Gemma3 if self.layers.len() == 62 => {
+                ((self.hidden / layer.n_heads) as f32).powf(-0.5)
+            }
             Architecture::Gemma | Architecture::Gemma3 => (layer.head_dim as f32).powf(-0.5),
         }
     }
@@ -135,7 +150,13 @@ impl Reader<'_> {
     fn config(&self, vocabulary: usize) -> Result<Config, LoadError> {
         let gemma4 = self.architecture == Architecture::Gemma4;
         let n_layers = self.count("block_count", 1, MAX_LAYERS)?;
-        let rope_theta = self.float("rope.freq_base").unwrap_or(if self.architecture == Architecture::Gemma { 1e4 } else { 1e6 });
+        let rope_theta =
+            self.float("rope.freq_base")
+                .unwrap_or(if self.architecture == Architecture::Gemma {
+                    1e4
+                } else {
+                    1e6
+                });
         let theta_local = match self.architecture {
             Architecture::Gemma => rope_theta,
             _ => self.float("rope.freq_base_swa").unwrap_or(1e4),
@@ -144,23 +165,43 @@ impl Reader<'_> {
             Some("linear") => self.float("rope.scaling.factor").unwrap_or(1.0),
             _ => 1.0,
         };
-        for (key, value) in [("rope.freq_base", rope_theta), ("rope.freq_base_swa", theta_local), ("rope.scaling.factor", scaling)] {
+        for (key, value) in [
+            ("rope.freq_base", rope_theta),
+            ("rope.freq_base_swa", theta_local),
+            ("rope.scaling.factor", scaling),
+        ] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(self.error(key, format!("{value} is not a positive number")));
             }
         }
-        let softcap = self.float("final_logit_softcapping").or(gemma4.then_some(30.0)).filter(|&cap| cap > 0.0);
+        let softcap = self
+            .float("final_logit_softcapping")
+            .or(gemma4.then_some(30.0))
+            .filter(|&cap| cap > 0.0);
         Ok(Config {
             architecture: self.architecture,
             hidden: self.count("embedding_length", 1, MAX_WIDTH)?,
             vocabulary,
             context: self.count("context_length", 1, MAX_CONTEXT)?,
-            norm_epsilon: self.float("attention.layer_norm_rms_epsilon").unwrap_or(1e-6),
+            norm_epsilon: self
+                .float("attention.layer_norm_rms_epsilon")
+                .unwrap_or(1e-6),
             final_softcap: softcap,
-            per_layer_width: if gemma4 { self.optional_count("embedding_length_per_layer_input", MAX_WIDTH)?.unwrap_or(0) } else { 0 },
+            per_layer_width: if gemma4 {
+                self.optional_count("embedding_length_per_layer_input", MAX_WIDTH)?
+                    .unwrap_or(0)
+            } else {
+                0
+            },
             experts: self.experts()?,
-            rope_local: RopeConfig { theta: theta_local, position_scale: 1.0 },
-            rope_global: RopeConfig { theta: rope_theta, position_scale: 1.0 / scaling },
+            rope_local: RopeConfig {
+                theta: theta_local,
+                position_scale: 1.0,
+            },
+            rope_global: RopeConfig {
+                theta: rope_theta,
+                position_scale: 1.0 / scaling,
+            },
             layers: self.layers(n_layers)?,
         })
     }
@@ -172,7 +213,11 @@ impl Reader<'_> {
         };
         let n_used = self.count("expert_used_count", 1, n_experts as u32)?;
         let width = self.count("expert_feed_forward_length", 1, MAX_WIDTH)?;
-        Ok(Some(ExpertConfig { n_experts, n_used, width }))
+        Ok(Some(ExpertConfig {
+            n_experts,
+            n_used,
+            width,
+        }))
     }
 
     fn layers(&self, n_layers: usize) -> Result<Vec<LayerConfig>, LoadError> {
@@ -184,10 +229,16 @@ impl Reader<'_> {
             Some(d) => d,
             None => hidden / heads[0].max(1),
         };
-        let head_dim_local = self.optional_count("attention.key_length_swa", MAX_WIDTH)?.unwrap_or(head_dim);
-        let window = self.optional_count("attention.sliding_window", MAX_CONTEXT)?.filter(|&w| w > 0);
+        let head_dim_local = self
+            .optional_count("attention.key_length_swa", MAX_WIDTH)?
+            .unwrap_or(head_dim);
+        let window = self
+            .optional_count("attention.sliding_window", MAX_CONTEXT)?
+            .filter(|&w| w > 0);
         let is_local = self.sliding_pattern(n_layers, window)?;
-        let shared = self.optional_count("attention.shared_kv_layers", MAX_LAYERS)?.unwrap_or(0);
+        let shared = self
+            .optional_count("attention.shared_kv_layers", MAX_LAYERS)?
+            .unwrap_or(0);
         if shared >= n_layers {
             return Err(self.error("attention.shared_kv_layers", format!("{shared} of {n_layers} layers share keys and values, at least one must own them")));
         }
@@ -199,13 +250,22 @@ impl Reader<'_> {
                 } else {
                     // The donor is the last layer of the same kind that owns keys and values.
                     let donor = (0..n_own).rev().find(|&j| is_local[j] == is_local[i]);
-                    KvSource::Shared(donor.ok_or_else(|| self.error("attention.shared_kv_layers", format!("layer {i} has no layer to share with")))?)
+                    KvSource::Shared(donor.ok_or_else(|| {
+                        self.error(
+                            "attention.shared_kv_layers",
+                            format!("layer {i} has no layer to share with"),
+                        )
+                    })?)
                 };
                 let layer = LayerConfig {
                     window: if is_local[i] { window } else { None },
                     n_heads: heads[i],
                     n_kv_heads: kv_heads[i],
-                    head_dim: if is_local[i] { head_dim_local } else { head_dim },
+                    head_dim: if is_local[i] {
+                        head_dim_local
+                    } else {
+                        head_dim
+                    },
                     ffn_width: widths[i],
                     kv,
                 };
@@ -216,21 +276,43 @@ impl Reader<'_> {
     }
 
     fn check_layer(&self, i: usize, layer: &LayerConfig) -> Result<(), LoadError> {
-        if layer.n_kv_heads == 0 || layer.n_heads == 0 || !layer.n_heads.is_multiple_of(layer.n_kv_heads) {
-            let what = format!("layer {i}: {} query heads are not a multiple of {} key/value heads", layer.n_heads, layer.n_kv_heads);
+        if layer.n_kv_heads == 0
+            || layer.n_heads == 0
+            || !layer.n_heads.is_multiple_of(layer.n_kv_heads)
+        {
+            let what = format!(
+                "layer {i}: {} query heads are not a multiple of {} key/value heads",
+                layer.n_heads, layer.n_kv_heads
+            );
             return Err(self.error("attention.head_count_kv", what));
         }
         if layer.head_dim == 0 || !layer.head_dim.is_multiple_of(2) {
-            return Err(self.error("attention.key_length", format!("layer {i}: {} is not a positive even number", layer.head_dim)));
+            return Err(self.error(
+                "attention.key_length",
+                format!(
+                    "layer {i}: {} is not a positive even number",
+                    layer.head_dim
+                ),
+            ));
         }
         if layer.n_heads * layer.head_dim > MAX_WIDTH as usize {
-            return Err(self.error("attention.head_count", format!("layer {i}: {} heads of {} are more than any model has", layer.n_heads, layer.head_dim)));
+            return Err(self.error(
+                "attention.head_count",
+                format!(
+                    "layer {i}: {} heads of {} are more than any model has",
+                    layer.n_heads, layer.head_dim
+                ),
+            ));
         }
         Ok(())
     }
 
     /// Which layers are local.
-    fn sliding_pattern(&self, n_layers: usize, window: Option<usize>) -> Result<Vec<bool>, LoadError> {
+    fn sliding_pattern(
+        &self,
+        n_layers: usize,
+        window: Option<usize>,
+    ) -> Result<Vec<bool>, LoadError> {
         if window.is_none() || self.architecture == Architecture::Gemma {
             return Ok(vec![false; n_layers]);
         }
@@ -238,9 +320,16 @@ impl Reader<'_> {
         match self.file.metadata().bool_array(&self.key(key)) {
             Some(pattern) if pattern.len() == n_layers => Ok(pattern),
             // One value would be a period, as some converters of Gemma 3 write it.
-            Some(pattern) if pattern.len() > 1 => Err(self.error(key, format!("{} entries for {n_layers} layers", pattern.len()))),
-            _ if self.architecture == Architecture::Gemma4 => Err(self.error(key, "missing".to_owned())),
-            _ => Ok((0..n_layers).map(|i| (i + 1) % GEMMA3_PERIOD != 0).collect()),
+            Some(pattern) if pattern.len() > 1 => Err(self.error(
+                key,
+                format!("{} entries for {n_layers} layers", pattern.len()),
+            )),
+            _ if self.architecture == Architecture::Gemma4 => {
+                Err(self.error(key, "missing".to_owned()))
+            }
+            _ => Ok((0..n_layers)
+                .map(|i| (i + 1) % GEMMA3_PERIOD != 0)
+                .collect()),
         }
     }
 
@@ -249,7 +338,11 @@ impl Reader<'_> {
     }
 
     fn error(&self, suffix: &str, what: String) -> LoadError {
-        LoadError::Metadata { path: self.file.path().into(), key: self.key(suffix), what }
+        LoadError::Metadata {
+            path: self.file.path().into(),
+            key: self.key(suffix),
+            what,
+        }
     }
 
     fn float(&self, suffix: &str) -> Option<f32> {
@@ -277,7 +370,10 @@ impl Reader<'_> {
         let values = match metadata.u32_array(&self.key(suffix)) {
             Some(values) if values.len() == n_layers => values,
             Some(values) if values.len() > 1 => {
-                return Err(self.error(suffix, format!("{} entries for {n_layers} layers", values.len())));
+                return Err(self.error(
+                    suffix,
+                    format!("{} entries for {n_layers} layers", values.len()),
+                ));
             }
             _ => vec![self.count(suffix, 1, max)? as u32; n_layers],
         };

@@ -3,7 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 
 use super::config::ExpertConfig;
-use super::ops::{Compute, activations_for, f32_slice, inverse_rms, rms_norm_row, rows_and_columns};
+use super::ops::{
+    Compute, activations_for, f32_slice, inverse_rms, rms_norm_row, rows_and_columns,
+};
 use super::weights::{ExpertWeights, GateUp};
 use crate::kernels::{self, Activations, MatrixRef};
 
@@ -58,11 +60,19 @@ impl Experts<'_> {
         let mut input = residual.to_vec();
         for row in input.chunks_exact_mut(hidden) {
             let inverse = inverse_rms(row, self.epsilon) * scale;
-            row.iter_mut().zip(&self.weights.router_scale).for_each(|(x, s)| *x *= inverse * s);
+            row.iter_mut()
+                .zip(&self.weights.router_scale)
+                .for_each(|(x, s)| *x *= inverse * s);
         }
         let router = self.weights.router.view();
         let mut logits = vec![0.0; tokens * router.rows];
-        kernels::matmul(level, pool, router, &activations_for(&input, &[router]), &mut logits);
+        kernels::matmul(
+            level,
+            pool,
+            router,
+            &activations_for(&input, &[router]),
+            &mut logits,
+        );
         let mut assignments = Vec::with_capacity(tokens * self.config.n_used);
         for (token, logits) in logits.chunks_exact(router.rows).enumerate() {
             self.choose(token as u32, logits, &mut assignments);
@@ -78,7 +88,9 @@ impl Experts<'_> {
         let by_logit = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
         order.select_nth_unstable_by(self.config.n_used - 1, by_logit);
         let chosen = &order[..self.config.n_used];
-        let max = chosen.iter().fold(f32::NEG_INFINITY, |max, &e| max.max(logits[e]));
+        let max = chosen
+            .iter()
+            .fold(f32::NEG_INFINITY, |max, &e| max.max(logits[e]));
         let sum: f32 = chosen.iter().map(|&e| (logits[e] - max).exp()).sum();
         assignments.extend(chosen.iter().map(|&expert| Assignment {
             expert,
@@ -99,7 +111,9 @@ impl Experts<'_> {
         let width = self.config.width;
         let (gate, up) = match &self.weights.gate_up {
             GateUp::Fused(fused) => {
-                let both = self.by_assignment(assignments, 2 * width, input, Rows::OfToken, |e| fused.expert(e));
+                let both = self.by_assignment(assignments, 2 * width, input, Rows::OfToken, |e| {
+                    fused.expert(e)
+                });
                 let mut gate = Vec::with_capacity(assignments.len() * width);
                 let mut up = Vec::with_capacity(assignments.len() * width);
                 for both in both.chunks_exact(2 * width) {
@@ -114,9 +128,15 @@ impl Experts<'_> {
             ),
         };
         let mut gate = gate;
-        self.compute.pool.for_each_chunk(&mut gate, GELU_CHUNK, |i, gate| {
-            kernels::gelu_times(self.compute.level, gate, &up[i * GELU_CHUNK..][..gate.len()]);
-        });
+        self.compute
+            .pool
+            .for_each_chunk(&mut gate, GELU_CHUNK, |i, gate| {
+                kernels::gelu_times(
+                    self.compute.level,
+                    gate,
+                    &up[i * GELU_CHUNK..][..gate.len()],
+                );
+            });
         gate
     }
 
@@ -124,10 +144,14 @@ impl Experts<'_> {
     fn down(&self, gated: &[f32], assignments: &[Assignment], hidden: usize, out: &mut [f32]) {
         let down = &self.weights.down;
         let input = activations_for(gated, &[down.expert(0)]);
-        let outputs = self.by_assignment(assignments, hidden, &input, Rows::OfAssignment, |e| down.expert(e));
+        let outputs = self.by_assignment(assignments, hidden, &input, Rows::OfAssignment, |e| {
+            down.expert(e)
+        });
         for (a, output) in assignments.iter().zip(outputs.chunks_exact(hidden)) {
             let row = &mut out[a.token as usize * hidden..][..hidden];
-            row.iter_mut().zip(output).for_each(|(sum, x)| *sum += a.weight * x);
+            row.iter_mut()
+                .zip(output)
+                .for_each(|(sum, x)| *sum += a.weight * x);
         }
     }
 
@@ -169,14 +193,20 @@ impl Experts<'_> {
         pool.for_each(tasks, |_, (expert, ids, first_row, n, out)| {
             kernels::tile(level, matrix(expert).slice(first_row, n), input, ids, out);
         });
-        if assignments.chunk_by(|a, b| a.expert == b.expert).all(|run| run.len() == 1) {
+        if assignments
+            .chunk_by(|a, b| a.expert == b.expert)
+            .all(|run| run.len() == 1)
+        {
             return by_row;
         }
         let mut out = vec![0.0; by_row.len()];
         let mut at = 0;
         for run in assignments.chunk_by(|a, b| a.expert == b.expert) {
             let block = &by_row[at * rows..(at + run.len()) * rows];
-            for (j, out) in out[at * rows..(at + run.len()) * rows].chunks_exact_mut(rows).enumerate() {
+            for (j, out) in out[at * rows..(at + run.len()) * rows]
+                .chunks_exact_mut(rows)
+                .enumerate()
+            {
                 for (out, row) in out.iter_mut().zip(block.chunks_exact(run.len())) {
                     *out = row[j];
                 }

@@ -20,7 +20,11 @@ impl CustomOp1 for FeedForward<'_> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let Compute { level, pool } = self.compute;
         let (tokens, hidden) = rows_and_columns(layout)?;
-        let (gate, up, down) = (self.weights.gate.view(), self.weights.up.view(), self.weights.down.view());
+        let (gate, up, down) = (
+            self.weights.gate.view(),
+            self.weights.up.view(),
+            self.weights.down.view(),
+        );
         let input = activations_for(f32_slice(storage, layout)?, &[gate, up]);
         let mut gated = vec![0.0; tokens * gate.rows];
         let mut raised = vec![0.0; tokens * up.rows];

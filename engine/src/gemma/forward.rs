@@ -52,13 +52,28 @@ impl Pass {
     /// Prepares the pass; the weights stay in the map.
     pub(crate) fn new(config: Config, weights: Weights, level: CpuLevel, pool: Arc<Pool>) -> Self {
         let ropes = Ropes::new(&config, weights.rope_factors.as_deref());
-        Self { config, weights, level, pool, ropes }
+        Self {
+            config,
+            weights,
+            level,
+            pool,
+            ropes,
+        }
     }
 
     /// What a cache must store for this model.
     pub(crate) fn kv_shapes(&self) -> Vec<KvShape> {
-        let own = self.config.layers.iter().filter(|layer| matches!(layer.kv, KvSource::Own(_)));
-        own.map(|l| KvShape { n_kv_heads: l.n_kv_heads, head_dim: l.head_dim, window: l.window }).collect()
+        let own = self
+            .config
+            .layers
+            .iter()
+            .filter(|layer| matches!(layer.kv, KvSource::Own(_)));
+        own.map(|l| KvShape {
+            n_kv_heads: l.n_kv_heads,
+            head_dim: l.head_dim,
+            window: l.window,
+        })
+        .collect()
     }
 
     /// Runs `tokens` behind what the cache holds and appends them to it.
@@ -85,29 +100,49 @@ impl Pass {
             cancel,
         };
         let mut rows = 0..chunk.len;
-        for (index, (layer, weights)) in self.config.layers.iter().zip(&self.weights.layers).enumerate() {
+        for (index, (layer, weights)) in self
+            .config
+            .layers
+            .iter()
+            .zip(&self.weights.layers)
+            .enumerate()
+        {
             if chunk.cancel.is_cancelled() {
                 return Err(GenerateError::Cancelled);
             }
             // Behind the last layer that fills the cache, only rows with wanted logits matter.
-            let keep = if index >= self.config.last_kv_layer() { chunk.first_wanted } else { 0 };
+            let keep = if index >= self.config.last_kv_layer() {
+                chunk.first_wanted
+            } else {
+                0
+            };
             match self.layer(index, layer, weights, &x, rows.start, keep, &chunk, cache)? {
                 Some(next) => x = next,
                 None => break,
             }
             rows.start = rows.start.max(keep);
         }
-        let logits = if chunk.first_wanted < chunk.len { self.logits(&x)? } else { Vec::new() };
+        let logits = if chunk.first_wanted < chunk.len {
+            self.logits(&x)?
+        } else {
+            Vec::new()
+        };
         cache.advance(chunk.len);
         Ok(logits)
     }
 
     fn compute(&self) -> Compute<'_> {
-        Compute { level: self.level, pool: &self.pool }
+        Compute {
+            level: self.level,
+            pool: &self.pool,
+        }
     }
 
     fn norm(&self, x: &Tensor, weight: &[f32]) -> Result<Tensor> {
-        x.apply_op1_no_bwd(&RmsNorm { weight, epsilon: self.config.norm_epsilon })
+        x.apply_op1_no_bwd(&RmsNorm {
+            weight,
+            epsilon: self.config.norm_epsilon,
+        })
     }
 
     /// The norm at the end of a branch, which Gemma 1 does not have.
@@ -130,13 +165,23 @@ impl Pass {
 
     /// What every layer adds per token: `(norm(W x / sqrt(H)) + table[token] * sqrt(P)) / sqrt(2)`.
     fn per_layer_embeddings(&self, tokens: &[TokenId], x: &Tensor) -> Result<Option<Tensor>> {
-        let Some(PerLayerWeights { token_embedding, model_projection, projection_norm }) = &self.weights.per_layer else {
+        let Some(PerLayerWeights {
+            token_embedding,
+            model_projection,
+            projection_norm,
+        }) = &self.weights.per_layer
+        else {
             return Ok(None);
         };
         let width = self.config.per_layer_width;
         let (n_layers, hidden) = (self.config.layers.len(), self.config.hidden);
-        let projected = x.apply_op1_no_bwd(&Linear { matrix: model_projection, compute: self.compute() })?;
-        let projected = projected.affine((hidden as f64).powf(-0.5), 0.0)?.reshape((tokens.len() * n_layers, width))?;
+        let projected = x.apply_op1_no_bwd(&Linear {
+            matrix: model_projection,
+            compute: self.compute(),
+        })?;
+        let projected = projected
+            .affine((hidden as f64).powf(-0.5), 0.0)?
+            .reshape((tokens.len() * n_layers, width))?;
         let projected = self.norm(&projected, projection_norm)?;
         let table = token_embedding.view();
         let mut rows = vec![0.0; tokens.len() * n_layers * width];
@@ -145,12 +190,19 @@ impl Pass {
         }
         let table_rows = Tensor::from_vec(rows, (tokens.len() * n_layers, width), &Device::Cpu)?;
         let sum = (projected + table_rows.affine((width as f64).sqrt(), 0.0)?)?;
-        Ok(Some(sum.affine(0.5f64.sqrt(), 0.0)?.reshape((tokens.len(), n_layers, width))?))
+        Ok(Some(sum.affine(0.5f64.sqrt(), 0.0)?.reshape((
+            tokens.len(),
+            n_layers,
+            width,
+        ))?))
     }
 
     /// One layer. `x` holds the rows of the chunk from `first_row` on; the result holds those from
     /// `keep` on, or nothing if no row is kept.
-    #[expect(clippy::too_many_arguments, reason = "the state of one chunk and one layer")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the state of one chunk and one layer"
+    )]
     fn layer(
         &self,
         index: usize,
@@ -164,27 +216,48 @@ impl Pass {
     ) -> Result<Option<Tensor>> {
         let skip = keep.saturating_sub(first_row);
         let attention = self.attention(layer, weights, x, first_row, skip, chunk, cache)?;
-        let Some(attention) = attention else { return Ok(None) };
+        let Some(attention) = attention else {
+            return Ok(None);
+        };
         let x = x.narrow(0, skip, x.dim(0)? - skip)?;
         let residual = (x + self.branch_norm(attention, weights.attention.post_norm.as_ref())?)?;
         let f = &weights.feed_forward;
-        let dense = FeedForward { weights: f, compute: self.compute() };
+        let dense = FeedForward {
+            weights: f,
+            compute: self.compute(),
+        };
         let dense = self.norm(&residual, &f.norm)?.apply_op1_no_bwd(&dense)?;
         let branch = match (&weights.experts, self.config.experts) {
             (Some(experts), Some(config)) => {
-                let op = Experts { weights: experts, config, epsilon: self.config.norm_epsilon, compute: self.compute() };
+                let op = Experts {
+                    weights: experts,
+                    config,
+                    epsilon: self.config.norm_epsilon,
+                    compute: self.compute(),
+                };
                 let chosen = residual.apply_op1_no_bwd(&op)?;
-                (self.norm(&dense, &experts.dense_post_norm)? + self.norm(&chosen, &experts.post_norm)?)?
+                (self.norm(&dense, &experts.dense_post_norm)?
+                    + self.norm(&chosen, &experts.post_norm)?)?
             }
             _ => dense,
         };
         let mut y = (residual + self.branch_norm(branch, f.post_norm.as_ref())?)?;
         if let (Some(own), Some(all)) = (&weights.per_layer, &chunk.per_layer) {
             let rows = y.dim(0)?;
-            let embedding = all.narrow(0, chunk.len - rows, rows)?.narrow(1, index, 1)?.squeeze(1)?.contiguous()?;
-            let gate = y.apply_op1_no_bwd(&Linear { matrix: &own.gate, compute: self.compute() })?;
+            let embedding = all
+                .narrow(0, chunk.len - rows, rows)?
+                .narrow(1, index, 1)?
+                .squeeze(1)?
+                .contiguous()?;
+            let gate = y.apply_op1_no_bwd(&Linear {
+                matrix: &own.gate,
+                compute: self.compute(),
+            })?;
             let gated = gate.apply_op2_no_bwd(&embedding, &GeluTimes { level: self.level })?;
-            let projected = gated.apply_op1_no_bwd(&Linear { matrix: &own.projection, compute: self.compute() })?;
+            let projected = gated.apply_op1_no_bwd(&Linear {
+                matrix: &own.projection,
+                compute: self.compute(),
+            })?;
             y = (y + self.norm(&projected, &own.post_norm)?)?;
         }
         if weights.output_scale != 1.0 {
@@ -194,7 +267,10 @@ impl Pass {
     }
 
     /// Fills the layer's cache and attends; nothing if no row behind `skip` is left.
-    #[expect(clippy::too_many_arguments, reason = "the state of one chunk and one layer")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the state of one chunk and one layer"
+    )]
     fn attention(
         &self,
         layer: &LayerConfig,
@@ -244,16 +320,25 @@ impl Pass {
             scale: self.config.attention_scale(layer),
             compute: self.compute(),
         })?;
-        attended.apply_op1_no_bwd(&Linear { matrix: &weights.attention.output, compute: self.compute() }).map(Some)
+        attended
+            .apply_op1_no_bwd(&Linear {
+                matrix: &weights.attention.output,
+                compute: self.compute(),
+            })
+            .map(Some)
     }
 
     /// Logits of the rows that are left: `[rows, V]`.
     fn logits(&self, x: &Tensor) -> Result<Vec<f32>> {
         let x = self.norm(x, &self.weights.output_norm)?;
-        let logits = x.apply_op1_no_bwd(&Linear { matrix: self.weights.head(), compute: self.compute() })?;
+        let logits = x.apply_op1_no_bwd(&Linear {
+            matrix: self.weights.head(),
+            compute: self.compute(),
+        })?;
         let mut logits = to_vec(&logits)?;
         if let Some(cap) = self.config.final_softcap {
-            self.pool.for_each_chunk(&mut logits, SOFTCAP_CHUNK, |_, logits| softcap(logits, cap));
+            self.pool
+                .for_each_chunk(&mut logits, SOFTCAP_CHUNK, |_, logits| softcap(logits, cap));
         }
         Ok(logits)
     }

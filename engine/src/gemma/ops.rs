@@ -35,7 +35,10 @@ pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// Activations in the form that all of `matrices` multiply; they have the same number of columns.
-pub(crate) fn activations_for<'x>(values: &'x [f32], matrices: &[MatrixRef<'_>]) -> Activations<'x> {
+pub(crate) fn activations_for<'x>(
+    values: &'x [f32],
+    matrices: &[MatrixRef<'_>],
+) -> Activations<'x> {
     let columns = matrices[0].columns;
     if matrices.iter().all(|matrix| matrix.is_float()) {
         Activations::plain(values, columns)
@@ -58,12 +61,21 @@ impl CustomOp1 for Linear<'_> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (tokens, columns) = rows_and_columns(layout)?;
         if columns != self.matrix.columns() {
-            bail!("linear: {columns} inputs for a matrix of {} columns", self.matrix.columns());
+            bail!(
+                "linear: {columns} inputs for a matrix of {} columns",
+                self.matrix.columns()
+            );
         }
         let matrix = self.matrix.view();
         let activations = activations_for(f32_slice(storage, layout)?, &[matrix]);
         let mut out = vec![0.0; tokens * matrix.rows];
-        kernels::matmul(self.compute.level, self.compute.pool, matrix, &activations, &mut out);
+        kernels::matmul(
+            self.compute.level,
+            self.compute.pool,
+            matrix,
+            &activations,
+            &mut out,
+        );
         Ok((CpuStorage::F32(out), (tokens, matrix.rows).into()))
     }
 }
@@ -92,7 +104,10 @@ impl CustomOp1 for RmsNorm<'_> {
 pub(crate) fn rms_norm_row(row: &mut [f32], weight: Option<&[f32]>, epsilon: f32) {
     let scale = inverse_rms(row, epsilon);
     match weight {
-        Some(weight) => row.iter_mut().zip(weight).for_each(|(x, w)| *x *= scale * w),
+        Some(weight) => row
+            .iter_mut()
+            .zip(weight)
+            .for_each(|(x, w)| *x *= scale * w),
         None => row.iter_mut().for_each(|x| *x *= scale),
     }
 }
@@ -121,7 +136,13 @@ impl CustomOp2 for GeluTimes {
         "gelu_times"
     }
 
-    fn cpu_fwd(&self, gate: &CpuStorage, gate_layout: &Layout, up: &CpuStorage, up_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gate_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let mut out = f32_slice(gate, gate_layout)?.to_vec();
         let up = f32_slice(up, up_layout)?;
         if out.len() != up.len() {

@@ -24,14 +24,19 @@ impl Rope {
                 frequency / factors.map_or(1.0, |factors| factors[i])
             })
             .collect();
-        Self { inverse_frequencies, position_scale: rope.position_scale }
+        Self {
+            inverse_frequencies,
+            position_scale: rope.position_scale,
+        }
     }
 
     /// Gemma 4 turns only the first quarter of the pairs of a global head ("proportional").
     /// Files say so in `rope_freqs.weight`; this is what they say, for files that do not.
     pub(crate) fn proportional_factors(head_dim: usize) -> Vec<f32> {
         let half = head_dim / 2;
-        (0..half).map(|i| if i < half / 4 { 1.0 } else { 1e30 }).collect()
+        (0..half)
+            .map(|i| if i < half / 4 { 1.0 } else { 1e30 })
+            .collect()
     }
 
     /// The rotation of positions `start..start + n_tokens`.
@@ -72,13 +77,21 @@ pub(crate) struct Ropes {
 impl Ropes {
     /// Frequencies for the head lengths that the layers have.
     pub(crate) fn new(config: &Config, factors: Option<&[f32]>) -> Self {
-        let head_dim = |local: bool| config.layers.iter().find(|l| l.window.is_some() == local).map(|l| l.head_dim);
+        let head_dim = |local: bool| {
+            config
+                .layers
+                .iter()
+                .find(|l| l.window.is_some() == local)
+                .map(|l| l.head_dim)
+        };
         let gemma4 = config.architecture == super::Architecture::Gemma4;
         Self {
             local: head_dim(true).map(|d| Rope::new(config.rope_local, d, None)),
             global: head_dim(false).map(|d| match factors {
                 Some(factors) => Rope::new(config.rope_global, d, Some(factors)),
-                None if gemma4 => Rope::new(config.rope_global, d, Some(&Rope::proportional_factors(d))),
+                None if gemma4 => {
+                    Rope::new(config.rope_global, d, Some(&Rope::proportional_factors(d)))
+                }
                 None => Rope::new(config.rope_global, d, None),
             }),
         }
@@ -87,7 +100,10 @@ impl Ropes {
     /// Rotations of a chunk: of local and of global layers.
     pub(crate) fn rotations(&self, start: usize, n_tokens: usize) -> Rotations {
         let of = |rope: &Option<Rope>| rope.as_ref().map(|rope| rope.rotation(start, n_tokens));
-        Rotations { local: of(&self.local), global: of(&self.global) }
+        Rotations {
+            local: of(&self.local),
+            global: of(&self.global),
+        }
     }
 }
 
@@ -100,6 +116,10 @@ pub(crate) struct Rotations {
 impl Rotations {
     /// The rotation of a layer with or without a window.
     pub(crate) fn of(&self, local: bool) -> Option<&Rotation> {
-        if local { self.local.as_ref() } else { self.global.as_ref() }
+        if local {
+            self.local.as_ref()
+        } else {
+            self.global.as_ref()
+        }
     }
 }

@@ -22,7 +22,12 @@ impl Matrix {
     pub(crate) fn view(&self) -> MatrixRef<'_> {
         let row_bytes = self.tensor_type.row_bytes(self.columns);
         let bytes = &self.data[self.first_row * row_bytes..][..self.rows * row_bytes];
-        MatrixRef { tensor_type: self.tensor_type, rows: self.rows, columns: self.columns, bytes }
+        MatrixRef {
+            tensor_type: self.tensor_type,
+            rows: self.rows,
+            columns: self.columns,
+            bytes,
+        }
     }
 
     /// Number of inputs.
@@ -36,7 +41,11 @@ impl Matrix {
 
     /// The first `rows` rows, and the rest.
     fn split(self, rows: usize) -> (Self, Self) {
-        let rest = Self { rows: self.rows - rows, first_row: self.first_row + rows, ..self.clone() };
+        let rest = Self {
+            rows: self.rows - rows,
+            first_row: self.first_row + rows,
+            ..self.clone()
+        };
         (Self { rows, ..self }, rest)
     }
 }
@@ -150,7 +159,10 @@ pub(crate) enum GateUp {
     /// E times `[2 W, H]`, the gate's rows first
     Fused(ExpertMatrices),
     /// E times `[W, H]` each
-    Split { gate: ExpertMatrices, up: ExpertMatrices },
+    Split {
+        gate: ExpertMatrices,
+        up: ExpertMatrices,
+    },
 }
 
 /// What a layer does with its per-layer embedding.
@@ -202,7 +214,9 @@ impl Weights {
             output_norm: loader.vector("output_norm.weight", h)?,
             rope_factors,
             per_layer,
-            layers: (0..n_layers).map(|i| loader.layer(i, config)).collect::<Result<_, _>>()?,
+            layers: (0..n_layers)
+                .map(|i| loader.layer(i, config))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -214,8 +228,15 @@ impl Weights {
     /// Bytes of weights that one decoded token reads: everything but the embedding tables, and of
     /// the experts only the used ones.
     pub(crate) fn bytes_per_token(&self, config: &Config) -> u64 {
-        let layers: u64 = self.layers.iter().map(|layer| layer.bytes_per_token(config)).sum();
-        let per_layer = self.per_layer.as_ref().map_or(0, |p| p.model_projection.bytes());
+        let layers: u64 = self
+            .layers
+            .iter()
+            .map(|layer| layer.bytes_per_token(config))
+            .sum();
+        let per_layer = self
+            .per_layer
+            .as_ref()
+            .map_or(0, |p| p.model_projection.bytes());
         self.head().bytes() + per_layer + layers + 4 * self.output_norm.len() as u64
     }
 }
@@ -223,20 +244,31 @@ impl Weights {
 impl LayerWeights {
     fn bytes_per_token(&self, config: &Config) -> u64 {
         let a = &self.attention;
-        let key_value = a.key_value.as_ref().map_or(0, |kv| kv.key.bytes() + kv.value.as_ref().map_or(0, Matrix::bytes));
+        let key_value = a.key_value.as_ref().map_or(0, |kv| {
+            kv.key.bytes() + kv.value.as_ref().map_or(0, Matrix::bytes)
+        });
         let f = &self.feed_forward;
-        let dense = a.query.bytes() + a.output.bytes() + key_value + f.gate.bytes() + f.up.bytes() + f.down.bytes();
+        let dense = a.query.bytes()
+            + a.output.bytes()
+            + key_value
+            + f.gate.bytes()
+            + f.up.bytes()
+            + f.down.bytes();
         let experts = match (&self.experts, config.experts) {
             (Some(e), Some(c)) => {
                 let gate_up = match &e.gate_up {
                     GateUp::Fused(fused) => fused.all.bytes(),
                     GateUp::Split { gate, up } => gate.all.bytes() + up.all.bytes(),
                 };
-                e.router.bytes() + (gate_up + e.down.all.bytes()) / c.n_experts as u64 * c.n_used as u64
+                e.router.bytes()
+                    + (gate_up + e.down.all.bytes()) / c.n_experts as u64 * c.n_used as u64
             }
             _ => 0,
         };
-        let per_layer = self.per_layer.as_ref().map_or(0, |p| p.gate.bytes() + p.projection.bytes());
+        let per_layer = self
+            .per_layer
+            .as_ref()
+            .map_or(0, |p| p.gate.bytes() + p.projection.bytes());
         dense + experts + per_layer
     }
 }
@@ -270,7 +302,9 @@ impl Loader<'_> {
             },
             experts: self.experts(i, config)?,
             per_layer,
-            output_scale: self.optional_vector(&name("layer_output_scale.weight"), 1)?.map_or(1.0, |scale| scale[0]),
+            output_scale: self
+                .optional_vector(&name("layer_output_scale.weight"), 1)?
+                .map_or(1.0, |scale| scale[0]),
         })
     }
 
@@ -287,8 +321,16 @@ impl Loader<'_> {
             (query, Some(key), Some(value))
         } else {
             let query = self.matrix(&name("attn_q.weight"), q_rows, h)?;
-            let key = if owns { Some(self.matrix(&name("attn_k.weight"), kv_rows, h)?) } else { None };
-            let value = if owns { self.optional_matrix(&name("attn_v.weight"), kv_rows, h)? } else { None };
+            let key = if owns {
+                Some(self.matrix(&name("attn_k.weight"), kv_rows, h)?)
+            } else {
+                None
+            };
+            let value = if owns {
+                self.optional_matrix(&name("attn_v.weight"), kv_rows, h)?
+            } else {
+                None
+            };
             (query, key, value)
         };
         let key_value = match key {
@@ -310,16 +352,31 @@ impl Loader<'_> {
     }
 
     /// Only global layers of Gemma 4 may take their values from their keys.
-    fn required_value(&self, value: Option<Matrix>, i: usize, layer: &LayerConfig, config: &Config) -> Result<Option<Matrix>, LoadError> {
-        let may_be_absent = config.architecture == super::Architecture::Gemma4 && layer.window.is_none();
+    fn required_value(
+        &self,
+        value: Option<Matrix>,
+        i: usize,
+        layer: &LayerConfig,
+        config: &Config,
+    ) -> Result<Option<Matrix>, LoadError> {
+        let may_be_absent =
+            config.architecture == super::Architecture::Gemma4 && layer.window.is_none();
         if value.is_none() && !may_be_absent {
-            return Err(LoadError::TensorMissing { path: self.file.path().into(), name: format!("blk.{i}.attn_v.weight") });
+            return Err(LoadError::TensorMissing {
+                path: self.file.path().into(),
+                name: format!("blk.{i}.attn_v.weight"),
+            });
         }
         Ok(value)
     }
 
     /// Norms of query and key heads, which all models but Gemma 1 have.
-    fn norm_of_head(&self, name: &str, layer: &LayerConfig, config: &Config) -> Result<Option<Vec<f32>>, LoadError> {
+    fn norm_of_head(
+        &self,
+        name: &str,
+        layer: &LayerConfig,
+        config: &Config,
+    ) -> Result<Option<Vec<f32>>, LoadError> {
         if config.architecture == super::Architecture::Gemma {
             return Ok(None);
         }
@@ -335,7 +392,9 @@ impl Loader<'_> {
     }
 
     fn experts(&self, i: usize, config: &Config) -> Result<Option<ExpertWeights>, LoadError> {
-        let Some(experts) = config.experts else { return Ok(None) };
+        let Some(experts) = config.experts else {
+            return Ok(None);
+        };
         let (h, n, w) = (config.hidden, experts.n_experts, experts.width);
         let name = |suffix: &str| format!("blk.{i}.{suffix}");
         let fused = name("ffn_gate_up_exps.weight");
@@ -355,18 +414,27 @@ impl Loader<'_> {
             router_scale: self.vector(&name("ffn_gate_inp.scale"), h)?,
             gate_up,
             down: self.expert_matrices(&name("ffn_down_exps.weight"), n, h, w)?,
-            output_scale: self.optional_vector(&name("ffn_down_exps.scale"), n)?.unwrap_or_else(|| vec![1.0; n]),
+            output_scale: self
+                .optional_vector(&name("ffn_down_exps.scale"), n)?
+                .unwrap_or_else(|| vec![1.0; n]),
         }))
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo, LoadError> {
         self.file
             .tensor(name)
-            .ok_or_else(|| LoadError::TensorMissing { path: self.file.path().into(), name: name.to_owned() })
+            .ok_or_else(|| LoadError::TensorMissing {
+                path: self.file.path().into(),
+                name: name.to_owned(),
+            })
     }
 
     /// Checks shape and type.
-    fn checked(&self, name: &str, expected: &[usize]) -> Result<(TensorType, TensorData), LoadError> {
+    fn checked(
+        &self,
+        name: &str,
+        expected: &[usize],
+    ) -> Result<(TensorType, TensorData), LoadError> {
         let info = self.info(name)?;
         if info.shape != expected {
             return Err(LoadError::TensorShape {
@@ -386,28 +454,65 @@ impl Loader<'_> {
 
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
         let (tensor_type, data) = self.checked(name, &[rows, columns])?;
-        Ok(Matrix { tensor_type, rows, columns, data, first_row: 0 })
+        Ok(Matrix {
+            tensor_type,
+            rows,
+            columns,
+            data,
+            first_row: 0,
+        })
     }
 
-    fn optional_matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Option<Matrix>, LoadError> {
-        self.file.tensor(name).map(|_| self.matrix(name, rows, columns)).transpose()
+    fn optional_matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Option<Matrix>, LoadError> {
+        self.file
+            .tensor(name)
+            .map(|_| self.matrix(name, rows, columns))
+            .transpose()
     }
 
-    fn expert_matrices(&self, name: &str, n: usize, rows: usize, columns: usize) -> Result<ExpertMatrices, LoadError> {
+    fn expert_matrices(
+        &self,
+        name: &str,
+        n: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<ExpertMatrices, LoadError> {
         let (tensor_type, data) = self.checked(name, &[n, rows, columns])?;
-        Ok(ExpertMatrices { all: Matrix { tensor_type, rows: n * rows, columns, data, first_row: 0 }, rows })
+        Ok(ExpertMatrices {
+            all: Matrix {
+                tensor_type,
+                rows: n * rows,
+                columns,
+                data,
+                first_row: 0,
+            },
+            rows,
+        })
     }
 
     /// Norms and scales, small enough to be copied as f32.
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let (tensor_type, data) = self.checked(name, &[len])?;
         let mut values = vec![0.0; len];
-        let view = MatrixRef { tensor_type, rows: 1, columns: len, bytes: &data };
+        let view = MatrixRef {
+            tensor_type,
+            rows: 1,
+            columns: len,
+            bytes: &data,
+        };
         crate::kernels::dequantize(view, &mut values);
         Ok(values)
     }
 
     fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
-        self.file.tensor(name).map(|_| self.vector(name, len)).transpose()
+        self.file
+            .tensor(name)
+            .map(|_| self.vector(name, len))
+            .transpose()
     }
 }

@@ -25,9 +25,19 @@ pub(crate) struct Activations<'a> {
 impl<'a> Activations<'a> {
     /// Views `values`, a whole number of rows, without quantizing them.
     pub(crate) fn plain(values: &'a [f32], columns: usize) -> Self {
-        assert!(columns > 0 && values.len().is_multiple_of(columns), "whole rows");
+        assert!(
+            columns > 0 && values.len().is_multiple_of(columns),
+            "whole rows"
+        );
         let rows = values.len() / columns;
-        Self { rows, columns, values, quants: Vec::new(), scales: Vec::new(), sums: Vec::new() }
+        Self {
+            rows,
+            columns,
+            values,
+            quants: Vec::new(),
+            scales: Vec::new(),
+            sums: Vec::new(),
+        }
     }
 
     /// Views `values` and rounds them to 8 bits; `columns` is a multiple of 32.
@@ -102,7 +112,10 @@ mod tests {
         let a = Activations::quantized(&values, 96);
         for (i, &v) in values.iter().enumerate() {
             let scale = a.row_scales(0)[i / GROUP];
-            assert!((v - scale * f32::from(a.quants[i])).abs() <= scale * 0.501, "value {i}");
+            assert!(
+                (v - scale * f32::from(a.quants[i])).abs() <= scale * 0.501,
+                "value {i}"
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! The portable level: candle's dot products, which know the vector units of other processors.
 
 use candle_core::quantized::k_quants::{
-    BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K, BlockQ8_0, GgmlType,
+    BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
+    BlockQ8_0, GgmlType,
 };
 
 use super::activations::Activations;
@@ -16,8 +17,15 @@ pub(crate) fn quantized_tile(
     out: &mut [f32],
 ) -> bool {
     // candle's plain kernels of these types take two blocks at a time.
-    let in_pairs = matches!(tensor_type, TensorType::Q4_1 | TensorType::Q5_0 | TensorType::Q5_1);
-    if in_pairs && !activations.columns.is_multiple_of(2 * tensor_type.block_len()) {
+    let in_pairs = matches!(
+        tensor_type,
+        TensorType::Q4_1 | TensorType::Q5_0 | TensorType::Q5_1
+    );
+    if in_pairs
+        && !activations
+            .columns
+            .is_multiple_of(2 * tensor_type.block_len())
+    {
         return false;
     }
     match tensor_type {
@@ -43,7 +51,10 @@ fn tile<B: GgmlType>(rows: &[u8], activations: &Activations<'_>, tokens: &[u32],
     let mut quantized = vec![B::VecDotType::zeros(); columns / B::VecDotType::BLCK_SIZE];
     for (t, &token) in tokens.iter().enumerate() {
         B::VecDotType::from_float(activations.row_values(token as usize), &mut quantized);
-        for (row, out) in blocks.chunks_exact(row_blocks).zip(out.chunks_exact_mut(tokens.len())) {
+        for (row, out) in blocks
+            .chunks_exact(row_blocks)
+            .zip(out.chunks_exact_mut(tokens.len()))
+        {
             out[t] = B::vec_dot(columns, row, &quantized);
         }
     }
@@ -54,6 +65,9 @@ fn blocks_of<B: GgmlType>(bytes: &[u8]) -> &[B] {
     // SAFETY: candle's blocks are `repr(C)` structs of integers and f16, for which every bit
     // pattern is valid; the view is used only if it covers all bytes (below).
     let (head, blocks, tail) = unsafe { bytes.align_to::<B>() };
-    assert!(head.is_empty() && tail.is_empty(), "tensor data is aligned to 32 bytes and holds whole blocks");
+    assert!(
+        head.is_empty() && tail.is_empty(),
+        "tensor data is aligned to 32 bytes and holds whole blocks"
+    );
     blocks
 }

@@ -49,7 +49,11 @@ struct Strip {
 impl Strip {
     #[inline(always)]
     fn new() -> Self {
-        Self { u: [0; STRIP], scale: [0.0; STRIP / SUBGROUP], offset: [0.0; STRIP / SUBGROUP] }
+        Self {
+            u: [0; STRIP],
+            scale: [0.0; STRIP / SUBGROUP],
+            offset: [0.0; STRIP / SUBGROUP],
+        }
     }
 
     /// Unpacks `weights` weights of `row` from weight `start` on; both are multiples of the block.
@@ -90,7 +94,10 @@ pub(crate) unsafe fn tile<F: BlockFormat, L: Lanes>(
         return;
     }
     let mut sums = vec![([L::zero(); ROWS], [0.0f32; ROWS]); tokens.len()];
-    for (rows, out) in rows.chunks(row_bytes * ROWS).zip(out.chunks_mut(tokens.len() * ROWS)) {
+    for (rows, out) in rows
+        .chunks(row_bytes * ROWS)
+        .zip(out.chunks_mut(tokens.len() * ROWS))
+    {
         // SAFETY: passed on from the caller.
         unsafe { rows_times_many::<F, L>(rows, activations, tokens, &mut sums, out) };
     }
@@ -104,8 +111,11 @@ unsafe fn row_times_one<F: BlockFormat, L: Lanes>(
     token: usize,
 ) -> f32 {
     let mut strip = Strip::new();
-    let (quants, scales, token_sums) =
-        (activations.row_quants(token), activations.row_scales(token), activations.row_sums(token));
+    let (quants, scales, token_sums) = (
+        activations.row_quants(token),
+        activations.row_scales(token),
+        activations.row_sums(token),
+    );
     let mut sum = L::zero();
     let mut offsets = [0.0f32; STRIP / SUBGROUP];
     let mut start = 0;
@@ -115,13 +125,29 @@ unsafe fn row_times_one<F: BlockFormat, L: Lanes>(
         // SAFETY: the slices are cut to `n` weights; the level is passed on from the caller.
         sum = unsafe {
             if F::SMALL {
-                L::add::<true>(sum, &strip.u[..n], &strip.scale, &quants[start..start + n], &scales[start / 32..])
+                L::add::<true>(
+                    sum,
+                    &strip.u[..n],
+                    &strip.scale,
+                    &quants[start..start + n],
+                    &scales[start / 32..],
+                )
             } else {
-                L::add::<false>(sum, &strip.u[..n], &strip.scale, &quants[start..start + n], &scales[start / 32..])
+                L::add::<false>(
+                    sum,
+                    &strip.u[..n],
+                    &strip.scale,
+                    &quants[start..start + n],
+                    &scales[start / 32..],
+                )
             }
         };
         let n_groups = n / SUBGROUP;
-        for ((sum, o), s) in offsets.iter_mut().zip(&strip.offset[..n_groups]).zip(&token_sums[start / SUBGROUP..][..n_groups]) {
+        for ((sum, o), s) in offsets
+            .iter_mut()
+            .zip(&strip.offset[..n_groups])
+            .zip(&token_sums[start / SUBGROUP..][..n_groups])
+        {
             *sum += o * s;
         }
         start += n;
@@ -142,7 +168,13 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     let n_rows = rows.len() / row_bytes;
     sums.fill(([L::zero(); ROWS], [0.0; ROWS]));
-    let mut strips = [const { Strip { u: [0; STRIP], scale: [0.0; STRIP / SUBGROUP], offset: [0.0; STRIP / SUBGROUP] } }; ROWS];
+    let mut strips = [const {
+        Strip {
+            u: [0; STRIP],
+            scale: [0.0; STRIP / SUBGROUP],
+            offset: [0.0; STRIP / SUBGROUP],
+        }
+    }; ROWS];
     let mut start = 0;
     while start < activations.columns {
         let n = STRIP.min(activations.columns - start);

@@ -182,7 +182,11 @@ impl BlockFormat for Q3K {
             }
         }
         for i in 0..16 {
-            let low = if i < 8 { packed[i] & 15 } else { packed[i - 8] >> 4 };
+            let low = if i < 8 {
+                packed[i] & 15
+            } else {
+                packed[i - 8] >> 4
+            };
             let high = (packed[8 + i % 4] >> (2 * (i / 4))) & 3;
             let s = d * (f32::from(low | (high << 4)) - 32.0);
             scale[i] = s;
@@ -284,7 +288,9 @@ impl BlockFormat for Q6K {
 }
 
 /// The 16 values of IQ4_NL and IQ4_XS, plus 128.
-const NONLINEAR: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+const NONLINEAR: [u8; 16] = [
+    1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241,
+];
 
 /// `d * table[q]`, 32 weights: f16 d, nibbles.
 pub(crate) struct Iq4Nl;
@@ -338,18 +344,54 @@ macro_rules! with_format {
         use $crate::gguf::TensorType as T;
         use $crate::kernels::formats as f;
         match $tensor_type {
-            T::Q4_0 => { type $format = f::Q4_0; $body }
-            T::Q4_1 => { type $format = f::Q4_1; $body }
-            T::Q5_0 => { type $format = f::Q5_0; $body }
-            T::Q5_1 => { type $format = f::Q5_1; $body }
-            T::Q8_0 => { type $format = f::Q8_0; $body }
-            T::Q2K => { type $format = f::Q2K; $body }
-            T::Q3K => { type $format = f::Q3K; $body }
-            T::Q4K => { type $format = f::Q4K; $body }
-            T::Q5K => { type $format = f::Q5K; $body }
-            T::Q6K => { type $format = f::Q6K; $body }
-            T::Iq4Nl => { type $format = f::Iq4Nl; $body }
-            T::Iq4Xs => { type $format = f::Iq4Xs; $body }
+            T::Q4_0 => {
+                type $format = f::Q4_0;
+                $body
+            }
+            T::Q4_1 => {
+                type $format = f::Q4_1;
+                $body
+            }
+            T::Q5_0 => {
+                type $format = f::Q5_0;
+                $body
+            }
+            T::Q5_1 => {
+                type $format = f::Q5_1;
+                $body
+            }
+            T::Q8_0 => {
+                type $format = f::Q8_0;
+                $body
+            }
+            T::Q2K => {
+                type $format = f::Q2K;
+                $body
+            }
+            T::Q3K => {
+                type $format = f::Q3K;
+                $body
+            }
+            T::Q4K => {
+                type $format = f::Q4K;
+                $body
+            }
+            T::Q5K => {
+                type $format = f::Q5K;
+                $body
+            }
+            T::Q6K => {
+                type $format = f::Q6K;
+                $body
+            }
+            T::Iq4Nl => {
+                type $format = f::Iq4Nl;
+                $body
+            }
+            T::Iq4Xs => {
+                type $format = f::Iq4Xs;
+                $body
+            }
             T::F32 | T::F16 | T::BF16 => $float,
         }
     }};

@@ -83,7 +83,11 @@ fn forced(name: &str) -> Result<CpuLevel, &'static str> {
         .into_iter()
         .find(|level| level.name() == name)
         .ok_or("the levels are scalar, candle, avx2 and avx512_vnni")?;
-    if level.is_available() { Ok(level) } else { Err("this processor lacks it") }
+    if level.is_available() {
+        Ok(level)
+    } else {
+        Err("this processor lacks it")
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
-use super::{CpuLevel, at_level, candle, scalar, vector};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
+use super::{CpuLevel, at_level, candle, scalar, vector};
 use crate::gguf::TensorType;
 use crate::threads::Pool;
 
@@ -25,37 +25,72 @@ impl MatrixRef<'_> {
     /// The rows `start..start + count`.
     pub(crate) fn slice(self, start: usize, count: usize) -> Self {
         let row_bytes = self.tensor_type.row_bytes(self.columns);
-        Self { rows: count, bytes: &self.bytes[start * row_bytes..(start + count) * row_bytes], ..self }
+        Self {
+            rows: count,
+            bytes: &self.bytes[start * row_bytes..(start + count) * row_bytes],
+            ..self
+        }
     }
 
     /// Whether the weights are floats, which multiply activations that are not quantized.
     pub(crate) fn is_float(&self) -> bool {
-        matches!(self.tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+        matches!(
+            self.tensor_type,
+            TensorType::F32 | TensorType::F16 | TensorType::BF16
+        )
     }
 }
 
 /// `out[row, token]` for all rows of `weights` and the activation rows named by `tokens`.
-pub(crate) fn tile(level: CpuLevel, weights: MatrixRef<'_>, activations: &Activations<'_>, tokens: &[u32], out: &mut [f32]) {
+pub(crate) fn tile(
+    level: CpuLevel,
+    weights: MatrixRef<'_>,
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut [f32],
+) {
     assert_eq!(weights.columns, activations.columns, "inner lengths");
-    assert_eq!(weights.bytes.len(), weights.rows * weights.tensor_type.row_bytes(weights.columns), "whole rows");
-    assert_eq!(out.len(), weights.rows * tokens.len(), "an output for every row and token");
-    assert!(tokens.iter().all(|&t| (t as usize) < activations.rows), "tokens name rows of the activations");
+    assert_eq!(
+        weights.bytes.len(),
+        weights.rows * weights.tensor_type.row_bytes(weights.columns),
+        "whole rows"
+    );
+    assert_eq!(
+        out.len(),
+        weights.rows * tokens.len(),
+        "an output for every row and token"
+    );
+    assert!(
+        tokens.iter().all(|&t| (t as usize) < activations.rows),
+        "tokens name rows of the activations"
+    );
     if tokens.is_empty() || weights.rows == 0 {
         return;
     }
     let (tensor_type, bytes) = (weights.tensor_type, weights.bytes);
     if weights.is_float() {
-        at_level!(level, float_tile(tensor_type, bytes, activations, tokens, out));
+        at_level!(
+            level,
+            float_tile(tensor_type, bytes, activations, tokens, out)
+        );
         return;
     }
-    assert_eq!(activations.quants.len(), activations.values.len(), "quantized activations");
+    assert_eq!(
+        activations.quants.len(),
+        activations.values.len(),
+        "quantized activations"
+    );
     let done = match level {
         // SAFETY: the level is available (header of `kernels`).
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::quantized_tile(tensor_type, bytes, activations, tokens, out) },
+        CpuLevel::Avx512Vnni => unsafe {
+            x86_64::avx512::quantized_tile(tensor_type, bytes, activations, tokens, out)
+        },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::Avx2 => unsafe { x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, out) },
+        CpuLevel::Avx2 => unsafe {
+            x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, out)
+        },
         CpuLevel::Candle => candle::quantized_tile(tensor_type, bytes, activations, tokens, out),
         _ => false,
     };
@@ -68,19 +103,41 @@ pub(crate) fn tile(level: CpuLevel, weights: MatrixRef<'_>, activations: &Activa
 const TASK_ROWS: usize = 32;
 
 /// `out[token, row]` for all rows of `weights` and of `activations`, over all threads.
-pub(crate) fn matmul(level: CpuLevel, pool: &Pool, weights: MatrixRef<'_>, activations: &Activations<'_>, out: &mut [f32]) {
+pub(crate) fn matmul(
+    level: CpuLevel,
+    pool: &Pool,
+    weights: MatrixRef<'_>,
+    activations: &Activations<'_>,
+    out: &mut [f32],
+) {
     let n_tokens = activations.rows;
-    assert_eq!(out.len(), weights.rows * n_tokens, "an output for every row and token");
+    assert_eq!(
+        out.len(),
+        weights.rows * n_tokens,
+        "an output for every row and token"
+    );
     let tokens: Vec<u32> = (0..n_tokens as u32).collect();
     if n_tokens == 1 {
         pool.for_each_chunk(out, TASK_ROWS, |task, out| {
-            tile(level, weights.slice(task * TASK_ROWS, out.len()), activations, &tokens, out);
+            tile(
+                level,
+                weights.slice(task * TASK_ROWS, out.len()),
+                activations,
+                &tokens,
+                out,
+            );
         });
         return;
     }
     let mut by_row = vec![0.0; out.len()];
     pool.for_each_chunk(&mut by_row, TASK_ROWS * n_tokens, |task, out| {
-        tile(level, weights.slice(task * TASK_ROWS, out.len() / n_tokens), activations, &tokens, out);
+        tile(
+            level,
+            weights.slice(task * TASK_ROWS, out.len() / n_tokens),
+            activations,
+            &tokens,
+            out,
+        );
     });
     pool.for_each_chunk(out, weights.rows, |token, out| {
         for (out, row) in out.iter_mut().zip(by_row.chunks_exact(n_tokens)) {
@@ -91,7 +148,11 @@ pub(crate) fn matmul(level: CpuLevel, pool: &Pool, weights: MatrixRef<'_>, activ
 
 /// The weights of whole rows as f32.
 pub(crate) fn dequantize(weights: MatrixRef<'_>, out: &mut [f32]) {
-    assert_eq!(out.len(), weights.rows * weights.columns, "an output for every weight");
+    assert_eq!(
+        out.len(),
+        weights.rows * weights.columns,
+        "an output for every weight"
+    );
     with_format!(weights.tensor_type, Format => dequantize_blocks::<Format>(weights.bytes, out), float => {
         vector::read_floats(weights.tensor_type, weights.bytes, out);
     });
@@ -101,7 +162,10 @@ fn dequantize_blocks<F: BlockFormat>(bytes: &[u8], out: &mut [f32]) {
     let mut u = vec![0u8; F::LEN];
     let mut scale = vec![0.0f32; F::LEN / SUBGROUP];
     let mut offset = vec![0.0f32; F::LEN / SUBGROUP];
-    for (block, out) in bytes.chunks_exact(F::BYTES).zip(out.chunks_exact_mut(F::LEN)) {
+    for (block, out) in bytes
+        .chunks_exact(F::BYTES)
+        .zip(out.chunks_exact_mut(F::LEN))
+    {
         F::unpack(block, &mut u, &mut scale, &mut offset);
         for (i, out) in out.iter_mut().enumerate() {
             *out = scale[i / SUBGROUP] * f32::from(u[i]) + offset[i / SUBGROUP];

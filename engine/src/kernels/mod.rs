@@ -4,7 +4,10 @@
 //! from [`CpuLevel::current`] or [`CpuLevel::available`], which detected every feature that the
 //! functions of the level enable; that is the reason why each call below is sound.
 
-#![expect(unsafe_code, reason = "vector instructions; every level is compared with the scalar one")]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions; every level is compared with the scalar one"
+)]
 
 mod activations;
 mod candle;
@@ -47,7 +50,11 @@ pub(crate) fn dot(level: CpuLevel, a: &[f32], b: &[f32]) -> f32 {
 
 /// `out += sum over rows of weights[row] * rows[row]`; `rows` is `[weights.len(), out.len()]`.
 pub(crate) fn add_weighted_rows(level: CpuLevel, out: &mut [f32], weights: &[f32], rows: &[f32]) {
-    assert_eq!(rows.len(), weights.len() * out.len(), "a row for every weight");
+    assert_eq!(
+        rows.len(),
+        weights.len() * out.len(),
+        "a row for every weight"
+    );
     at_level!(level, add_weighted_rows(out, weights, rows));
 }
 

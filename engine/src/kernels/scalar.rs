@@ -14,10 +14,20 @@ impl Lanes for Plain {
         0.0
     }
 
-    unsafe fn add<const SMALL: bool>(sum: f32, u: &[u8], weight_scale: &[f32], q: &[i8], activation_scale: &[f32]) -> f32 {
+    unsafe fn add<const SMALL: bool>(
+        sum: f32,
+        u: &[u8],
+        weight_scale: &[f32],
+        q: &[i8],
+        activation_scale: &[f32],
+    ) -> f32 {
         let groups = u.chunks_exact(16).zip(q.chunks_exact(16)).zip(weight_scale);
         groups.enumerate().fold(sum, |sum, (i, ((u, q), scale))| {
-            let dot: i32 = u.iter().zip(q).map(|(&u, &q)| i32::from(u) * i32::from(q)).sum();
+            let dot: i32 = u
+                .iter()
+                .zip(q)
+                .map(|(&u, &q)| i32::from(u) * i32::from(q))
+                .sum();
             sum + scale * activation_scale[i / 2] * dot as f32
         })
     }
@@ -28,7 +38,13 @@ impl Lanes for Plain {
 }
 
 /// `out[row, token]` of quantized rows; false for types that hold floats.
-pub(crate) fn quantized_tile(tensor_type: TensorType, rows: &[u8], activations: &Activations<'_>, tokens: &[u32], out: &mut [f32]) -> bool {
+pub(crate) fn quantized_tile(
+    tensor_type: TensorType,
+    rows: &[u8],
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut [f32],
+) -> bool {
     with_format!(tensor_type, Format => {
         // SAFETY: plain Rust needs no instructions beyond the target's.
         unsafe { dots::tile::<Format, Plain>(rows, activations, tokens, out) };

@@ -1,7 +1,8 @@
 //! Every level against the scalar one, and the scalar one against candle's reading of the formats.
 
 use candle_core::quantized::k_quants::{
-    BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K, BlockQ8_0, GgmlType,
+    BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
+    BlockQ8_0, GgmlType,
 };
 
 use super::formats::half_to_f32;
@@ -54,21 +55,33 @@ fn half_offsets(tensor_type: TensorType) -> &'static [usize] {
 }
 
 /// Random rows of any type: random bits, but scales between -1/8 and 1/8.
-fn random_rows(random: &mut Random, tensor_type: TensorType, rows: usize, columns: usize) -> Vec<u8> {
+fn random_rows(
+    random: &mut Random,
+    tensor_type: TensorType,
+    rows: usize,
+    columns: usize,
+) -> Vec<u8> {
     let n = rows * tensor_type.row_bytes(columns);
     if tensor_type == TensorType::F32 {
-        return (0..n / 4).flat_map(|_| random.float().to_le_bytes()).collect();
+        return (0..n / 4)
+            .flat_map(|_| random.float().to_le_bytes())
+            .collect();
     }
     if tensor_type == TensorType::F16 {
-        return (0..n / 2).flat_map(|_| half::f16::from_f32(random.float()).to_le_bytes()).collect();
+        return (0..n / 2)
+            .flat_map(|_| half::f16::from_f32(random.float()).to_le_bytes())
+            .collect();
     }
     if tensor_type == TensorType::BF16 {
-        return (0..n / 2).flat_map(|_| half::bf16::from_f32(random.float()).to_le_bytes()).collect();
+        return (0..n / 2)
+            .flat_map(|_| half::bf16::from_f32(random.float()).to_le_bytes())
+            .collect();
     }
     let mut bytes: Vec<u8> = (0..n).map(|_| random.next() as u8).collect();
     for block in bytes.chunks_exact_mut(tensor_type.block_bytes()) {
         for &at in half_offsets(tensor_type) {
-            block[at..at + 2].copy_from_slice(&half::f16::from_f32(random.float() / 8.0).to_le_bytes());
+            block[at..at + 2]
+                .copy_from_slice(&half::f16::from_f32(random.float() / 8.0).to_le_bytes());
         }
     }
     bytes
@@ -96,7 +109,10 @@ fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
 #[track_caller]
 fn assert_close(what: &str, found: &[f32], expected: &[f32], scale: f32) {
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        assert!((f - e).abs() <= 2e-6 * scale + 1e-6, "{what}: element {i} is {f}, expected {e}");
+        assert!(
+            (f - e).abs() <= 2e-6 * scale + 1e-6,
+            "{what}: element {i} is {f}, expected {e}"
+        );
     }
 }
 
@@ -106,19 +122,33 @@ fn every_level_equals_the_scalar_one() {
     for tensor_type in QUANTIZED.into_iter().chain(FLOATS) {
         for (rows, columns, tokens) in shapes(tensor_type) {
             let bytes = random_rows(&mut random, tensor_type, rows, columns);
-            let weights = MatrixRef { tensor_type, rows, columns, bytes: &bytes };
+            let weights = MatrixRef {
+                tensor_type,
+                rows,
+                columns,
+                bytes: &bytes,
+            };
             let x = floats(&mut random, tokens * columns);
-            let activations = if weights.is_float() { Activations::plain(&x, columns) } else { Activations::quantized(&x, columns) };
+            let activations = if weights.is_float() {
+                Activations::plain(&x, columns)
+            } else {
+                Activations::quantized(&x, columns)
+            };
             let ids: Vec<u32> = (0..tokens as u32).rev().collect();
             let mut expected = vec![0.0; rows * tokens];
             tile(CpuLevel::Scalar, weights, &activations, &ids, &mut expected);
             let mut weight_values = vec![0.0; rows * columns];
             dequantize(weights, &mut weight_values);
-            let scale = weight_values.iter().fold(0.0f32, |m, v| m.max(v.abs())) * 3.0 * columns as f32;
+            let scale =
+                weight_values.iter().fold(0.0f32, |m, v| m.max(v.abs())) * 3.0 * columns as f32;
             for level in CpuLevel::available().filter(|&level| level != CpuLevel::Candle) {
                 let mut found = vec![0.0; rows * tokens];
                 tile(level, weights, &activations, &ids, &mut found);
-                let what = format!("{} {} {rows}x{columns} {tokens} tokens", level.name(), tensor_type.name());
+                let what = format!(
+                    "{} {} {rows}x{columns} {tokens} tokens",
+                    level.name(),
+                    tensor_type.name()
+                );
                 assert_close(&what, &found, &expected, scale);
             }
         }
@@ -132,17 +162,32 @@ fn candle_is_within_the_rounding_of_activations() {
     for tensor_type in QUANTIZED {
         let (rows, columns, tokens) = (4, 4 * tensor_type.block_len().max(64), 3);
         let bytes = random_rows(&mut random, tensor_type, rows, columns);
-        let weights = MatrixRef { tensor_type, rows, columns, bytes: &bytes };
+        let weights = MatrixRef {
+            tensor_type,
+            rows,
+            columns,
+            bytes: &bytes,
+        };
         let x = floats(&mut random, tokens * columns);
         let activations = Activations::quantized(&x, columns);
         let (mut found, mut values) = (vec![0.0; rows * tokens], vec![0.0; rows * columns]);
-        tile(CpuLevel::Candle, weights, &activations, &[0, 1, 2], &mut found);
+        tile(
+            CpuLevel::Candle,
+            weights,
+            &activations,
+            &[0, 1, 2],
+            &mut found,
+        );
         dequantize(weights, &mut values);
         for (row, found) in values.chunks_exact(columns).zip(found.chunks_exact(tokens)) {
             for (x, found) in x.chunks_exact(columns).zip(found) {
                 let exact: f32 = row.iter().zip(x).map(|(a, b)| a * b).sum();
                 let norm: f32 = row.iter().map(|a| a * a).sum::<f32>().sqrt();
-                assert!((found - exact).abs() < 0.05 * norm, "{}: {found}, exactly {exact}", tensor_type.name());
+                assert!(
+                    (found - exact).abs() < 0.05 * norm,
+                    "{}: {found}, exactly {exact}",
+                    tensor_type.name()
+                );
             }
         }
     }
@@ -154,16 +199,27 @@ fn dot_products_match_the_dequantized_weights() {
     for tensor_type in QUANTIZED {
         let (rows, columns) = (5, 4 * tensor_type.block_len().max(64));
         let bytes = random_rows(&mut random, tensor_type, rows, columns);
-        let weights = MatrixRef { tensor_type, rows, columns, bytes: &bytes };
+        let weights = MatrixRef {
+            tensor_type,
+            rows,
+            columns,
+            bytes: &bytes,
+        };
         let x = floats(&mut random, columns);
         let activations = Activations::quantized(&x, columns);
-        let rounded: Vec<f32> =
-            activations.quants.iter().enumerate().map(|(i, &q)| activations.scales[i / 32] * f32::from(q)).collect();
+        let rounded: Vec<f32> = activations
+            .quants
+            .iter()
+            .enumerate()
+            .map(|(i, &q)| activations.scales[i / 32] * f32::from(q))
+            .collect();
         let (mut found, mut values) = (vec![0.0; rows], vec![0.0; rows * columns]);
         tile(CpuLevel::Scalar, weights, &activations, &[0], &mut found);
         dequantize(weights, &mut values);
-        let expected: Vec<f32> =
-            values.chunks_exact(columns).map(|row| row.iter().zip(&rounded).map(|(a, b)| a * b).sum()).collect();
+        let expected: Vec<f32> = values
+            .chunks_exact(columns)
+            .map(|row| row.iter().zip(&rounded).map(|(a, b)| a * b).sum())
+            .collect();
         let scale = values.iter().fold(0.0f32, |m, v| m.max(v.abs())) * 3.0 * columns as f32;
         assert_close(tensor_type.name(), &found, &expected, scale);
     }
@@ -173,7 +229,8 @@ fn candle_values<B: GgmlType>(bytes: &[u8], n: usize) -> Vec<f32> {
     // A copy of the bytes at the alignment of the blocks.
     let mut blocks = vec![B::zeros(); bytes.len() / size_of::<B>()];
     // SAFETY: blocks are plain data of exactly this many bytes.
-    let target = unsafe { std::slice::from_raw_parts_mut(blocks.as_mut_ptr().cast::<u8>(), bytes.len()) };
+    let target =
+        unsafe { std::slice::from_raw_parts_mut(blocks.as_mut_ptr().cast::<u8>(), bytes.len()) };
     target.copy_from_slice(bytes);
     let mut values = vec![0.0; n];
     B::to_float(&blocks, &mut values);
@@ -201,10 +258,22 @@ fn formats_are_read_as_candle_reads_them() {
             _ => continue,
         };
         let mut found = vec![0.0; n];
-        dequantize(MatrixRef { tensor_type, rows: 7, columns, bytes: &bytes }, &mut found);
+        dequantize(
+            MatrixRef {
+                tensor_type,
+                rows: 7,
+                columns,
+                bytes: &bytes,
+            },
+            &mut found,
+        );
         let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
         for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-            assert!((f - e).abs() <= 4e-6 * largest, "{}: weight {i} is {f}, candle says {e}", tensor_type.name());
+            assert!(
+                (f - e).abs() <= 4e-6 * largest,
+                "{}: weight {i} is {f}, candle says {e}",
+                tensor_type.name()
+            );
         }
     }
 }
@@ -213,7 +282,10 @@ fn formats_are_read_as_candle_reads_them() {
 fn every_half_becomes_its_float() {
     for bits in 0..=u16::MAX {
         let (found, expected) = (half_to_f32(bits), half::f16::from_bits(bits).to_f32());
-        assert!(found == expected || (found.is_nan() && expected.is_nan()), "{bits:#06x}: {found}, expected {expected}");
+        assert!(
+            found == expected || (found.is_nan() && expected.is_nan()),
+            "{bits:#06x}: {found}, expected {expected}"
+        );
     }
 }
 
@@ -223,14 +295,30 @@ fn vector_functions_agree_on_all_lengths() {
     for level in CpuLevel::available() {
         for n in [0, 1, 15, 16, 17, 63, 64, 65, 257] {
             let (a, b) = (floats(&mut random, n), floats(&mut random, n));
-            let exact: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            assert!((f64::from(super::dot(level, &a, &b)) - exact).abs() < 1e-4, "{} dot of {n}", level.name());
+            let exact: f64 = a
+                .iter()
+                .zip(&b)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum();
+            assert!(
+                (f64::from(super::dot(level, &a, &b)) - exact).abs() < 1e-4,
+                "{} dot of {n}",
+                level.name()
+            );
 
-            let (mut sum, weights, rows) = (a.clone(), floats(&mut random, 3), floats(&mut random, 3 * n));
+            let (mut sum, weights, rows) = (
+                a.clone(),
+                floats(&mut random, 3),
+                floats(&mut random, 3 * n),
+            );
             super::add_weighted_rows(level, &mut sum, &weights, &rows);
             for i in 0..n {
                 let exact = a[i] + (0..3).map(|r| weights[r] * rows[r * n + i]).sum::<f32>();
-                assert!((sum[i] - exact).abs() < 1e-4, "{} weighted rows of {n}", level.name());
+                assert!(
+                    (sum[i] - exact).abs() < 1e-4,
+                    "{} weighted rows of {n}",
+                    level.name()
+                );
             }
 
             let mut gate = a.clone();
@@ -239,14 +327,28 @@ fn vector_functions_agree_on_all_lengths() {
                 let x = f64::from(a[i]);
                 let y = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
                 let exact = 0.5 * x * (1.0 + y.tanh()) * f64::from(b[i]);
-                assert!((f64::from(gate[i]) - exact).abs() < 2e-6 * (1.0 + exact.abs()), "{} gelu({x})", level.name());
+                assert!(
+                    (f64::from(gate[i]) - exact).abs() < 2e-6 * (1.0 + exact.abs()),
+                    "{} gelu({x})",
+                    level.name()
+                );
             }
 
             let mut e = a.clone();
             let sum = super::exp_minus(level, &mut e, 3.0);
             let exact: Vec<f64> = a.iter().map(|x| f64::from(x - 3.0).exp()).collect();
-            assert!((f64::from(sum) - exact.iter().sum::<f64>()).abs() < 1e-4, "{} sum of exp", level.name());
-            assert!(e.iter().zip(&exact).all(|(a, b)| (f64::from(*a) - b).abs() < 3e-7 * b + 1e-12), "{} exp", level.name());
+            assert!(
+                (f64::from(sum) - exact.iter().sum::<f64>()).abs() < 1e-4,
+                "{} sum of exp",
+                level.name()
+            );
+            assert!(
+                e.iter()
+                    .zip(&exact)
+                    .all(|(a, b)| (f64::from(*a) - b).abs() < 3e-7 * b + 1e-12),
+                "{} exp",
+                level.name()
+            );
         }
     }
 }
@@ -256,13 +358,63 @@ fn threads_do_not_change_a_product() {
     let mut random = Random(47);
     let (rows, columns, tokens) = (77, 64, 5);
     let bytes = random_rows(&mut random, TensorType::Q4_0, rows, columns);
-    let weights = MatrixRef { tensor_type: TensorType::Q4_0, rows, columns, bytes: &bytes };
+    let weights = MatrixRef {
+        tensor_type: TensorType::Q4_0,
+        rows,
+        columns,
+        bytes: &bytes,
+    };
     let x = floats(&mut random, tokens * columns);
     let activations = Activations::quantized(&x, columns);
     let product = |threads| {
         let mut out = vec![0.0; rows * tokens];
-        matmul(CpuLevel::current(), &Pool::new(threads).expect("threads start"), weights, &activations, &mut out);
+        matmul(
+            CpuLevel::current(),
+            &Pool::new(threads).expect("threads start"),
+            weights,
+            &activations,
+            &mut out,
+        );
         out
     };
     assert_eq!(product(1), product(3));
+}
+
+#[test]
+fn nonlinear_formats_are_read_as_the_reference_package_reads_them() {
+    let cases: [(TensorType, &[u8], &[u8]); 2] = [
+        (
+            TensorType::Iq4Nl,
+            include_bytes!("../../testdata/iq4_nl.blocks"),
+            include_bytes!("../../testdata/iq4_nl.f32"),
+        ),
+        (
+            TensorType::Iq4Xs,
+            include_bytes!("../../testdata/iq4_xs.blocks"),
+            include_bytes!("../../testdata/iq4_xs.f32"),
+        ),
+    ];
+    for (tensor_type, bytes, expected) in cases {
+        let expected: Vec<f32> = expected
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        let mut found = vec![0.0; expected.len()];
+        dequantize(
+            MatrixRef {
+                tensor_type,
+                rows: 1,
+                columns: expected.len(),
+                bytes,
+            },
+            &mut found,
+        );
+        for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+            assert!(
+                (f - e).abs() <= 1e-5 * e.abs().max(1.0),
+                "{}: weight {i} is {f}, expected {e}",
+                tensor_type.name()
+            );
+        }
+    }
 }

@@ -35,7 +35,10 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let (a, b) = (&a[..n], &b[..n]);
     let wide = n / (4 * LANES) * (4 * LANES);
-    for (a, b) in a[..wide].chunks_exact(4 * LANES).zip(b[..wide].chunks_exact(4 * LANES)) {
+    for (a, b) in a[..wide]
+        .chunks_exact(4 * LANES)
+        .zip(b[..wide].chunks_exact(4 * LANES))
+    {
         for (j, lanes) in lanes.iter_mut().enumerate() {
             for i in 0..LANES {
                 lanes[i] = multiply_add::<FMA>(a[j * LANES + i], b[j * LANES + i], lanes[i]);
@@ -90,7 +93,13 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     let r = multiply_add::<FMA>(n, -0.693_359_4, x);
     let r = multiply_add::<FMA>(n, 2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
+    for c in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        0.166_666_65,
+        0.5,
+    ] {
         p = multiply_add::<FMA>(p, r, c);
     }
     let p = multiply_add::<FMA>(p * r, r, r + 1.0);
@@ -140,7 +149,10 @@ pub(crate) fn float_tile<const FMA: bool>(
 ) {
     let columns = activations.columns;
     let mut floats = vec![0.0f32; columns];
-    for (row, out) in rows.chunks_exact(tensor_type.row_bytes(columns)).zip(out.chunks_exact_mut(tokens.len())) {
+    for (row, out) in rows
+        .chunks_exact(tensor_type.row_bytes(columns))
+        .zip(out.chunks_exact_mut(tokens.len()))
+    {
         read_floats(tensor_type, row, &mut floats);
         for (out, &token) in out.iter_mut().zip(tokens) {
             *out = dot::<FMA>(&floats, activations.row_values(token as usize));

@@ -21,7 +21,13 @@ impl Lanes for Lanes8 {
     }
 
     #[inline(always)]
-    unsafe fn add<const SMALL: bool>(mut sum: __m256, u: &[u8], weight_scale: &[f32], q: &[i8], activation_scale: &[f32]) -> __m256 {
+    unsafe fn add<const SMALL: bool>(
+        mut sum: __m256,
+        u: &[u8],
+        weight_scale: &[f32],
+        q: &[i8],
+        activation_scale: &[f32],
+    ) -> __m256 {
         for i in 0..u.len() / 32 {
             // SAFETY: 32 bytes from 32 * i on lie inside both slices; two scales of 16 weights
             // each belong to them.
@@ -47,7 +53,8 @@ impl Lanes for Lanes8 {
                     _mm_set1_ps(*weight_scale.get_unchecked(2 * i + 1)),
                     _mm_set1_ps(*weight_scale.get_unchecked(2 * i)),
                 );
-                let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*activation_scale.get_unchecked(i)));
+                let scale =
+                    _mm256_mul_ps(scale, _mm256_set1_ps(*activation_scale.get_unchecked(i)));
                 sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sum);
             }
         }
@@ -67,7 +74,13 @@ impl Lanes for Lanes8 {
 
 /// `out[row, token]` of quantized rows; false for types that hold floats.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn quantized_tile(tensor_type: TensorType, rows: &[u8], activations: &Activations<'_>, tokens: &[u32], out: &mut [f32]) -> bool {
+pub(crate) fn quantized_tile(
+    tensor_type: TensorType,
+    rows: &[u8],
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut [f32],
+) -> bool {
     with_format!(tensor_type, Format => {
         // SAFETY: this function enables what the lanes use.
         unsafe { dots::tile::<Format, Lanes8>(rows, activations, tokens, out) };
