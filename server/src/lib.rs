@@ -1,8 +1,15 @@
 //! Carat's language server and command line.
+pub mod arbiter;
 pub mod cli;
 pub mod completion;
+pub mod documents;
+pub mod engine_thread;
+pub mod generator;
 pub mod logging;
+pub mod lsp;
 pub mod models;
+pub mod positions;
 pub mod prompt;
+pub mod settings;
 #[cfg(test)]
 mod testing;

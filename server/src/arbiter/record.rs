@@ -1,0 +1,42 @@
+//! What the last completion was asked, shown and answered, for users who want to see it.
+
+use std::time::{Duration, Instant};
+
+use super::query::{Answer, Query};
+use crate::documents::Snapshot;
+
+/// One completion request, its prompt and its outcome.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The document as it was when the request arrived.
+    pub snapshot: Snapshot,
+    /// Byte offset of the caret in it.
+    pub caret: usize,
+    /// What the model was shown; empty if it was shown nothing.
+    pub prompt: String,
+    /// What the client was answered; empty if nothing.
+    pub completion: String,
+    /// From the request's arrival to its answer.
+    pub took: Duration,
+    arrived: Instant,
+}
+
+impl Record {
+    pub(super) fn new(query: &Query, now: Instant) -> Self {
+        Self {
+            snapshot: query.snapshot.clone(),
+            caret: query.caret,
+            prompt: String::new(),
+            completion: String::new(),
+            took: Duration::ZERO,
+            arrived: now,
+        }
+    }
+
+    pub(super) fn close(&mut self, answer: &Answer, now: Instant) {
+        self.took = now.duration_since(self.arrived);
+        if let Answer::Shown(shown) = answer {
+            self.completion.clone_from(&shown.text);
+        }
+    }
+}

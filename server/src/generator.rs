@@ -1,0 +1,52 @@
+//! The one seam between the server and what writes text: the engine, or a script in tests.
+
+use std::ops::ControlFlow;
+
+use carat_engine::{CancelToken, GenerateError, GenerationSummary};
+
+use crate::completion::{Plan, Query};
+
+mod engine;
+#[cfg(feature = "testing")]
+pub mod scripted;
+
+pub use engine::EngineGenerator;
+
+/// The generator for a model by name or path; `None` is the embedded one.
+pub fn load(model: Option<&str>) -> anyhow::Result<Box<dyn Generator>> {
+    #[cfg(feature = "testing")]
+    if let Some(scripted) = scripted::Scripted::from_environment() {
+        return Ok(Box::new(scripted?));
+    }
+    Ok(Box::new(EngineGenerator::load(model)?))
+}
+
+/// Which model answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Its name in the catalogue, or its file.
+    pub name: String,
+    /// The tier that it serves.
+    pub tier: &'static str,
+}
+
+/// Something that continues a text. Lives on the engine thread.
+pub trait Generator: Send {
+    /// Which model this is.
+    fn facts(&self) -> ModelFacts;
+
+    /// Prompt and limits for a caret.
+    fn plan(&self, query: &Query<'_>) -> Plan;
+
+    /// Runs a plan; `document` names the text, so that documents do not evict each other's caches.
+    fn generate(
+        &mut self,
+        document: &str,
+        plan: &Plan,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError>;
+
+    /// Forgets all caches: after a panic nobody knows what they hold.
+    fn discard_sessions(&mut self);
+}

@@ -1,0 +1,61 @@
+//! The engine as a generator: one model, and a cache for each of the last documents.
+
+use std::ops::ControlFlow;
+
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, LoadOptions, Session, SessionOptions};
+
+use super::{Generator, ModelFacts};
+use crate::completion::{Plan, Query};
+use crate::models::{CodeModel, ModelError};
+
+/// Documents whose caches are kept. Each costs the memory of a whole context; users edit one file
+/// and look at another.
+const SESSIONS_MAX: usize = 2;
+
+/// A model that runs in this process.
+pub struct EngineGenerator {
+    model: CodeModel,
+    /// The least recently used first.
+    sessions: Vec<(String, Session)>,
+}
+
+impl EngineGenerator {
+    /// Loads the model of that name or path; `None` is the embedded one.
+    pub fn load(model: Option<&str>) -> Result<Self, ModelError> {
+        Ok(Self { model: CodeModel::load(model, &LoadOptions::default())?, sessions: Vec::new() })
+    }
+
+    /// The session of a document, moved to the end of the list; the oldest makes room for a new one.
+    fn session(&mut self, document: &str) -> Result<&mut Session, GenerateError> {
+        let session = match self.sessions.iter().position(|(of, _)| of == document) {
+            Some(at) => self.sessions.remove(at).1,
+            None if self.sessions.len() == SESSIONS_MAX => self.sessions.remove(0).1,
+            None => self.model.model.new_session(&SessionOptions::default())?,
+        };
+        Ok(&mut self.sessions.push_mut((document.to_owned(), session)).1)
+    }
+}
+
+impl Generator for EngineGenerator {
+    fn facts(&self) -> ModelFacts {
+        ModelFacts { name: self.model.name.clone(), tier: self.model.tier.as_str() }
+    }
+
+    fn plan(&self, query: &Query<'_>) -> Plan {
+        self.model.plan(query)
+    }
+
+    fn generate(
+        &mut self,
+        document: &str,
+        plan: &Plan,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        self.session(document)?.generate(&plan.prompt.tokens, &plan.request, cancel, on_text)
+    }
+
+    fn discard_sessions(&mut self) {
+        self.sessions.clear();
+    }
+}

@@ -1,0 +1,222 @@
+//! A generator that writes a given text at a given speed, so that tests of the real binary can time it.
+//!
+//! The script is JSON in the environment variable [`SCRIPT`]. Compiled with the feature `testing` only.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, StopReason, TokenId};
+use serde::Deserialize;
+
+use super::{Generator, ModelFacts};
+use crate::completion::{self, Plan, Query};
+use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
+
+/// The environment variable that holds the script; without it the real engine runs.
+pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";
+
+/// The engine looks at its cancel token once a layer; the script's layers take this long.
+const LAYER: Duration = Duration::from_millis(1);
+
+/// What to write, and how fast.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Script {
+    /// The text that every generation gives.
+    pub text: String,
+    /// Bytes of a token.
+    pub token_bytes: usize,
+    /// Time for every token.
+    pub ms_per_token: u64,
+    /// Time before the first token.
+    pub prefill_ms: u64,
+    /// Time before the model is there.
+    pub load_ms: u64,
+    /// Compute while waiting, so that the process's CPU time shows the work.
+    pub spin: bool,
+    /// Panic in every generation whose document contains this; nothing never panics.
+    pub panic_at: String,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            text: "completed".to_owned(),
+            token_bytes: 4,
+            ms_per_token: 0,
+            prefill_ms: 0,
+            load_ms: 0,
+            spin: false,
+            panic_at: String::new(),
+        }
+    }
+}
+
+/// What the generator of this process is doing, for tests that measure when it stops.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Whether it generates right now.
+    pub busy: AtomicBool,
+    /// Generations begun.
+    pub generations: AtomicU64,
+    /// Tokens written.
+    pub tokens: AtomicU64,
+}
+
+/// The activity of this process.
+pub static ACTIVITY: Activity = Activity {
+    busy: AtomicBool::new(false),
+    generations: AtomicU64::new(0),
+    tokens: AtomicU64::new(0),
+};
+
+/// Follows a [`Script`].
+#[derive(Debug)]
+pub struct Scripted {
+    script: Script,
+}
+
+impl Scripted {
+    /// The generator that the environment asks for, if it asks for one.
+    pub fn from_environment() -> Option<anyhow::Result<Self>> {
+        let script = std::env::var(SCRIPT).ok()?;
+        Some(
+            serde_json::from_str(&script)
+                .map_err(anyhow::Error::from)
+                .map(|script: Script| {
+                    std::thread::sleep(Duration::from_millis(script.load_ms));
+                    Self { script }
+                }),
+        )
+    }
+
+    /// Lets time pass; true if it was cancelled.
+    fn pass(&self, milliseconds: u64, cancel: &CancelToken) -> bool {
+        let end = Instant::now() + Duration::from_millis(milliseconds);
+        while !cancel.is_cancelled() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            if self.script.spin {
+                std::hint::spin_loop();
+            } else {
+                std::thread::sleep(left.min(LAYER));
+            }
+        }
+        true
+    }
+
+    fn write(
+        &self,
+        plan: &Plan,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> GenerationSummary {
+        let begun = Instant::now();
+        let cancelled = self.pass(self.script.prefill_ms, cancel);
+        let prefill = begun.elapsed();
+        let mut summary = GenerationSummary {
+            tokens: Vec::new(),
+            log_probs: Vec::new(),
+            text: String::new(),
+            prompt_tokens: plan.prompt.tokens.len(),
+            reused_tokens: 0,
+            prefill,
+            decode: Duration::ZERO,
+            stop: StopReason::StopToken,
+        };
+        if cancelled {
+            summary.stop = StopReason::Cancelled;
+            return summary;
+        }
+        for token in tokens(&self.script.text, self.script.token_bytes) {
+            if self.pass(self.script.ms_per_token, cancel) {
+                summary.stop = StopReason::Cancelled;
+                break;
+            }
+            ACTIVITY.tokens.fetch_add(1, Ordering::Relaxed);
+            summary.tokens.push(0);
+            summary.text.push_str(token);
+            if on_text(token).is_break() {
+                summary.stop = StopReason::Callback;
+                break;
+            }
+        }
+        summary.decode = begun.elapsed().saturating_sub(prefill);
+        summary
+    }
+}
+
+impl Generator for Scripted {
+    fn facts(&self) -> ModelFacts {
+        ModelFacts {
+            name: "scripted".to_owned(),
+            tier: "small",
+        }
+    }
+
+    fn plan(&self, query: &Query<'_>) -> Plan {
+        completion::plan(query, PromptForm::Plain, &PromptBudget::default(), &Bytes)
+    }
+
+    fn generate(
+        &mut self,
+        _document: &str,
+        plan: &Plan,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        /// Ends the activity on all ways out, the panic included.
+        struct Busy;
+        impl Drop for Busy {
+            fn drop(&mut self) {
+                ACTIVITY.busy.store(false, Ordering::Release);
+            }
+        }
+        ACTIVITY.generations.fetch_add(1, Ordering::Relaxed);
+        ACTIVITY.busy.store(true, Ordering::Release);
+        let _busy = Busy;
+        let panic_at = &self.script.panic_at;
+        assert!(
+            panic_at.is_empty() || !plan.prefix.contains(panic_at),
+            "the script says so"
+        );
+        Ok(self.write(plan, cancel, on_text))
+    }
+
+    fn discard_sessions(&mut self) {}
+}
+
+/// Pieces of at least `bytes` bytes that end between characters.
+fn tokens(text: &str, bytes: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = rest.ceil_char_boundary(bytes.max(1).min(rest.len()));
+        let (token, after) = rest.split_at(end);
+        rest = after;
+        (!token.is_empty()).then_some(token)
+    })
+}
+
+/// A vocabulary of bytes.
+struct Bytes;
+
+impl Vocabulary for Bytes {
+    fn encode(&self, text: &str) -> Vec<TokenId> {
+        text.bytes().map(TokenId::from).collect()
+    }
+
+    fn bos(&self) -> TokenId {
+        256
+    }
+
+    fn control(&self, _text: &str) -> Option<TokenId> {
+        None
+    }
+
+    fn fill_in_the_middle(&self) -> Option<FimMarks> {
+        None
+    }
+}

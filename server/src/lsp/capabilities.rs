@@ -1,0 +1,50 @@
+//! What the server says it can do.
+
+use tower_lsp::gen_lsp_types::{
+    CompletionOptions, ExecuteCommandOptions, InitializeResult, PositionEncodingKind,
+    ServerCapabilities, ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions,
+};
+
+use super::backend::LAST_PROMPT;
+use super::from_lsp::ClientFacts;
+use crate::positions::Encoding;
+
+/// Characters after which a menu is asked for. Space and line end would open it all the time.
+const TRIGGER_CHARACTERS: [&str; 5] = [".", ":", "(", ",", "="];
+
+/// The answer to `initialize`. Ghost text or menu entries, never both to one client.
+pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
+    let menu = CompletionOptions {
+        trigger_characters: Some(TRIGGER_CHARACTERS.map(str::to_owned).to_vec()),
+        ..CompletionOptions::default()
+    };
+    let capabilities = ServerCapabilities {
+        position_encoding: Some(match client.encoding {
+            Encoding::Utf8 => PositionEncodingKind::UTF8,
+            Encoding::Utf16 => PositionEncodingKind::UTF16,
+            Encoding::Utf32 => PositionEncodingKind::UTF32,
+        }),
+        text_document_sync: Some(
+            TextDocumentSyncOptions {
+                open_close: Some(true),
+                change: Some(TextDocumentSyncKind::Incremental),
+                ..TextDocumentSyncOptions::default()
+            }
+            .into(),
+        ),
+        inline_completion_provider: client.inline_completion.then(|| true.into()),
+        completion_provider: (!client.inline_completion).then_some(menu),
+        execute_command_provider: Some(ExecuteCommandOptions {
+            commands: vec![LAST_PROMPT.to_owned()],
+            ..ExecuteCommandOptions::default()
+        }),
+        ..ServerCapabilities::default()
+    };
+    InitializeResult {
+        capabilities,
+        server_info: Some(ServerInfo {
+            name: "carat".to_owned(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        }),
+    }
+}

@@ -1,0 +1,327 @@
+//! Fixes the order of messages: everything whose order matters happens here, as they come off the wire.
+//!
+//! The framework calls this service once a message, in wire order, but runs the handlers concurrently
+//! and in any order. So edits are applied here, requests get their snapshot here and are submitted
+//! here, cancellations are seen here. Handlers find the rest pinned to their request ([`pinned`]).
+//! Nothing here may wait or compute: while it does, no message is read and no answer written.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use serde_json::{Value, json};
+use tokio::sync::{Notify, oneshot};
+use tower::Service;
+use tower_lsp::ExitedError;
+use tower_lsp::jsonrpc::{Id, Request, Response};
+
+use super::backend::LAST_PROMPT;
+use super::from_lsp::{self, ClientFacts};
+use super::input;
+use crate::arbiter::{Arbiter, Query, RecordView, RequestKey, Ticket};
+use crate::documents::{Documents, SyncFault};
+use crate::positions::Encoding;
+use crate::settings::Settings;
+
+/// What a handler needs of the moment at which its request arrived.
+pub(super) enum Pinned {
+    /// The claim to an answer.
+    Completion(Ticket),
+    /// The document is not open.
+    NotOpen,
+    /// The parameters cannot be read.
+    Malformed(String),
+    /// The record of the last completion before the request.
+    Record(oneshot::Receiver<Option<RecordView>>),
+}
+
+tokio::task_local! {
+    static PINNED: Cell<Option<Pinned>>;
+}
+
+/// What is pinned to the request whose handler asks.
+pub(super) fn pinned() -> Option<Pinned> {
+    PINNED.try_with(Cell::take).ok().flatten()
+}
+
+/// What ingress tells the rest of the server.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// `initialize` has been answered.
+    pub(super) serving: AtomicBool,
+    /// `shutdown` was requested, so that `exit` is expected.
+    pub(super) shut_down: AtomicBool,
+    /// The client has sent something after `initialize`: it may be sent messages.
+    pub(super) client_listens: Notify,
+}
+
+/// Starts the engine and the watch over the client's process, once the client has said what it wants.
+pub(super) type Start = Box<dyn FnOnce(&ClientFacts, Settings) + Send>;
+
+/// The layer in front of the framework's service.
+pub(super) struct Ingress<S> {
+    inner: S,
+    arbiter: Arbiter,
+    client: Arc<OnceLock<ClientFacts>>,
+    signals: Arc<Signals>,
+    start: Option<Start>,
+    documents: Documents,
+    settings: Settings,
+    /// Until this resolves, `initialize` has no answer and nothing else is read: not every client waits.
+    initializing: Option<oneshot::Receiver<()>>,
+    /// The last completion request. All before it have their answers.
+    last: Option<(Id, RequestKey)>,
+}
+
+type Answered = Pin<Box<dyn Future<Output = Result<Option<Response>, ExitedError>> + Send>>;
+
+impl<S> Ingress<S> {
+    pub(super) fn new(
+        inner: S,
+        arbiter: Arbiter,
+        client: Arc<OnceLock<ClientFacts>>,
+        signals: Arc<Signals>,
+        start: Start,
+    ) -> Self {
+        Self {
+            inner,
+            arbiter,
+            client,
+            signals,
+            start: Some(start),
+            documents: Documents::default(),
+            settings: Settings::default(),
+            initializing: None,
+            last: None,
+        }
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.client
+            .get()
+            .map_or(Encoding::Utf16, |client| client.encoding)
+    }
+
+    fn serves(&self) -> bool {
+        self.signals.serving.load(Ordering::Acquire)
+            && !self.signals.shut_down.load(Ordering::Acquire)
+    }
+
+    /// Reads the client's wishes. The framework gets parameters that it can parse whatever was sent.
+    fn initialize(&mut self, request: Request) -> Request {
+        let (method, id, params) = request.into_parts();
+        let params = params.unwrap_or(Value::Null);
+        if let (Some(start), Some(_)) = (self.start.take_if(|_| id.is_some()), &id) {
+            let client = self.client.get_or_init(|| from_lsp::client_facts(&params));
+            let (settings, complaints) =
+                Settings::from_options(params.get("initializationOptions"));
+            for complaint in complaints {
+                tracing::warn!("{complaint}");
+            }
+            self.settings = settings.clone();
+            start(client, settings);
+        }
+        let request = Request::build(method)
+            .params(json!({ "processId": null, "rootUri": null, "capabilities": {} }));
+        match id {
+            Some(id) => request.id(id).finish(),
+            None => request.finish(),
+        }
+    }
+
+    fn opened(&mut self, params: Option<&Value>) {
+        match from_lsp::params::<from_lsp::Opened>(params) {
+            Ok(from_lsp::Opened {
+                text_document: document,
+            }) => {
+                self.arbiter.closed(&document.uri);
+                self.documents.open(
+                    &document.uri,
+                    &document.language_id,
+                    document.version,
+                    &document.text,
+                );
+            }
+            Err(error) => self.lose_track(params, &error),
+        }
+    }
+
+    fn changed(&mut self, params: Option<&Value>) {
+        let (uri, version, changes) = match from_lsp::params(params) {
+            Ok(changed) => from_lsp::changes(changed),
+            Err(error) => return self.lose_track(params, &error),
+        };
+        let before = self
+            .documents
+            .snapshot(&uri)
+            .map_or(0, |document| document.version);
+        match self
+            .documents
+            .change(&uri, version.unwrap_or(before), &changes, self.encoding())
+        {
+            Ok(()) => {}
+            Err(SyncFault::NotOpen) => {
+                return tracing::warn!(uri, "an edit of a document that is not open is ignored");
+            }
+            Err(SyncFault::VersionWentBack { from, to }) => {
+                tracing::warn!(uri, from, to, "a version went back");
+            }
+        }
+        if let Some(document) = self.documents.snapshot(&uri) {
+            self.arbiter.edited(&document);
+        }
+    }
+
+    fn closed(&mut self, params: Option<&Value>) {
+        match from_lsp::params(params).map(from_lsp::closed) {
+            Ok(uri) => self.forget(&uri),
+            Err(error) => self.lose_track(params, &error),
+        }
+    }
+
+    /// A document whose edits cannot be read is not the client's any more.
+    fn lose_track(&mut self, params: Option<&Value>, error: &str) {
+        tracing::warn!(
+            error,
+            "a document notification cannot be read; its document counts as closed"
+        );
+        if let Some(uri) = from_lsp::document_uri(params).map(str::to_owned) {
+            self.forget(&uri);
+        }
+    }
+
+    fn forget(&mut self, uri: &str) {
+        self.documents.close(uri);
+        self.arbiter.closed(uri);
+    }
+
+    fn completion(&mut self, request: &Request, menu: bool) -> Pinned {
+        let caret = match from_lsp::caret(request.params()) {
+            Ok(caret) => caret,
+            Err(error) => return Pinned::Malformed(error),
+        };
+        let Some(snapshot) = self.documents.snapshot(&caret.uri) else {
+            return Pinned::NotOpen;
+        };
+        let encoding = self.encoding();
+        // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
+        let explicit = caret.invoked && !menu;
+        let deadline = match (menu, explicit) {
+            (true, _) => self.settings.menu_deadline,
+            (false, true) => self.settings.explicit_deadline,
+            (false, false) => self.settings.deadline,
+        };
+        let ticket = self.arbiter.submit(Query {
+            caret: caret.offset(&snapshot, encoding),
+            selected: if menu {
+                None
+            } else {
+                caret.selected(&snapshot, encoding)
+            },
+            snapshot,
+            explicit,
+            deadline,
+        });
+        self.last = request.id().map(|id| (id.clone(), ticket.key()));
+        Pinned::Completion(ticket)
+    }
+
+    /// True if the cancellation was ours; all others are the framework's.
+    fn cancelled(&mut self, params: Option<&Value>) -> bool {
+        let Some(id) = from_lsp::cancelled(params) else {
+            return false;
+        };
+        let Some((_, key)) = self.last.take_if(|(last, _)| *last == id) else {
+            return false;
+        };
+        self.arbiter.cancel(key);
+        true
+    }
+
+    /// What a request finds when its handler runs.
+    fn pin(&mut self, request: &Request) -> Option<Pinned> {
+        request.id()?;
+        match request.method() {
+            "textDocument/inlineCompletion" => Some(self.completion(request, false)),
+            "textDocument/completion" => Some(self.completion(request, true)),
+            "workspace/executeCommand" => {
+                let command = request.params()?.get("command")?.as_str()?;
+                (command == LAST_PROMPT).then(|| Pinned::Record(self.arbiter.last_record()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the notifications that are handled here; true if the framework need not see it.
+    fn notified(&mut self, request: &Request) -> bool {
+        if request.id().is_some() {
+            return false;
+        }
+        match request.method() {
+            "textDocument/didOpen" => self.opened(request.params()),
+            "textDocument/didChange" => self.changed(request.params()),
+            "textDocument/didClose" => self.closed(request.params()),
+            "$/cancelRequest" => return self.cancelled(request.params()),
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl<S> Service<Request> for Ingress<S>
+where
+    S: Service<Request, Response = Option<Response>, Error = ExitedError>,
+    S::Future: Send + 'static,
+{
+    type Response = Option<Response>;
+    type Error = ExitedError;
+    type Future = Answered;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if let Some(initializing) = &mut self.initializing {
+            // The sender is dropped, which ends it as well.
+            let _ = ready!(Pin::new(initializing).poll(cx));
+            self.initializing = None;
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Answered {
+        match request.method() {
+            input::INVALID_MESSAGE => {
+                let response = Response::from_error(Id::Null, input::error_of(&request));
+                return Box::pin(std::future::ready(Ok(Some(response))));
+            }
+            "initialize" => {
+                let request = self.initialize(request);
+                let (answered, signals) = (self.inner.call(request), Arc::clone(&self.signals));
+                let (answering, initializing) = oneshot::channel();
+                self.initializing = Some(initializing);
+                return Box::pin(async move {
+                    let _answering: oneshot::Sender<()> = answering;
+                    let response = answered.await?;
+                    if response.as_ref().is_some_and(Response::is_ok) {
+                        signals.serving.store(true, Ordering::Release);
+                    }
+                    Ok(response)
+                });
+            }
+            _ => {}
+        }
+        if !self.serves() {
+            return Box::pin(self.inner.call(request));
+        }
+        self.signals.client_listens.notify_one();
+        if request.method() == "shutdown" && request.id().is_some() {
+            self.signals.shut_down.store(true, Ordering::Release);
+            self.arbiter.halt();
+        }
+        if self.notified(&request) {
+            return Box::pin(std::future::ready(Ok(None)));
+        }
+        let pinned = Cell::new(self.pin(&request));
+        Box::pin(PINNED.scope(pinned, self.inner.call(request)))
+    }
+}

@@ -1,0 +1,131 @@
+//! Model files that cannot be used: one clear message, a server that stays up, exit code 1 on the command line.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use carat_tests::{Client, Launch};
+use serde_json::json;
+
+use crate::{URI, program};
+
+/// A model file in the repository that works.
+const GOOD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../models/default/carat-default.gguf"
+);
+
+/// Starts the server with a model and checks that it says once what is wrong, and lives.
+#[track_caller]
+fn assert_refused_by_server(model: &Path) {
+    let mut server = Launch::new(program())
+        .argument("lsp")
+        .argument("--model")
+        .argument(&model.to_string_lossy())
+        .start();
+    server.initialize(&Client::inline());
+    let message = server.notification("window/showMessage");
+    assert_eq!(message["params"]["type"], 1);
+    let text = message["params"]["message"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    let name = model.file_name().expect("a file").to_string_lossy();
+    assert!(text.contains(&*name), "it names the file: {text}");
+    assert!(
+        text.lines().count() == 1 && text.len() < 1000,
+        "one line: {text}"
+    );
+    for version in 1..3 {
+        server.open(URI, "rust", "let a = ");
+        server.change(URI, version, Some((0, 0)..(0, 0)), " ");
+        let id = server.inline_completion(URI, (0, 9));
+        assert_eq!(server.response(id).result(), &json!([]));
+    }
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+/// Runs `carat complete` with a model and checks that it fails as documented.
+#[track_caller]
+fn assert_refused_by_command_line(model: &Path) {
+    let output = Command::new(program())
+        .args([
+            "complete",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/main.rs:1:1"),
+            "--model",
+        ])
+        .arg(model)
+        .stdin(Stdio::null())
+        .output()
+        .expect("a program");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty(), "nothing on standard output");
+    let name = model.file_name().expect("a file").to_string_lossy();
+    assert!(said.contains(&*name), "it names the file: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[track_caller]
+fn assert_refused(model: &Path) {
+    assert_refused_by_command_line(model);
+    assert_refused_by_server(model);
+}
+
+/// A directory for one test's files, removed at its end.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a place for temporary files")
+}
+
+fn write(directory: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, bytes).expect("a writable directory");
+    path
+}
+
+#[test]
+fn a_missing_file() {
+    assert_refused(Path::new("/nonexistent/missing.gguf"));
+}
+
+#[test]
+fn files_that_are_no_models() {
+    let directory = directory();
+    let header = |counts: [u64; 2]| {
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        counts
+            .iter()
+            .for_each(|count| bytes.extend(count.to_le_bytes()));
+        bytes
+    };
+    let hostile = header([u64::MAX, u64::MAX]);
+    let many = [header([1, 1 << 40]), vec![0xFF; 64]].concat();
+    for (name, bytes) in [
+        ("empty.gguf", Vec::new()),
+        ("text.gguf", b"this is not a model".to_vec()),
+        ("version.gguf", b"GGUF\x63\0\0\0aaaaaaaaaaaaaaaa".to_vec()),
+        ("hostile.gguf", hostile),
+        ("many.gguf", many),
+        ("nothing.gguf", header([0, 0])),
+    ] {
+        assert_refused(&write(&directory, name, &bytes));
+    }
+    assert_refused(directory.path());
+}
+
+#[test]
+fn a_file_truncated_at_every_fiftieth() {
+    let Ok(good) = std::fs::read(GOOD) else {
+        eprintln!("skipped: {GOOD} is not there");
+        return;
+    };
+    let directory = directory();
+    for part in 0..50 {
+        let bytes = &good[..good.len() / 50 * part];
+        let path = write(&directory, &format!("part-{part}.gguf"), bytes);
+        assert_refused_by_command_line(&path);
+        if part % 7 == 0 || part == 49 {
+            assert_refused_by_server(&path);
+        }
+        std::fs::remove_file(path).expect("our own file");
+    }
+}
