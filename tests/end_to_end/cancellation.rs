@@ -3,10 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use carat_tests::{Received, Server, cpu_time};
+use carat_tests::{Client, Launch, Received, Server, cpu_time};
 use serde_json::{Value, json};
 
-use crate::{URI, activity, scripted_with};
+use crate::{URI, activity, program, scripted_with};
 
 /// Requests that are in flight at the same time.
 const IN_FLIGHT: usize = 64;
@@ -210,5 +210,38 @@ fn a_superseded_request_is_answered_empty_before_the_newer_one() {
             &json!({ "textDocument": { "uri": URI } }),
         );
         server.open(URI, "rust", "let a = \nlet b = ");
+    }
+}
+
+#[test]
+fn the_engine_itself_is_idle_soon_after_a_cancellation() {
+    let _alone = alone();
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/parity/moe-wide.q4_k_m.gguf"
+    );
+    let mut server = Launch::new(program())
+        .argument("lsp")
+        .argument("--model")
+        .argument(model)
+        .start();
+    server.initialize(&Client::inline());
+    server.open(URI, "rust", &"fn f() { g(1, 2) }\n".repeat(200));
+    for round in 0..20 {
+        let id = server.inline_completion(URI, (199, round));
+        std::thread::sleep(Duration::from_millis(20));
+        server.cancel(id);
+        let response = server.response(id);
+        let cancelled = response.error_code() == Some(-32800);
+        assert!(cancelled || response.is_ok(), "{}", response.message);
+    }
+    std::thread::sleep(GRACE + TOKEN + SLACK);
+    let before = cpu_time(server.process_id());
+    std::thread::sleep(Duration::from_millis(300));
+    if let (Some(before), Some(after)) = (before, cpu_time(server.process_id())) {
+        assert!(
+            after.saturating_sub(before) <= Duration::from_millis(50),
+            "{before:?} to {after:?}"
+        );
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use carat_tests::{Client, Units};
+use carat_tests::{Client, Launch, Units};
 use serde_json::json;
 
-use crate::{URI, activity, scripted, scripted_for, scripted_with, wait_until_ready};
+use crate::{URI, activity, program, scripted, scripted_for, scripted_with, wait_until_ready};
 
 #[test]
 fn an_item_has_a_string_and_an_empty_range_at_the_caret() {
@@ -206,5 +206,27 @@ fn the_selected_entry_of_a_menu_is_part_of_the_answer() {
     assert_eq!(
         server.command("carat.lastPrompt")["document"],
         "let a = fo;"
+    );
+}
+
+#[test]
+fn the_embedded_model_answers() {
+    if !cfg!(feature = "embedded-model") {
+        eprintln!("skipped: needs the feature embedded-model");
+        return;
+    }
+    let mut server = Launch::new(program()).start();
+    server.initialize(&Client::inline());
+    wait_until_ready(&mut server);
+    let record = server.command("carat.lastPrompt");
+    assert_eq!(
+        (&record["tier"], &record["model"]),
+        (&json!("small"), &json!("default"))
+    );
+    assert!(
+        record["prompt"]
+            .as_str()
+            .is_some_and(|prompt| prompt.contains("let ready = ")),
+        "{record}"
     );
 }

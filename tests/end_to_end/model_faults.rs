@@ -8,11 +8,15 @@ use serde_json::json;
 
 use crate::{URI, program};
 
-/// A model file in the repository that works.
+/// A model file that works.
 const GOOD: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../models/default/carat-default.gguf"
+    "/../tests/fixtures/parity/moe-thin.q8_0.gguf"
 );
+
+fn good() -> Vec<u8> {
+    std::fs::read(GOOD).unwrap_or_else(|error| panic!("{GOOD}: {error}"))
+}
 
 /// Starts the server with a model and checks that it says once what is wrong, and lives.
 #[track_caller]
@@ -46,7 +50,7 @@ fn assert_refused_by_server(model: &Path) {
 
 /// Runs `carat complete` with a model and checks that it fails as documented.
 #[track_caller]
-fn assert_refused_by_command_line(model: &Path) {
+fn assert_refused_by_command_line(model: &Path) -> String {
     let output = Command::new(program())
         .args([
             "complete",
@@ -63,6 +67,7 @@ fn assert_refused_by_command_line(model: &Path) {
     let name = model.file_name().expect("a file").to_string_lossy();
     assert!(said.contains(&*name), "it names the file: {said}");
     assert!(!said.contains("panicked"), "{said}");
+    said.into_owned()
 }
 
 #[track_caller]
@@ -114,18 +119,56 @@ fn files_that_are_no_models() {
 
 #[test]
 fn a_file_truncated_at_every_fiftieth() {
-    let Ok(good) = std::fs::read(GOOD) else {
-        eprintln!("skipped: {GOOD} is not there");
-        return;
-    };
+    let good = good();
     let directory = directory();
     for part in 0..50 {
-        let bytes = &good[..good.len() / 50 * part];
-        let path = write(&directory, &format!("part-{part}.gguf"), bytes);
-        assert_refused_by_command_line(&path);
-        if part % 7 == 0 || part == 49 {
-            assert_refused_by_server(&path);
-        }
-        std::fs::remove_file(path).expect("our own file");
+        let path = write(
+            &directory,
+            &format!("part-{part}.gguf"),
+            &good[..good.len() * part / 50],
+        );
+        assert_refused(&path);
     }
+}
+
+/// Where a tensor's description stands: its count of dimensions, the dimensions, the type.
+fn description(file: &[u8], tensor: &str) -> usize {
+    let name = [&(tensor.len() as u64).to_le_bytes()[..], tensor.as_bytes()].concat();
+    let at = file.windows(name.len()).position(|window| window == name);
+    at.unwrap_or_else(|| panic!("no tensor {tensor}")) + name.len()
+}
+
+#[test]
+fn tensors_of_another_shape_or_type() {
+    const TENSOR: &str = "blk.0.attn_q.weight";
+    let directory = directory();
+    let at = description(&good(), TENSOR);
+    for (name, offset, value) in [
+        ("type.gguf", 4 + 2 * 8, 200u8),
+        ("rows.gguf", 4 + 8, 1),
+        ("columns.gguf", 4, 32),
+        ("huge.gguf", 4 + 8 + 6, 0x40),
+        ("dimensions.gguf", 0, 3),
+    ] {
+        let mut bytes = good();
+        bytes[at + offset] = value;
+        let path = write(&directory, name, &bytes);
+        assert_refused(&path);
+        let output = Command::new(program())
+            .args(["model", "info"])
+            .arg(&path)
+            .output()
+            .expect("a program");
+        assert!(
+            !String::from_utf8_lossy(&output.stderr).contains("panicked"),
+            "{name}"
+        );
+    }
+    let mut bytes = good();
+    bytes[at + 4 + 2 * 8] = 200;
+    let said = assert_refused_by_command_line(&write(&directory, "named.gguf", &bytes));
+    assert!(
+        said.contains(TENSOR) && said.contains("200"),
+        "it names tensor and type: {said}"
+    );
 }

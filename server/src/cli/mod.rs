@@ -108,10 +108,7 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(model: Option<String>) -> ExitCode {
-    let model = model.unwrap_or_default();
-    fail(&anyhow::anyhow!(
-        "this build has no language server {model}"
-    ))
+    crate::lsp::run(model).unwrap_or_else(|error| fail(&error))
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
