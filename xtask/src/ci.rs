@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         command(root, &lint, &[])
     })?;
     let tested = step("test", || test(root, &mut tally))
-        .and_then(|()| step("scalar", || test_scalar(root, &mut tally)));
+        .and_then(|()| step("levels", || test_levels(root, &mut tally)));
     if let Err(error) = tested {
         print_line(&tally.closing_line());
         return Err(error);
@@ -120,32 +120,35 @@ fn test(root: &Path, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// The engine's tests once more with the kernels that define what is right.
+/// Levels of kernels that tests on this machine would not choose: the specification, and what
+/// processors use that have no kernels of ours.
+const LEVELS: [&str; 2] = ["scalar", "candle"];
+
+/// The engine's tests once more at the other levels.
 ///
 /// The binaries of the `test` step are run again: `cargo test -p carat-engine` would resolve
 /// another set of features and build most dependencies a second time.
-fn test_scalar(root: &Path, tally: &mut Tally) -> Result<()> {
+fn test_levels(root: &Path, tally: &mut Tally) -> Result<()> {
     let listing = [&TEST_COMMAND[..], &["--no-run", "--message-format=json"]].concat();
     let output = prepare(root, &listing, &[])
         .stderr(Stdio::null())
         .output()
         .context("cannot start cargo")?;
     let engine = root.join("engine");
-    let binaries = test_binaries(
-        &String::from_utf8_lossy(&output.stdout),
-        &engine.join("Cargo.toml"),
-    );
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let binaries = test_binaries(&messages, &engine.join("Cargo.toml"));
     if binaries.is_empty() {
         bail!("cargo listed no test binary of the engine");
     }
-    for binary in binaries {
-        let mut run = Command::new(&binary);
-        run.current_dir(&engine)
-            .stdin(Stdio::null())
-            .env("CARAT_CPU_LEVEL", "scalar")
-            .env("CARGO_MANIFEST_DIR", &engine);
-        if !watch(&mut run, tally)? {
-            bail!("repeat it with: CARAT_CPU_LEVEL=scalar cargo test -p carat-engine");
+    for level in LEVELS {
+        for binary in &binaries {
+            let mut run = Command::new(binary);
+            run.current_dir(&engine).stdin(Stdio::null());
+            run.env("CARAT_CPU_LEVEL", level)
+                .env("CARGO_MANIFEST_DIR", &engine);
+            if !watch(&mut run, tally)? {
+                bail!("repeat it with: CARAT_CPU_LEVEL={level} cargo test -p carat-engine");
+            }
         }
     }
     Ok(())

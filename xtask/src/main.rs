@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 const HELP: &str = "\
 usage: cargo xtask COMMAND
 
-  ci      formatting, lints, tests, tests of the scalar kernels, documentation, tidy; stops at the first failure
+  ci      formatting, lints, tests, tests of the other kernels, documentation, tidy; stops at the first failure
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
 
 What a user runs is a `carat` command. `generate`, `eval` and `latency` will be commands here
