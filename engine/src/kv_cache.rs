@@ -363,11 +363,10 @@ mod tests {
         let cache = filled(Some(8), 40);
         let mut out = vec![0.0; 8 * 32];
         cache.read_keys(0, 1, 32..40, &mut out);
-        assert!(
-            out.chunks(32)
-                .zip(32..)
-                .all(|(row, position)| row.iter().all(|&v| v == position as f32))
-        );
+        assert!(out.chunks(32).zip(32..).all(|(row, position)| {
+            row.iter()
+                .all(|&v| v.to_bits() == (position as f32).to_bits())
+        }));
     }
 
     #[test]

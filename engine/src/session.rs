@@ -266,7 +266,7 @@ impl Run<'_> {
             }
             tokens.push(token);
             log_probs.push(log_prob);
-            let (piece, matched) = self.matcher.push(&stream.push(token));
+            let (piece, matched) = self.matcher.push(stream.push(token));
             if emit(piece, &mut text).is_break() {
                 break StopReason::Callback;
             }

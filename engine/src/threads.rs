@@ -43,7 +43,7 @@ impl Pool {
         self.pool.install(|| {
             data.par_chunks_mut(chunk_len.max(1))
                 .enumerate()
-                .for_each(|(i, chunk)| work(i, chunk))
+                .for_each(|(i, chunk)| work(i, chunk));
         });
     }
 
@@ -60,7 +60,7 @@ impl Pool {
             items
                 .into_par_iter()
                 .enumerate()
-                .for_each(|(i, item)| work(i, item))
+                .for_each(|(i, item)| work(i, item));
         });
     }
 }

@@ -75,7 +75,7 @@ impl fmt::Debug for SyntaxTree {
         f.debug_struct("SyntaxTree")
             .field("language", &self.language.id)
             .field("root", &self.root())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -97,9 +97,9 @@ fn files_that_are_no_models() {
     let directory = directory();
     let header = |counts: [u64; 2]| {
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
-        counts
-            .iter()
-            .for_each(|count| bytes.extend(count.to_le_bytes()));
+        for count in counts {
+            bytes.extend(count.to_le_bytes());
+        }
         bytes
     };
     let hostile = header([u64::MAX, u64::MAX]);

@@ -239,7 +239,9 @@ impl Attend<'_> {
         }
         for (out, running) in out.chunks_exact_mut(d).zip(&running) {
             let inverse = running.sum.recip();
-            out.iter_mut().for_each(|x| *x *= inverse);
+            for x in out {
+                *x *= inverse;
+            }
         }
     }
 
@@ -265,7 +267,9 @@ impl Running {
         if max > self.max {
             let factor = (self.max - max).exp();
             self.sum *= factor;
-            out.iter_mut().for_each(|x| *x *= factor);
+            for x in out {
+                *x *= factor;
+            }
             self.max = max;
         }
     }

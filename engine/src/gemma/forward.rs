@@ -146,8 +146,11 @@ impl Pass {
     }
 
     /// The norm at the end of a branch, which Gemma 1 does not have.
-    fn branch_norm(&self, x: Tensor, weight: Option<&Vec<f32>>) -> Result<Tensor> {
-        weight.map_or(Ok(x.clone()), |weight| self.norm(&x, weight))
+    fn branch_norm(&self, x: Tensor, weight: Option<&[f32]>) -> Result<Tensor> {
+        match weight {
+            Some(weight) => self.norm(&x, weight),
+            None => Ok(x),
+        }
     }
 
     /// `x = E[token] * sqrt(H)`: `[tokens, H]`.
@@ -159,7 +162,9 @@ impl Pass {
             kernels::dequantize(table.slice(token as usize, 1), row);
         }
         let scale = (hidden as f32).sqrt();
-        x.iter_mut().for_each(|x| *x *= scale);
+        for x in &mut x {
+            *x *= scale;
+        }
         Tensor::from_vec(x, (tokens.len(), hidden), &Device::Cpu)
     }
 
@@ -220,7 +225,8 @@ impl Pass {
             return Ok(None);
         };
         let x = x.narrow(0, skip, x.dim(0)? - skip)?;
-        let residual = (x + self.branch_norm(attention, weights.attention.post_norm.as_ref())?)?;
+        let residual =
+            (x + self.branch_norm(attention, weights.attention.post_norm.as_deref())?)?;
         let f = &weights.feed_forward;
         let dense = FeedForward {
             weights: f,
@@ -241,7 +247,7 @@ impl Pass {
             }
             _ => dense,
         };
-        let mut y = (residual + self.branch_norm(branch, f.post_norm.as_ref())?)?;
+        let mut y = (residual + self.branch_norm(branch, f.post_norm.as_deref())?)?;
         if let (Some(own), Some(all)) = (&weights.per_layer, &chunk.per_layer) {
             let rows = y.dim(0)?;
             let embedding = all
@@ -260,8 +266,8 @@ impl Pass {
             })?;
             y = (y + self.norm(&projected, &own.post_norm)?)?;
         }
-        if weights.output_scale != 1.0 {
-            y = y.affine(f64::from(weights.output_scale), 0.0)?;
+        if let Some(scale) = weights.output_scale {
+            y = y.affine(f64::from(scale), 0.0)?;
         }
         Ok(Some(y))
     }

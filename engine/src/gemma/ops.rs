@@ -40,7 +40,7 @@ pub(crate) fn activations_for<'x>(
     matrices: &[MatrixRef<'_>],
 ) -> Activations<'x> {
     let columns = matrices[0].columns;
-    if matrices.iter().all(|matrix| matrix.is_float()) {
+    if matrices.iter().all(MatrixRef::is_float) {
         Activations::plain(values, columns)
     } else {
         Activations::quantized(values, columns)

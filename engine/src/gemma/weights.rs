@@ -95,7 +95,7 @@ pub(crate) struct LayerWeights {
     pub(crate) experts: Option<ExpertWeights>,
     pub(crate) per_layer: Option<LayerEmbeddingWeights>,
     /// Factor on the residual stream after the layer.
-    pub(crate) output_scale: f32,
+    pub(crate) output_scale: Option<f32>,
 }
 
 pub(crate) struct AttentionWeights {
@@ -304,7 +304,7 @@ impl Loader<'_> {
             per_layer,
             output_scale: self
                 .optional_vector(&name("layer_output_scale.weight"), 1)?
-                .map_or(1.0, |scale| scale[0]),
+                .map(|scale| scale[0]),
         })
     }
 

@@ -88,14 +88,15 @@ impl<'a> Activations<'a> {
     }
 }
 
+/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
+const ROUND: f32 = 12_582_912.0;
+
 /// Rounds one group to 8 bits and returns its scale.
 #[inline(always)]
 fn quantize_group(x: &[f32], q: &mut [i8]) -> f32 {
     let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
     let scale = max / 127.0;
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    // The sum with 1.5 * 2^23 rounds to the nearest integer, ties to even, in one addition.
-    const ROUND: f32 = 12_582_912.0;
     for (q, v) in q.iter_mut().zip(x) {
         *q = ((v * inverse + ROUND) - ROUND) as i8;
     }

@@ -195,7 +195,7 @@ impl BlockFormat for Q3K {
     }
 }
 
-/// The 6-bit scale and minimum of group `j` of 8 in Q4_K and Q5_K.
+/// The 6-bit scale and minimum of group `j` of 8 in `Q4_K` and `Q5_K`.
 #[inline(always)]
 fn scale_and_min(j: usize, packed: &[u8]) -> (u8, u8) {
     if j < 4 {
@@ -238,7 +238,7 @@ impl BlockFormat for Q4K {
     }
 }
 
-/// Q4_K with a fifth bit per weight.
+/// `Q4_K` with a fifth bit per weight.
 pub(crate) struct Q5K;
 impl BlockFormat for Q5K {
     const LEN: usize = 256;
@@ -287,7 +287,7 @@ impl BlockFormat for Q6K {
     }
 }
 
-/// The 16 values of IQ4_NL and IQ4_XS, plus 128.
+/// The 16 values of `IQ4_NL` and `IQ4_XS`, plus 128.
 const NONLINEAR: [u8; 16] = [
     1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241,
 ];
@@ -310,7 +310,7 @@ impl BlockFormat for Iq4Nl {
     }
 }
 
-/// 256 weights in 8 groups of 32: 6-bit scale each, quants as in IQ4_NL.
+/// 256 weights in 8 groups of 32: 6-bit scale each, quants as in `IQ4_NL`.
 pub(crate) struct Iq4Xs;
 impl BlockFormat for Iq4Xs {
     const LEN: usize = 256;

@@ -5,6 +5,10 @@
 //! functions of the level enable; that is the reason why each call below is sound.
 
 #![expect(
+    clippy::inline_always,
+    reason = "generic code gets the instructions of the level only where it is inlined into it"
+)]
+#![expect(
     unsafe_code,
     reason = "vector instructions; every level is compared with the scalar one"
 )]

@@ -283,7 +283,7 @@ fn every_half_becomes_its_float() {
     for bits in 0..=u16::MAX {
         let (found, expected) = (half_to_f32(bits), half::f16::from_bits(bits).to_f32());
         assert!(
-            found == expected || (found.is_nan() && expected.is_nan()),
+            found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan()),
             "{bits:#06x}: {found}, expected {expected}"
         );
     }

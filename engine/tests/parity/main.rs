@@ -4,6 +4,11 @@
 //! the limits come from. A larger set in `parity/open` of the folder `shared` beside the repository,
 //! or of the folder in `CARAT_SHARED`, is checked as well if it is there.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a reference that cannot be read fails the test"
+)]
+
 mod reference;
 mod report;
 
@@ -59,7 +64,7 @@ fn a_prompt_in_pieces_gives_the_same_logits() {
                     rollback_tokens: 0,
                     ..reference.options()
                 };
-                let mut session = reference.session_with(options);
+                let mut session = reference.session_with(&options);
                 let found = evaluate_whole(&mut session, &case.tokens);
                 let place = format!("in chunks of {chunk_tokens}");
                 report.compare(
@@ -97,7 +102,7 @@ fn every_position_of_a_prompt_longer_than_the_window_is_right() {
             rollback_tokens: 0,
             ..reference.options()
         };
-        let mut session = reference.session_with(options);
+        let mut session = reference.session_with(&options);
         for (at, (&token, row)) in case
             .tokens
             .iter()
@@ -202,7 +207,7 @@ fn truncating_and_going_on_is_a_fresh_run() {
                 rollback_tokens,
                 ..reference.options()
             };
-            let mut session = reference.session_with(options);
+            let mut session = reference.session_with(&options);
             evaluate_whole(&mut session, &case.tokens);
             for keep in [length - 1, length - 5, length - 8, length / 2, 1, 0] {
                 let kept = session.truncate(keep);
@@ -275,14 +280,14 @@ fn a_q8_0_cache_stays_near_an_f32_cache() {
     for reference in references() {
         for case in reference.cases() {
             let exact = evaluate_whole(
-                &mut reference.session_with(SessionOptions {
+                &mut reference.session_with(&SessionOptions {
                     kv: KvType::F32,
                     ..reference.options()
                 }),
                 &case.tokens,
             );
             let found = evaluate_whole(
-                &mut reference.session_with(SessionOptions {
+                &mut reference.session_with(&SessionOptions {
                     kv: KvType::Q8_0,
                     ..reference.options()
                 }),

@@ -28,7 +28,7 @@ pub(crate) const ROUNDED: Limits = Limits {
     kl: 1e-2,
     margin: 0.3,
 };
-/// A q8_0 cache against an f32 cache on F32 files, where nothing else is rounded; the worst that was
+/// A `q8_0` cache against an f32 cache on F32 files, where nothing else is rounded; the worst that was
 /// measured is 1.3e-2 and 7.3e-4.
 const Q8_CACHE: Limits = Limits {
     rel_l2: 2e-2,
@@ -119,7 +119,7 @@ impl Reference {
 
     /// A session with the cache that the format's limits are for.
     pub(crate) fn session(&self) -> Session {
-        self.session_with(self.options())
+        self.session_with(&self.options())
     }
 
     pub(crate) fn options(&self) -> SessionOptions {
@@ -135,8 +135,8 @@ impl Reference {
         }
     }
 
-    pub(crate) fn session_with(&self, options: SessionOptions) -> Session {
-        self.model.new_session(&options).unwrap()
+    pub(crate) fn session_with(&self, options: &SessionOptions) -> Session {
+        self.model.new_session(options).unwrap()
     }
 }
 

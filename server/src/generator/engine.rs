@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, LoadOptions, Session, SessionOptions};
+use carat_engine::{
+    CancelToken, GenerateError, GenerationSummary, LoadOptions, Session, SessionOptions,
+};
 
 use super::{Generator, ModelFacts};
 use crate::completion::{Plan, Query};
@@ -22,7 +24,10 @@ pub struct EngineGenerator {
 impl EngineGenerator {
     /// Loads the model of that name or path; `None` is the embedded one.
     pub fn load(model: Option<&str>) -> Result<Self, ModelError> {
-        Ok(Self { model: CodeModel::load(model, &LoadOptions::default())?, sessions: Vec::new() })
+        Ok(Self {
+            model: CodeModel::load(model, &LoadOptions::default())?,
+            sessions: Vec::new(),
+        })
     }
 
     /// The session of a document, moved to the end of the list; the oldest makes room for a new one.
@@ -38,7 +43,10 @@ impl EngineGenerator {
 
 impl Generator for EngineGenerator {
     fn facts(&self) -> ModelFacts {
-        ModelFacts { name: self.model.name.clone(), tier: self.model.tier.as_str() }
+        ModelFacts {
+            name: self.model.name.clone(),
+            tier: self.model.tier.as_str(),
+        }
     }
 
     fn plan(&self, query: &Query<'_>) -> Plan {
@@ -52,7 +60,8 @@ impl Generator for EngineGenerator {
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        self.session(document)?.generate(&plan.prompt.tokens, &plan.request, cancel, on_text)
+        self.session(document)?
+            .generate(&plan.prompt.tokens, &plan.request, cancel, on_text)
     }
 
     fn discard_sessions(&mut self) {

@@ -273,13 +273,13 @@ pub(super) fn write(
             Part::Bos => writer.control("<bos>", Some(vocabulary.bos())),
             Part::Control(spelling) => writer.control(spelling, vocabulary.control(spelling)),
             Part::Mark(Mark::Prefix) => {
-                writer.control("<|fim_prefix|>", marks.map(|marks| marks.prefix))
+                writer.control("<|fim_prefix|>", marks.map(|marks| marks.prefix));
             }
             Part::Mark(Mark::Suffix) => {
-                writer.control("<|fim_suffix|>", marks.map(|marks| marks.suffix))
+                writer.control("<|fim_suffix|>", marks.map(|marks| marks.suffix));
             }
             Part::Mark(Mark::Middle) => {
-                writer.control("<|fim_middle|>", marks.map(|marks| marks.middle))
+                writer.control("<|fim_middle|>", marks.map(|marks| marks.middle));
             }
             Part::Text(text) => writer.push(text),
             Part::Path => writer.push(input.path),

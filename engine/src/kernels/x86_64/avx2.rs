@@ -1,5 +1,9 @@
 //! Kernels for processors with AVX2, FMA and F16C.
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are unmistakable"
+)]
 use std::arch::x86_64::*;
 
 use super::super::activations::Activations;

@@ -1,5 +1,9 @@
 //! Kernels for processors with AVX-512 F, BW, VL and VNNI.
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are unmistakable"
+)]
 use std::arch::x86_64::*;
 
 use super::super::activations::Activations;
@@ -50,7 +54,7 @@ impl Lanes for Lanes16 {
                 );
                 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sum);
             }
-            if u.len() % 64 != 0 {
+            if !u.len().is_multiple_of(64) {
                 let w =
                     _mm512_castsi256_si512(_mm256_loadu_si256(u.as_ptr().add(64 * pairs).cast()));
                 let a = _mm512_maskz_loadu_epi32(0x00ff, q.as_ptr().add(64 * pairs).cast());
