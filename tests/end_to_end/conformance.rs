@@ -119,7 +119,7 @@ fn documents_of_all_schemes_are_served() {
     let (mut server, _) = started(&Client::inline());
     for uri in [
         "untitled:Untitled-1",
-        "git:/work/a.rs?ref=HEAD",
+        "git:/project/a.rs?ref=HEAD",
         "vscode-notebook-cell:/a.ipynb#W0s",
         "not a uri %zz",
         "",

@@ -15,7 +15,7 @@ use std::path::Path;
 use carat_tests::{Client, Launch, Server};
 use serde_json::{Value, json};
 
-const URI: &str = "file:///work/a.rs";
+const URI: &str = "file:///project/a.rs";
 
 /// The program under test.
 fn program() -> &'static Path {
