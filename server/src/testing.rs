@@ -103,10 +103,10 @@ pub(crate) fn compare(cases: &[Case], found: impl Fn(&Case, &str) -> Option<Stri
                 ));
             }
             if !title.is_empty() {
-                text += &format!("--- {title}\n");
+                text.extend(["--- ", title, "\n"]);
             }
             if !(title.is_empty() && actual.is_empty()) {
-                text += &format!("{actual}\n");
+                text.extend([actual.as_str(), "\n"]);
             }
         }
         match updated.last_mut().filter(|(file, _)| *file == case.file) {

@@ -23,6 +23,11 @@ pub fn run(
     let summary = session.generate(&plan.prompt.tokens, &plan.request, cancel, &mut |text| {
         watch.push(text)
     })?;
+    tracing::trace!(
+        raw = summary.text,
+        stop = summary.stop.as_str(),
+        "the model answered"
+    );
     let suggestion = plan.finish(&summary.text, summary.stop);
     Ok(Completion {
         suggestion,

@@ -4,6 +4,9 @@ use std::ops::ControlFlow;
 
 use super::finish::{FinishOptions, Surroundings};
 
+/// An answer that has said nothing within this much white space says nothing.
+const BLANK_BYTES_MAX: usize = 120;
+
 /// Watches an answer while it streams, with the same rules that [`super::finish()`] ends it by.
 #[derive(Clone, Debug)]
 pub struct StopWhileDecoding<'a> {
@@ -24,6 +27,9 @@ impl<'a> StopWhileDecoding<'a> {
     pub fn push(&mut self, piece: &str) -> ControlFlow<()> {
         self.raw.push_str(piece);
         let text = self.surroundings.answer_of(&self.raw);
+        if self.raw.len() > BLANK_BYTES_MAX && text.trim().is_empty() {
+            return ControlFlow::Break(());
+        }
         match self.surroundings.limit(settled(&text), false) {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),

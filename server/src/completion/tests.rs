@@ -142,6 +142,16 @@ fn stops_before_the_end_of_a_long_answer() {
 }
 
 #[test]
+fn an_answer_of_white_space_is_stopped() {
+    let options = FinishOptions {
+        mode: Mode::MultiLine,
+        ..FinishOptions::default()
+    };
+    let mut watch = StopWhileDecoding::new("fn f() {\n    ", "\n}\n", &options);
+    assert!((0..100).any(|_| watch.push("\n    ").is_break()));
+}
+
+#[test]
 fn blocks_are_proposed_where_one_was_opened() {
     for (prefix, suffix, expected) in [
         ("fn f() {", "\n}", Mode::MultiLine),

@@ -3,7 +3,7 @@
 use carat_engine::TokenId;
 
 use super::budget::Window;
-use super::{Prompt, PromptForm, PromptInput, Vocabulary};
+use super::{FimMarks, Prompt, PromptForm, PromptInput, Vocabulary};
 
 /// One part of a layout.
 #[derive(Clone, Copy)]
@@ -272,14 +272,9 @@ pub(super) fn write(
         match *part {
             Part::Bos => writer.control("<bos>", Some(vocabulary.bos())),
             Part::Control(spelling) => writer.control(spelling, vocabulary.control(spelling)),
-            Part::Mark(Mark::Prefix) => {
-                writer.control("<|fim_prefix|>", marks.map(|marks| marks.prefix));
-            }
-            Part::Mark(Mark::Suffix) => {
-                writer.control("<|fim_suffix|>", marks.map(|marks| marks.suffix));
-            }
-            Part::Mark(Mark::Middle) => {
-                writer.control("<|fim_middle|>", marks.map(|marks| marks.middle));
+            Part::Mark(mark) => {
+                let (spelling, token) = mark_of(mark, marks);
+                writer.control(spelling, token);
             }
             Part::Text(text) => writer.push(text),
             Part::Path => writer.push(input.path),
@@ -321,6 +316,15 @@ pub(super) fn write(
         banned_tokens: control(layout.banned),
         forced_text: forced_text.to_owned(),
         fenced,
+    }
+}
+
+/// How a mark is spelled for readers, and its token.
+fn mark_of(mark: Mark, marks: Option<FimMarks>) -> (&'static str, Option<TokenId>) {
+    match mark {
+        Mark::Prefix => ("<|fim_prefix|>", marks.map(|marks| marks.prefix)),
+        Mark::Suffix => ("<|fim_suffix|>", marks.map(|marks| marks.suffix)),
+        Mark::Middle => ("<|fim_middle|>", marks.map(|marks| marks.middle)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Prompts as data: a document with a caret in, the exact text out, for every form.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 
 use carat_engine::TokenId;
 use carat_grammars::languages;
@@ -167,7 +168,7 @@ fn prompt_of(case: &Case, form: PromptForm) -> String {
     let mut shown = text.replace('\r', "␍") + "<ANSWER>";
     shown += &forced_text.replace(' ', "␠");
     for stop in stop_strings {
-        shown += &format!("\n(stop at {stop:?})");
+        write!(shown, "\n(stop at {stop:?})").expect("strings take all");
     }
     shown
 }
@@ -332,9 +333,15 @@ fn what_no_code_contains_is_banned_and_marks_end_the_answer() {
 
 /// A file of functions, as long as wanted.
 fn file(functions: usize) -> String {
-    (0..functions)
-        .map(|n| format!("fn f{n}(x: u32) -> u32 {{\n    let y = x + {n};\n    y * 2\n}}\n\n"))
-        .collect()
+    let mut text = String::new();
+    for n in 0..functions {
+        write!(
+            text,
+            "fn f{n}(x: u32) -> u32 {{\n    let y = x + {n};\n    y * 2\n}}\n\n"
+        )
+        .expect("strings take all");
+    }
+    text
 }
 
 #[test]
