@@ -163,10 +163,9 @@ impl<'a> Surroundings<'a> {
     pub(super) fn answer_of(&self, raw: &str) -> String {
         let text = raw.replace("\r\n", "\n").replace('\r', "\n");
         let mut text = text.as_str();
-        if let Some((thought, answer)) = text.split_once("<channel|>")
-            && thought.trim_start().starts_with("<|channel>")
-        {
-            text = answer;
+        if text.trim_start().starts_with("<|channel>") {
+            // An empty thought comes first; until it has ended there is no answer.
+            text = text.split_once("<channel|>").map_or("", |(_, answer)| answer);
         }
         let end = CONTROL_TEXTS
             .iter()
