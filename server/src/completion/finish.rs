@@ -165,7 +165,9 @@ impl<'a> Surroundings<'a> {
         let mut text = text.as_str();
         if text.trim_start().starts_with("<|channel>") {
             // An empty thought comes first; until it has ended there is no answer.
-            text = text.split_once("<channel|>").map_or("", |(_, answer)| answer);
+            text = text
+                .split_once("<channel|>")
+                .map_or("", |(_, answer)| answer);
         }
         let end = CONTROL_TEXTS
             .iter()

@@ -66,14 +66,20 @@ pub(super) fn window<'a>(
     // Neither length can matter beyond the whole budget, so no more than that is counted.
     let suffix_need = total - remaining_after(suffix, total, vocabulary);
     let for_prefix = budget.prefix_tokens + budget.suffix_tokens.saturating_sub(suffix_need);
-    let (prefix, used) = trim_front(prefix, for_prefix, budget.prefix_tokens, vocabulary);
+    let (kept, used) = trim_front(prefix, for_prefix, budget.prefix_tokens, vocabulary);
     let step = (total / SHARE_STEPS).max(1);
-    let reserved = used.next_multiple_of(step).min(for_prefix);
+    // What a trimmed prefix leaves free it will need before its start moves; a short one hands over
+    // what it has no text for, in steps.
+    let trimmed = kept.len() < prefix.len();
+    let reserved = if trimmed {
+        for_prefix
+    } else {
+        used.next_multiple_of(step).min(for_prefix)
+    };
     let for_suffix = budget.suffix_tokens.max(total.saturating_sub(reserved));
-    // A share that was handed over is not handed back: the prefix has taken what it needed.
     let for_suffix = for_suffix.min(total.saturating_sub(used));
     Window {
-        prefix,
+        prefix: kept,
         suffix: trim_back(suffix, for_suffix, vocabulary),
     }
 }
