@@ -59,7 +59,9 @@ pub(crate) fn add_weighted_rows(level: CpuLevel, out: &mut [f32], weights: &[f32
         weights.len() * out.len(),
         "a row for every weight"
     );
-    at_level!(level, add_weighted_rows(out, weights, rows));
+    if !out.is_empty() {
+        at_level!(level, add_weighted_rows(out, weights, rows));
+    }
 }
 
 /// `gate = gelu(gate) * up`, GELU in its tanh form.

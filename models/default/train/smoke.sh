@@ -7,6 +7,7 @@ export CARAT_TRAIN_WORK="$work"
 python3 -m carat_train.corpus --standard-library
 python3 -m carat_train.tokenizer --vocab 2048 --phrases 100 --megabytes 4 --languages python:1.0
 rm -rf "$work/runs/smoke"
+python3 -m carat_train.check_kernels
 sh train.sh --config configs/smoke.toml --run smoke --steps 60
 python3 -m carat_train.export --run smoke --out "$work/smoke.gguf"
 python3 -m carat_train.export --run smoke --out "$work/smoke.f32.gguf" --recipe f32

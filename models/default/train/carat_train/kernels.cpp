@@ -36,6 +36,9 @@ inline void norm_gradient(float *t, const float *xhat, float inv, int64_t n) {
     for (int64_t j = 0; j < n; j++) t[j] = inv * (t[j] - xhat[j] * dot);
 }
 
+// tanh(x / 2). The bound keeps the exponential finite: fast division turns 1 / infinity into NaN.
+inline float tanh_half(float x) { return 1 - 2 / (expf(std::min(x, 80.f)) + 1); }
+
 inline float inverse_rms(const float *x, int64_t n, float eps) {
     float s = 0;
     for (int64_t j = 0; j < n; j++) s += x[j] * x[j];
@@ -362,7 +365,7 @@ Tensor geglu_forward(Tensor x) {
         const u16 *g = b16(x) + i * 2 * W, *u = g + W;
         u16 *o = b16(y) + i * W;
         for (int64_t j = 0; j < W; j++) {
-            float v = up(g[j]), t = 1 - 2 / (expf(2 * GELU_A * v * (1 + GELU_B * v * v)) + 1);
+            float v = up(g[j]), t = tanh_half(2 * GELU_A * v * (1 + GELU_B * v * v));
             o[j] = down(0.5f * v * (1 + t) * up(u[j]));
         }
     }
@@ -376,7 +379,7 @@ Tensor geglu_backward(Tensor x, Tensor grad) {
         const u16 *g = b16(x) + i * 2 * W, *u = g + W, *q = b16(grad) + i * W;
         u16 *dg = b16(dx) + i * 2 * W, *du = dg + W;
         for (int64_t j = 0; j < W; j++) {
-            float v = up(g[j]), d = up(q[j]), t = 1 - 2 / (expf(2 * GELU_A * v * (1 + GELU_B * v * v)) + 1);
+            float v = up(g[j]), d = up(q[j]), t = tanh_half(2 * GELU_A * v * (1 + GELU_B * v * v));
             float slope = 0.5f * (1 + t) + 0.5f * v * (1 - t * t) * GELU_A * (1 + 3 * GELU_B * v * v);
             dg[j] = down(d * up(u[j]) * slope);
             du[j] = down(d * 0.5f * v * (1 + t));
@@ -442,7 +445,7 @@ Tensor cap_and_loss(Tensor logits, Tensor targets, Tensor weights, double softca
         u16 *l = b16(logits) + i * V;
         float sum = 0;
         for (int64_t j = 0; j < V; j++) {
-            float t = 1 - 2 / (expf(up(l[j]) * twice) + 1);
+            float t = tanh_half(up(l[j]) * twice);
             slope[j] = 1 - t * t;
             e[j] = expf(cap * t);       // the cap keeps this finite
             sum += e[j];

@@ -14,6 +14,7 @@ threads inside operations do when the machine has other work.
 """
 
 import json
+import math
 import os
 import signal
 import time
@@ -126,6 +127,8 @@ class Worker:
         self.shared["norms"][self.rank] = sum(g.square().sum() for g in grads.values()).cpu()
         self.shared["barrier"].wait()
         norm = self.shared["norms"].sum().sqrt().item()
+        if not math.isfinite(norm):
+            raise SystemExit("the gradient is not finite; the last save is from before this step")
         clip = min(1.0, self.c.clip / (norm + 1e-6))
         for g in grads.values():
             g.mul_(clip)
