@@ -20,9 +20,9 @@ pub struct LoadOptions {
 /// What a model file says of itself, and what follows from it.
 #[derive(Clone, Debug)]
 pub struct ModelInfo {
-    /// `general.name`, or the file's name.
+    /// The name that the file gives, or the file's own.
     pub name: String,
-    /// `general.architecture`.
+    /// The architecture's name as in the file.
     pub architecture: String,
     /// Size of the file in bytes.
     pub file_bytes: u64,
@@ -138,27 +138,8 @@ fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize
             .to_string_lossy()
             .into_owned()
     };
-    let name = metadata
-        .str("general.name")
-        .map_or_else(fallback, str::to_owned);
+    let name = metadata.model_name().map_or_else(fallback, str::to_owned);
     let parameters: u64 = file.tensors().iter().map(|t| t.elements() as u64).sum();
-    let elements = |suffix: &str| -> u64 {
-        file.tensors()
-            .iter()
-            .filter(|t| t.name.ends_with(suffix))
-            .map(|t| t.elements() as u64)
-            .sum()
-    };
-    let experts: u64 = elements("_exps.weight");
-    let (n, used) = config
-        .experts
-        .map_or((1, 1), |e| (e.n_experts as u64, e.n_used as u64));
-    let lookup_only = elements("per_layer_token_embd.weight")
-        + if weights.output.is_some() {
-            elements("token_embd.weight")
-        } else {
-            0
-        };
     let mut types: Vec<(String, usize)> = Vec::new();
     for tensor in file.tensors() {
         let name = tensor.type_name();
@@ -172,13 +153,10 @@ fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize
         is_plain_gemma1: config.architecture == Architecture::Gemma
             && !name.to_lowercase().contains("codegemma"),
         name,
-        architecture: metadata
-            .str("general.architecture")
-            .unwrap_or_default()
-            .to_owned(),
+        architecture: metadata.architecture().to_owned(),
         file_bytes: file.len_bytes(),
         parameters,
-        active_parameters: parameters - lookup_only - experts + experts / n * used,
+        active_parameters: weights.active_parameters(config),
         context_length: config.context,
         layers: config.layers.len(),
         experts: config.experts.map_or(0, |e| e.n_experts),

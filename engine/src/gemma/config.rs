@@ -98,7 +98,7 @@ const MAX_CONTEXT: u32 = 1 << 24;
 impl Config {
     /// Reads and checks the metadata; `vocabulary` is the number of rows of the embedding.
     pub(crate) fn from_model_file(file: &ModelFile, vocabulary: usize) -> Result<Self, LoadError> {
-        let name = file.metadata().str("general.architecture").unwrap_or("");
+        let name = file.metadata().architecture();
         let architecture = match name {
             "gemma" => Architecture::Gemma,
             "gemma3" => Architecture::Gemma3,

@@ -86,6 +86,19 @@ impl Pass {
         wanted: WantedRows,
         cancel: &CancelToken,
     ) -> std::result::Result<Vec<f32>, GenerateError> {
+        self.layers(tokens, cache, wanted, cancel)
+            .map_err(|error| GenerateError::Tensor(error.to_string()))?
+            .ok_or(GenerateError::Cancelled)
+    }
+
+    /// As `forward`; `None` if cancelled.
+    fn layers(
+        &self,
+        tokens: &[TokenId],
+        cache: &mut KvCache,
+        wanted: WantedRows,
+        cancel: &CancelToken,
+    ) -> Result<Option<Vec<f32>>> {
         let first_wanted = match wanted {
             WantedRows::None => tokens.len(),
             WantedRows::Last(n) => tokens.len().saturating_sub(n),
@@ -108,7 +121,7 @@ impl Pass {
             .enumerate()
         {
             if chunk.cancel.is_cancelled() {
-                return Err(GenerateError::Cancelled);
+                return Ok(None);
             }
             // Behind the last layer that fills the cache, only rows with wanted logits matter.
             let keep = if index >= self.config.last_kv_layer() {
@@ -128,7 +141,7 @@ impl Pass {
             Vec::new()
         };
         cache.advance(chunk.len);
-        Ok(logits)
+        Ok(Some(logits))
     }
 
     fn compute(&self) -> Compute<'_> {

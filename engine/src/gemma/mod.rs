@@ -2,6 +2,7 @@
 
 mod attention;
 mod config;
+mod cost;
 mod experts;
 mod feed_forward;
 mod forward;

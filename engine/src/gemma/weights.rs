@@ -35,7 +35,13 @@ impl Matrix {
         self.columns
     }
 
-    fn bytes(&self) -> u64 {
+    /// Number of weights.
+    pub(super) fn elements(&self) -> u64 {
+        (self.rows * self.columns) as u64
+    }
+
+    /// Size in the file.
+    pub(super) fn bytes(&self) -> u64 {
         self.view().bytes.len() as u64
     }
 
@@ -53,7 +59,7 @@ impl Matrix {
 /// The experts of a layer: `count` matrices `[rows, columns]`, one after the other.
 #[derive(Clone)]
 pub(crate) struct ExpertMatrices {
-    all: Matrix,
+    pub(super) all: Matrix,
     rows: usize,
 }
 
@@ -223,53 +229,6 @@ impl Weights {
     /// The matrix that turns the last hidden state into logits.
     pub(crate) fn head(&self) -> &Matrix {
         self.output.as_ref().unwrap_or(&self.token_embedding)
-    }
-
-    /// Bytes of weights that one decoded token reads: everything but the embedding tables, and of
-    /// the experts only the used ones.
-    pub(crate) fn bytes_per_token(&self, config: &Config) -> u64 {
-        let layers: u64 = self
-            .layers
-            .iter()
-            .map(|layer| layer.bytes_per_token(config))
-            .sum();
-        let per_layer = self
-            .per_layer
-            .as_ref()
-            .map_or(0, |p| p.model_projection.bytes());
-        self.head().bytes() + per_layer + layers + 4 * self.output_norm.len() as u64
-    }
-}
-
-impl LayerWeights {
-    fn bytes_per_token(&self, config: &Config) -> u64 {
-        let a = &self.attention;
-        let key_value = a.key_value.as_ref().map_or(0, |kv| {
-            kv.key.bytes() + kv.value.as_ref().map_or(0, Matrix::bytes)
-        });
-        let f = &self.feed_forward;
-        let dense = a.query.bytes()
-            + a.output.bytes()
-            + key_value
-            + f.gate.bytes()
-            + f.up.bytes()
-            + f.down.bytes();
-        let experts = match (&self.experts, config.experts) {
-            (Some(e), Some(c)) => {
-                let gate_up = match &e.gate_up {
-                    GateUp::Fused(fused) => fused.all.bytes(),
-                    GateUp::Split { gate, up } => gate.all.bytes() + up.all.bytes(),
-                };
-                e.router.bytes()
-                    + (gate_up + e.down.all.bytes()) / c.n_experts as u64 * c.n_used as u64
-            }
-            _ => 0,
-        };
-        let per_layer = self
-            .per_layer
-            .as_ref()
-            .map_or(0, |p| p.gate.bytes() + p.projection.bytes());
-        dense + experts + per_layer
     }
 }
 

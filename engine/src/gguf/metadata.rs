@@ -255,6 +255,16 @@ impl Metadata {
         self.array(key, Value::as_bool)
     }
 
+    /// The architecture, by which all keys of hyper-parameters begin; empty if the file names none.
+    pub(crate) fn architecture(&self) -> &str {
+        self.str("general.architecture").unwrap_or_default()
+    }
+
+    /// The model's name, if the file gives one.
+    pub(crate) fn model_name(&self) -> Option<&str> {
+        self.str("general.name")
+    }
+
     /// Strings, read from the map one after the other; a scalar gives one element.
     pub fn str_array(&self, key: &str) -> Option<Strings<'_>> {
         match *self.get(key)? {
