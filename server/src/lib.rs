@@ -4,6 +4,7 @@ pub mod cli;
 pub mod completion;
 pub mod documents;
 pub mod engine_thread;
+pub mod evaluation;
 pub mod generator;
 pub mod logging;
 pub mod lsp;

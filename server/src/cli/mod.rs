@@ -8,6 +8,7 @@ mod caret;
 mod complete;
 mod debug;
 mod doctor;
+mod eval;
 mod machine;
 mod model;
 mod output;
@@ -37,6 +38,8 @@ enum Command {
     Model(model::ModelArgs),
     /// Measure how fast a model loads, reads and writes
     Bench(bench::BenchArgs),
+    /// Measure how often the model's proposals are right
+    Eval(eval::EvalArgs),
     /// Tell what was found, what is slow, and what to do
     Doctor,
     /// Print what the engine computes, to compare it with other engines
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Some(Command::Complete(args)) => complete::run(&args),
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Doctor) => doctor::run(),
         Some(Command::Debug(args)) => debug::run(&args),
     };

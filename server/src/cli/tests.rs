@@ -22,11 +22,15 @@ fn documented_forms_are_accepted() {
         "carat model path m.gguf",
         "carat bench",
         "carat bench --model M --prompt-tokens 512 --generate-tokens 64 --threads 2 --depth 1024 --json",
+        "carat eval tests/quality/cases",
+        "carat eval tests/quality/cases --model M --json",
+        "carat eval tests/quality/cases --csv --answers answers.jsonl",
         "carat doctor",
         "carat debug logits --model M --tokens 1,2,3 --json",
         "carat debug logits --model M --tokens 1,2,3 --chunks 1,2 --kv f32 --json",
         "carat debug greedy --model M --tokens 1,2,3 --n 32 --kv q8_0 --json",
         "carat debug tokenize --model M --text-file F --parse-special --json",
+        "carat debug loss --model M --text-file F G --window 256 --kv f32 --json",
     ] {
         assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
     }
@@ -43,6 +47,8 @@ fn wrong_usage_is_refused() {
         "carat debug logits --tokens 1,x",
         "carat debug logits --tokens 1 --kv f64",
         "carat debug logits",
+        "carat eval",
+        "carat eval a --json --csv",
     ] {
         let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

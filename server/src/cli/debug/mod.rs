@@ -2,6 +2,7 @@
 
 mod greedy;
 mod logits;
+mod loss;
 mod tokenize;
 
 use carat_engine::{KvType, LoadOptions, Model, Session, SessionOptions, TokenId};
@@ -22,6 +23,8 @@ enum Command {
     Logits(logits::LogitsArgs),
     /// The most probable continuation of the given tokens; stop tokens are ignored
     Greedy(greedy::GreedyArgs),
+    /// How well the model predicts texts, in nats for each token
+    Loss(loss::LossArgs),
     /// The tokens of a text, without a token for its beginning
     Tokenize(tokenize::TokenizeArgs),
 }
@@ -30,6 +33,7 @@ pub(super) fn run(args: &DebugArgs) -> anyhow::Result<()> {
     match &args.command {
         Command::Logits(args) => logits::run(args),
         Command::Greedy(args) => greedy::run(args),
+        Command::Loss(args) => loss::run(args),
         Command::Tokenize(args) => tokenize::run(args),
     }
 }

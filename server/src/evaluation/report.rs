@@ -1,0 +1,212 @@
+//! Scores by language and kind.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::interval::Cluster;
+use super::{Case, Interval, Kind, Score};
+
+/// How many answers were right.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shares {
+    /// Cases counted.
+    pub cases: usize,
+    /// Share of exact matches.
+    pub exact_match: f64,
+    /// Its 95% interval, clustered by project.
+    pub interval: Interval,
+}
+
+/// The figures of one language and kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The language's identifier.
+    pub language: String,
+    /// What was taken out.
+    pub kind: Kind,
+    /// Projects that the cases are from.
+    pub projects: usize,
+    /// Exact matches of all cases.
+    pub all: Shares,
+    /// Exact matches of those that are not trivial.
+    pub non_trivial: Shares,
+    /// Share of answers with the right first line.
+    pub first_line_exact_match: f64,
+    /// Mean edit similarity.
+    pub edit_similarity: f64,
+    /// Characters that the answers save, as a share of all characters that were taken out.
+    pub characters_saved: f64,
+    /// Share of cases without an answer.
+    pub empty: f64,
+    /// Median of the time to an answer.
+    pub p50: Duration,
+    /// 95 of 100 answers came faster.
+    pub p95: Duration,
+}
+
+/// All figures of an evaluation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// By language, then by kind.
+    pub groups: Vec<Group>,
+}
+
+struct Scored<'a> {
+    /// Cases without a project stand for themselves.
+    project: Option<&'a str>,
+    score: Score,
+    latency: Duration,
+}
+
+impl Report {
+    /// Sums up the scores and latencies of cases.
+    pub fn new<'a>(scored: impl IntoIterator<Item = (&'a Case, Score, Duration)>) -> Self {
+        let mut groups: BTreeMap<(&str, Kind), Vec<Scored<'_>>> = BTreeMap::new();
+        for (case, score, latency) in scored {
+            let key = (case.language.as_str(), case.kind);
+            groups.entry(key).or_default().push(Scored {
+                project: case.project.as_deref(),
+                score,
+                latency,
+            });
+        }
+        Self {
+            groups: groups
+                .into_iter()
+                .map(|((language, kind), scored)| Group::new(language, kind, &scored))
+                .collect(),
+        }
+    }
+
+    /// As one JSON array with an object for each group; latencies in milliseconds.
+    pub fn to_json(&self) -> Value {
+        Value::Array(self.groups.iter().map(Group::to_json).collect())
+    }
+
+    /// As comma-separated values with a heading; the names are those of the JSON.
+    pub fn to_csv(&self) -> String {
+        let mut text = COLUMNS.join(",") + "\n";
+        for group in &self.groups {
+            let row = group.to_json();
+            let cells = COLUMNS.map(|column| match &row[column] {
+                Value::String(cell) => cell.clone(),
+                cell => cell.to_string(),
+            });
+            text += &(cells.join(",") + "\n");
+        }
+        text
+    }
+}
+
+const COLUMNS: [&str; 17] = [
+    "language",
+    "kind",
+    "projects",
+    "cases",
+    "exact_match",
+    "exact_match_low",
+    "exact_match_high",
+    "non_trivial_cases",
+    "non_trivial_exact_match",
+    "non_trivial_exact_match_low",
+    "non_trivial_exact_match_high",
+    "first_line_exact_match",
+    "edit_similarity",
+    "characters_saved",
+    "empty",
+    "p50_ms",
+    "p95_ms",
+];
+
+impl Group {
+    fn new(language: &str, kind: Kind, scored: &[Scored<'_>]) -> Self {
+        let n = scored.len() as f64;
+        let mean = |value: &dyn Fn(&Score) -> f64| {
+            scored
+                .iter()
+                .map(|scored| value(&scored.score))
+                .sum::<f64>()
+                / n
+        };
+        let total = |value: &dyn Fn(&Score) -> usize| {
+            scored
+                .iter()
+                .map(|scored| value(&scored.score))
+                .sum::<usize>() as f64
+        };
+        let mut latencies: Vec<_> = scored.iter().map(|scored| scored.latency).collect();
+        latencies.sort();
+        let percentile = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100) - 1];
+        Self {
+            language: language.to_owned(),
+            kind,
+            projects: clusters(scored, |_| true).len(),
+            all: Shares::of(scored, |_| true),
+            non_trivial: Shares::of(scored, |score| !score.trivial),
+            first_line_exact_match: mean(&|score| f64::from(score.first_line_exact)),
+            edit_similarity: mean(&|score| score.edit_similarity),
+            characters_saved: total(&|score| score.saved_chars)
+                / total(&|score| score.middle_chars).max(1.0),
+            empty: mean(&|score| f64::from(score.empty)),
+            p50: percentile(50),
+            p95: percentile(95),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let share = |x: f64| (x * 1e4).round() / 1e4;
+        let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
+        json!({
+            "language": self.language,
+            "kind": self.kind.as_str(),
+            "projects": self.projects,
+            "cases": self.all.cases,
+            "exact_match": share(self.all.exact_match),
+            "exact_match_low": share(self.all.interval.low),
+            "exact_match_high": share(self.all.interval.high),
+            "non_trivial_cases": self.non_trivial.cases,
+            "non_trivial_exact_match": share(self.non_trivial.exact_match),
+            "non_trivial_exact_match_low": share(self.non_trivial.interval.low),
+            "non_trivial_exact_match_high": share(self.non_trivial.interval.high),
+            "first_line_exact_match": share(self.first_line_exact_match),
+            "edit_similarity": share(self.edit_similarity),
+            "characters_saved": share(self.characters_saved),
+            "empty": share(self.empty),
+            "p50_ms": ms(self.p50),
+            "p95_ms": ms(self.p95),
+        })
+    }
+}
+
+impl Shares {
+    fn of(scored: &[Scored<'_>], counts: fn(&Score) -> bool) -> Self {
+        let clusters = clusters(scored, counts);
+        let (right, cases) = clusters
+            .iter()
+            .fold((0.0, 0), |(s, n), (right, cases)| (s + right, n + cases));
+        Self {
+            cases,
+            exact_match: right / cases.max(1) as f64,
+            interval: Interval::of_mean(&clusters),
+        }
+    }
+}
+
+/// Exact matches and cases by project, of the cases that count.
+fn clusters(scored: &[Scored<'_>], counts: fn(&Score) -> bool) -> Vec<Cluster> {
+    let mut by_project: BTreeMap<&str, Cluster> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for scored in scored.iter().filter(|scored| counts(&scored.score)) {
+        let right = f64::from(scored.score.exact);
+        match scored.project {
+            Some(project) => {
+                let cluster = by_project.entry(project).or_default();
+                *cluster = (cluster.0 + right, cluster.1 + 1);
+            }
+            None => alone.push((right, 1)),
+        }
+    }
+    by_project.into_values().chain(alone).collect()
+}

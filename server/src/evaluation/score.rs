@@ -1,0 +1,67 @@
+//! One answer compared with the code that was there.
+
+use super::Case;
+
+/// How close an answer is to what was taken out. White space at the ends of lines does not count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "a row of results")]
+pub struct Score {
+    /// The same text.
+    pub exact: bool,
+    /// The same first line.
+    pub first_line_exact: bool,
+    /// 1 minus the Levenshtein distance over the length of the longer text, in characters: 0 to 1.
+    pub edit_similarity: f64,
+    /// Characters that both begin with: what need not be typed.
+    pub saved_chars: usize,
+    /// Characters that were taken out.
+    pub middle_chars: usize,
+    /// Nothing was proposed.
+    pub empty: bool,
+    /// The case says little, see [`is_trivial`].
+    pub trivial: bool,
+}
+
+impl Score {
+    /// Compares `answer` with the middle of `case`.
+    pub fn of(case: &Case, answer: &str) -> Self {
+        let (want, got) = (without_line_ends(&case.middle), without_line_ends(answer));
+        let first = |text: &str| text.lines().next().unwrap_or("").to_owned();
+        let shared = want.chars().zip(got.chars()).take_while(|(a, b)| a == b);
+        Self {
+            exact: want == got,
+            first_line_exact: first(&want) == first(&got),
+            edit_similarity: strsim::normalized_levenshtein(&want, &got),
+            saved_chars: shared.count(),
+            middle_chars: want.chars().count(),
+            empty: got.is_empty(),
+            trivial: is_trivial(case),
+        }
+    }
+}
+
+/// Whether the hole holds fewer than three letters or digits, or nothing but a comment.
+pub fn is_trivial(case: &Case) -> bool {
+    let middle = case.middle.trim();
+    let signs = middle.chars().filter(|c| c.is_alphanumeric()).count();
+    signs < 3 || is_comment(middle, &case.language)
+}
+
+/// Whether every line of the trimmed text is a comment; a guess from how the lines begin.
+fn is_comment(text: &str, language: &str) -> bool {
+    let openers: &[&str] = if language == "python" {
+        &["#", "\"\"\"", "'''"]
+    } else {
+        &["//", "/*", "*/", "* "]
+    };
+    text.lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty())
+        .all(|line| line == "*" || openers.iter().any(|opener| line.starts_with(opener)))
+}
+
+/// The text without white space at the end of its lines and at its own end.
+fn without_line_ends(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    lines.join("\n").trim_end().to_owned()
+}

@@ -1,0 +1,126 @@
+//! Subcommands with the embedded model: what scripts read from standard output.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::program;
+
+/// Runs `carat` at the repository's root and reads the one JSON object that it prints.
+#[track_caller]
+fn json_of(arguments: &[&str]) -> Value {
+    let output = Command::new(program())
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("the program starts");
+    let (out, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{arguments:?}: {log}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
+}
+
+fn keys(object: &Value) -> BTreeSet<&str> {
+    let object = object.as_object().expect("an object");
+    object.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn complete_gives_text_for_the_caret_of_the_readme() {
+    let caret = "tests/fixtures/carets/severity.rs:18:34";
+    let answer = json_of(&["complete", caret, "--json"]);
+    let expected = [
+        "generated_tokens",
+        "model",
+        "ms",
+        "prompt_tokens",
+        "range",
+        "reused_tokens",
+        "stop",
+        "text",
+        "tier",
+    ];
+    assert_eq!(keys(&answer), BTreeSet::from(expected));
+    assert_eq!(
+        keys(&answer["ms"]),
+        BTreeSet::from(["context", "decode", "prefill", "total"])
+    );
+    let start = json!({ "line": 18, "column": 34 });
+    assert_eq!(answer["range"]["start"], start);
+    assert_eq!(
+        (&answer["model"], &answer["tier"]),
+        (&json!("default"), &json!("small"))
+    );
+    let text = answer["text"].as_str().expect("text");
+    assert!(!text.trim().is_empty() && !text.contains('\n'), "{text:?}");
+}
+
+#[test]
+fn bench_measures_every_depth() {
+    let line = "bench --prompt-tokens 16 --generate-tokens 4 --depth 0 --json";
+    let report = json_of(&line.split(' ').collect::<Vec<_>>());
+    for key in [
+        "cpu_level",
+        "kv",
+        "load_ms",
+        "peak_rss_bytes",
+        "threads",
+        "weight_bytes_per_token",
+    ] {
+        assert!(!report[key].is_null(), "{key}: {report}");
+    }
+    let run = &report["runs"][0];
+    for key in [
+        "prefill_tokens_per_s",
+        "decode_tokens_per_s",
+        "decode_bytes_per_s",
+    ] {
+        assert!(
+            run[key].as_f64().is_some_and(|value| value > 0.0),
+            "{key}: {run}"
+        );
+    }
+}
+
+#[test]
+fn eval_reports_by_language_and_kind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let case = |kind: &str| {
+        json!({
+            "path": "src/a.py", "language": "python", "kind": kind, "project": "a",
+            "prefix": "import os\n\n\ndef size(path):\n    return os.path.",
+            "middle": "getsize(path)", "suffix": "\n",
+        })
+        .to_string()
+    };
+    let write = |name: &str, text: String| {
+        std::fs::write(Path::new(folder.path()).join(name), text).expect("written");
+    };
+    write(
+        "cases.jsonl",
+        case("line") + "\n" + &case("line-rest") + "\n",
+    );
+    write("one.json", case("line"));
+    let folder = folder.path().to_string_lossy();
+    let report = json_of(&["eval", &folder, "--json"]);
+    assert_eq!(report["cases"], 3);
+    let groups: Vec<_> = report["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .map(|group| (group["kind"].as_str(), group["cases"].as_u64()))
+        .collect();
+    assert_eq!(
+        groups,
+        [(Some("line"), Some(2)), (Some("line-rest"), Some(1))]
+    );
+    assert!(
+        report["groups"][0]["p50_ms"]
+            .as_f64()
+            .is_some_and(|ms| ms > 0.0)
+    );
+}
