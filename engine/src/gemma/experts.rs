@@ -7,7 +7,7 @@ use super::ops::{
     Compute, activations_for, f32_slice, inverse_rms, rms_norm_row, rows_and_columns,
 };
 use super::weights::{ExpertWeights, GateUp};
-use crate::kernels::{self, Activations, MatrixRef};
+use crate::kernels::{self, Activations, MatrixRef, OutTile};
 
 /// `sum over the chosen experts of weight * expert(norm(x))`, before the norm that follows.
 ///
@@ -175,44 +175,26 @@ impl Experts<'_> {
                 Rows::OfAssignment => i as u32,
             })
             .collect();
-        // Expert by expert, each `[rows, its assignments]`, cut into tasks of whole rows.
-        let mut by_row = vec![0.0; assignments.len() * rows];
+        // Assignments of an expert are rows of one block of the output, cut into tasks of columns.
+        let mut out = vec![0.0; assignments.len() * rows];
         let mut tasks = Vec::new();
-        let mut rest = &mut by_row[..];
-        let mut start = 0;
+        let (mut rest, mut start) = (&mut out[..], 0);
         for run in assignments.chunk_by(|a, b| a.expert == b.expert) {
+            let (block, later) = rest.split_at_mut(run.len() * rows);
+            rest = later;
             let ids = &ids[start..start + run.len()];
             start += run.len();
-            for first_row in (0..rows).step_by(TASK_ROWS) {
-                let n = TASK_ROWS.min(rows - first_row);
-                let (now, later) = rest.split_at_mut(n * run.len());
-                tasks.push((run[0].expert, ids, first_row, n, now));
-                rest = later;
-            }
+            let tiles = OutTile::new(block, rows).split_columns(TASK_ROWS);
+            tasks.extend(
+                tiles
+                    .enumerate()
+                    .map(|(i, tile)| (run[0].expert, i * TASK_ROWS, ids, tile)),
+            );
         }
-        pool.for_each(tasks, |_, (expert, ids, first_row, n, out)| {
-            kernels::tile(level, matrix(expert).slice(first_row, n), input, ids, out);
+        pool.for_each(tasks, |_, (expert, first_row, ids, mut out)| {
+            let weights = matrix(expert).slice(first_row, out.columns());
+            kernels::tile(level, weights, input, ids, &mut out);
         });
-        if assignments
-            .chunk_by(|a, b| a.expert == b.expert)
-            .all(|run| run.len() == 1)
-        {
-            return by_row;
-        }
-        let mut out = vec![0.0; by_row.len()];
-        let mut at = 0;
-        for run in assignments.chunk_by(|a, b| a.expert == b.expert) {
-            let block = &by_row[at * rows..(at + run.len()) * rows];
-            for (j, out) in out[at * rows..(at + run.len()) * rows]
-                .chunks_exact_mut(rows)
-                .enumerate()
-            {
-                for (out, row) in out.iter_mut().zip(block.chunks_exact(run.len())) {
-                    *out = row[j];
-                }
-            }
-            at += run.len();
-        }
         out
     }
 }

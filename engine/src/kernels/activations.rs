@@ -20,6 +20,8 @@ pub(crate) struct Activations<'a> {
     /// `[rows, columns / 16]`: scale times the sum of 16 quants, what a constant offset of the
     /// weights is multiplied with
     pub(crate) sums: Vec<f32>,
+    /// `[rows, columns / 32]`: the same for 32 quants
+    pub(crate) group_sums: Vec<f32>,
 }
 
 impl<'a> Activations<'a> {
@@ -37,6 +39,7 @@ impl<'a> Activations<'a> {
             quants: Vec::new(),
             scales: Vec::new(),
             sums: Vec::new(),
+            group_sums: Vec::new(),
         }
     }
 
@@ -47,16 +50,19 @@ impl<'a> Activations<'a> {
         this.quants = vec![0; values.len()];
         this.scales = vec![0.0; values.len() / GROUP];
         this.sums = vec![0.0; values.len() / (GROUP / 2)];
+        this.group_sums = vec![0.0; values.len() / GROUP];
         let groups = values
             .chunks_exact(GROUP)
             .zip(this.quants.chunks_exact_mut(GROUP))
             .zip(this.scales.iter_mut())
-            .zip(this.sums.chunks_exact_mut(2));
-        for (((x, q), scale), sums) in groups {
+            .zip(this.sums.chunks_exact_mut(2))
+            .zip(this.group_sums.iter_mut());
+        for ((((x, q), scale), sums), group_sum) in groups {
             *scale = quantize_group(x, q);
             for (sum, half) in sums.iter_mut().zip(q.chunks_exact(GROUP / 2)) {
                 *sum = *scale * half.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
             }
+            *group_sum = sums[0] + sums[1];
         }
         this
     }
@@ -79,6 +85,13 @@ impl<'a> Activations<'a> {
     pub(crate) fn row_sums(&self, row: usize) -> &[f32] {
         let n = self.columns / (GROUP / 2);
         &self.sums[row * n..(row + 1) * n]
+    }
+
+    /// The scaled sums of one row, one for every 32 activations.
+    #[inline(always)]
+    pub(crate) fn row_group_sums(&self, row: usize) -> &[f32] {
+        let n = self.columns / GROUP;
+        &self.group_sums[row * n..(row + 1) * n]
     }
 
     /// The f32 activations of one row.

@@ -5,16 +5,17 @@ use candle_core::quantized::k_quants::{
     BlockQ8_0, GgmlType,
 };
 
+use super::OutTile;
 use super::activations::Activations;
 use crate::gguf::TensorType;
 
-/// `out[row, token]` of quantized rows; false for types and row lengths that candle does not know.
+/// `out[token, row]` of quantized rows; false for types and row lengths that candle does not know.
 pub(crate) fn quantized_tile(
     tensor_type: TensorType,
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    out: &mut [f32],
+    out: &mut OutTile<'_>,
 ) -> bool {
     // candle's plain kernels of these types take two blocks at a time.
     let in_pairs = matches!(
@@ -44,18 +45,20 @@ pub(crate) fn quantized_tile(
     true
 }
 
-fn tile<B: GgmlType>(rows: &[u8], activations: &Activations<'_>, tokens: &[u32], out: &mut [f32]) {
+fn tile<B: GgmlType>(
+    rows: &[u8],
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut OutTile<'_>,
+) {
     let columns = activations.columns;
     let row_blocks = columns / B::BLCK_SIZE;
     let blocks = blocks_of::<B>(rows);
     let mut quantized = vec![B::VecDotType::zeros(); columns / B::VecDotType::BLCK_SIZE];
     for (t, &token) in tokens.iter().enumerate() {
         B::VecDotType::from_float(activations.row_values(token as usize), &mut quantized);
-        for (row, out) in blocks
-            .chunks_exact(row_blocks)
-            .zip(out.chunks_exact_mut(tokens.len()))
-        {
-            out[t] = B::vec_dot(columns, row, &quantized);
+        for (row, out) in blocks.chunks_exact(row_blocks).zip(out.row(t)) {
+            *out = B::vec_dot(columns, row, &quantized);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One source for all instruction sets: [`BlockFormat`] unpacks, [`Lanes`] multiplies. The
 //! functions here are always inlined into entry points that enable the instructions of one level.
 
+use super::OutTile;
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP};
 
@@ -72,9 +73,9 @@ impl Strip {
     }
 }
 
-/// `out[row, token]` for the rows in `rows` and the activation rows `tokens`.
+/// `out[token, row]` for the rows in `rows` and the activation rows `tokens`.
 ///
-/// `rows` holds whole rows of `F` blocks; `out` is `[rows, tokens]`.
+/// `rows` holds whole rows of `F` blocks; `out` is `[tokens, rows]`.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
@@ -83,23 +84,20 @@ pub(crate) unsafe fn tile<F: BlockFormat, L: Lanes>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    out: &mut [f32],
+    out: &mut OutTile<'_>,
 ) {
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     if let [token] = *tokens {
-        for (row, out) in rows.chunks_exact(row_bytes).zip(out.iter_mut()) {
+        for (row, out) in rows.chunks_exact(row_bytes).zip(out.row(0)) {
             // SAFETY: passed on from the caller.
             *out = unsafe { row_times_one::<F, L>(row, activations, token as usize) };
         }
         return;
     }
     let mut sums = vec![([L::zero(); ROWS], [0.0f32; ROWS]); tokens.len()];
-    for (rows, out) in rows
-        .chunks(row_bytes * ROWS)
-        .zip(out.chunks_mut(tokens.len() * ROWS))
-    {
+    for (i, rows) in rows.chunks(row_bytes * ROWS).enumerate() {
         // SAFETY: passed on from the caller.
-        unsafe { rows_times_many::<F, L>(rows, activations, tokens, &mut sums, out) };
+        unsafe { rows_times_many::<F, L>(rows, activations, tokens, &mut sums, i * ROWS, out) };
     }
 }
 
@@ -163,7 +161,8 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
     activations: &Activations<'_>,
     tokens: &[u32],
     sums: &mut [([L::Sum; ROWS], [f32; ROWS])],
-    out: &mut [f32],
+    first_row: usize,
+    out: &mut OutTile<'_>,
 ) {
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     let n_rows = rows.len() / row_bytes;
@@ -203,9 +202,12 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
         start += n;
     }
     for (t, (sum, offset)) in sums.iter().enumerate() {
-        for r in 0..n_rows {
+        for (r, out) in out.row(t)[first_row..first_row + n_rows]
+            .iter_mut()
+            .enumerate()
+        {
             // SAFETY: passed on from the caller.
-            out[r * tokens.len() + t] = unsafe { L::total(sum[r]) } + offset[r];
+            *out = unsafe { L::total(sum[r]) } + offset[r];
         }
     }
 }

@@ -288,7 +288,7 @@ impl BlockFormat for Q6K {
 }
 
 /// The 16 values of `IQ4_NL` and `IQ4_XS`, plus 128.
-const NONLINEAR: [u8; 16] = [
+pub(crate) const NONLINEAR: [u8; 16] = [
     1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241,
 ];
 

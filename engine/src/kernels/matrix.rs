@@ -4,7 +4,7 @@ use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
-use super::{CpuLevel, at_level, candle, scalar, vector};
+use super::{CpuLevel, OutTile, at_level, candle, scalar, vector};
 use crate::gguf::TensorType;
 use crate::threads::Pool;
 
@@ -41,13 +41,13 @@ impl MatrixRef<'_> {
     }
 }
 
-/// `out[row, token]` for all rows of `weights` and the activation rows named by `tokens`.
+/// `out[token, row]` for all rows of `weights` and the activation rows named by `tokens`.
 pub(crate) fn tile(
     level: CpuLevel,
     weights: MatrixRef<'_>,
     activations: &Activations<'_>,
     tokens: &[u32],
-    out: &mut [f32],
+    out: &mut OutTile<'_>,
 ) {
     assert_eq!(weights.columns, activations.columns, "inner lengths");
     assert_eq!(
@@ -56,8 +56,8 @@ pub(crate) fn tile(
         "whole rows"
     );
     assert_eq!(
-        out.len(),
-        weights.rows * tokens.len(),
+        (out.rows(), out.columns()),
+        (tokens.len(), weights.rows),
         "an output for every row and token"
     );
     assert!(
@@ -116,33 +116,14 @@ pub(crate) fn matmul(
         weights.rows * n_tokens,
         "an output for every row and token"
     );
-    let tokens: Vec<u32> = (0..n_tokens as u32).collect();
-    if n_tokens == 1 {
-        pool.for_each_chunk(out, TASK_ROWS, |task, out| {
-            tile(
-                level,
-                weights.slice(task * TASK_ROWS, out.len()),
-                activations,
-                &tokens,
-                out,
-            );
-        });
+    if out.is_empty() {
         return;
     }
-    let mut by_row = vec![0.0; out.len()];
-    pool.for_each_chunk(&mut by_row, TASK_ROWS * n_tokens, |task, out| {
-        tile(
-            level,
-            weights.slice(task * TASK_ROWS, out.len() / n_tokens),
-            activations,
-            &tokens,
-            out,
-        );
-    });
-    pool.for_each_chunk(out, weights.rows, |token, out| {
-        for (out, row) in out.iter_mut().zip(by_row.chunks_exact(n_tokens)) {
-            *out = row[token];
-        }
+    let tokens: Vec<u32> = (0..n_tokens as u32).collect();
+    let tiles = OutTile::new(out, weights.rows).split_columns(TASK_ROWS);
+    pool.for_each(tiles.collect(), |task, mut out| {
+        let rows = weights.slice(task * TASK_ROWS, out.columns());
+        tile(level, rows, activations, &tokens, &mut out);
     });
 }
 

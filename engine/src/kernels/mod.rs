@@ -19,6 +19,7 @@ mod dots;
 mod formats;
 mod level;
 mod matrix;
+mod output;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ mod x86_64;
 pub(crate) use activations::Activations;
 pub use level::CpuLevel;
 pub(crate) use matrix::{MatrixRef, dequantize, matmul, tile};
+pub(crate) use output::OutTile;
 
 /// Calls a function of [`vector`] compiled for `$level`.
 macro_rules! at_level {

@@ -1,5 +1,6 @@
 //! The plain level: the definition of right, with which every other level is compared.
 
+use super::OutTile;
 use super::activations::Activations;
 use super::dots::{self, Lanes};
 use super::formats::with_format;
@@ -37,13 +38,13 @@ impl Lanes for Plain {
     }
 }
 
-/// `out[row, token]` of quantized rows; false for types that hold floats.
+/// `out[token, row]` of quantized rows; false for types that hold floats.
 pub(crate) fn quantized_tile(
     tensor_type: TensorType,
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    out: &mut [f32],
+    out: &mut OutTile<'_>,
 ) -> bool {
     with_format!(tensor_type, Format => {
         // SAFETY: plain Rust needs no instructions beyond the target's.

@@ -6,7 +6,7 @@ use candle_core::quantized::k_quants::{
 };
 
 use super::formats::half_to_f32;
-use super::{CpuLevel, MatrixRef, dequantize, matmul, tile};
+use super::{CpuLevel, MatrixRef, OutTile, dequantize, matmul};
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 use crate::threads::Pool;
@@ -95,14 +95,26 @@ fn floats(random: &mut Random, n: usize) -> Vec<f32> {
 fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
     let block = tensor_type.block_len().max(32);
     let mut shapes = Vec::new();
-    for columns in [block, 3 * block, 11 * block] {
-        for rows in [1, 3, 4, 9] {
-            for tokens in [1, 2, 5] {
+    for columns in [block, 3 * block, 11 * block, 22 * block] {
+        for rows in [1, 3, 9, 16, 37] {
+            for tokens in [1, 2, 5, 15] {
                 shapes.push((rows, columns, tokens));
             }
         }
     }
     shapes
+}
+
+/// `[tokens, rows]`
+fn tile(
+    level: CpuLevel,
+    weights: MatrixRef<'_>,
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut [f32],
+) {
+    let mut out = OutTile::new(out, weights.rows);
+    super::tile(level, weights, activations, tokens, &mut out);
 }
 
 /// Compares within the rounding error of a sum of `columns` products.
@@ -179,8 +191,8 @@ fn candle_is_within_the_rounding_of_activations() {
             &mut found,
         );
         dequantize(weights, &mut values);
-        for (row, found) in values.chunks_exact(columns).zip(found.chunks_exact(tokens)) {
-            for (x, found) in x.chunks_exact(columns).zip(found) {
+        for (x, found) in x.chunks_exact(columns).zip(found.chunks_exact(rows)) {
+            for (row, found) in values.chunks_exact(columns).zip(found) {
                 let exact: f32 = row.iter().zip(x).map(|(a, b)| a * b).sum();
                 let norm: f32 = row.iter().map(|a| a * a).sum::<f32>().sqrt();
                 assert!(

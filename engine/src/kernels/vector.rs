@@ -3,6 +3,7 @@
 //! The loops carry explicit lanes, so that the compiler may keep them in vector registers without
 //! reordering a floating-point sum on its own.
 
+use super::OutTile;
 use super::activations::Activations;
 use super::formats::half_to_f32;
 use crate::gguf::TensorType;
@@ -138,24 +139,24 @@ pub(crate) fn exp_minus<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
     sum_lanes(lanes) + rest
 }
 
-/// `out[row, token]` for weight rows of F32, F16 or BF16; other types are not touched.
+/// `out[token, row]` for weight rows of F32, F16 or BF16; other types are not touched.
 #[inline(always)]
 pub(crate) fn float_tile<const FMA: bool>(
     tensor_type: TensorType,
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    out: &mut [f32],
+    out: &mut OutTile<'_>,
 ) {
     let columns = activations.columns;
     let mut floats = vec![0.0f32; columns];
-    for (row, out) in rows
+    for (r, row) in rows
         .chunks_exact(tensor_type.row_bytes(columns))
-        .zip(out.chunks_exact_mut(tokens.len()))
+        .enumerate()
     {
         read_floats(tensor_type, row, &mut floats);
-        for (out, &token) in out.iter_mut().zip(tokens) {
-            *out = dot::<FMA>(&floats, activations.row_values(token as usize));
+        for (t, &token) in tokens.iter().enumerate() {
+            out.row(t)[r] = dot::<FMA>(&floats, activations.row_values(token as usize));
         }
     }
 }
@@ -208,7 +209,7 @@ macro_rules! instantiate {
             rows: &[u8],
             activations: &Activations<'_>,
             tokens: &[u32],
-            out: &mut [f32],
+            out: &mut OutTile<'_>,
         ) {
             vector::float_tile::<true>(tensor_type, rows, activations, tokens, out);
         }

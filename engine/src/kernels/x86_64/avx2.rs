@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use super::super::activations::Activations;
 use super::super::dots::{self, Lanes};
 use super::super::formats::with_format;
-use super::super::vector;
+use super::super::{OutTile, vector};
 use crate::gguf::TensorType;
 
 /// Eight f32 lanes: lanes 0 to 3 belong to the first 16 weights of a group, 4 to 7 to the second.
@@ -76,14 +76,14 @@ impl Lanes for Lanes8 {
     }
 }
 
-/// `out[row, token]` of quantized rows; false for types that hold floats.
+/// `out[token, row]` of quantized rows; false for types that hold floats.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn quantized_tile(
     tensor_type: TensorType,
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    out: &mut [f32],
+    out: &mut OutTile<'_>,
 ) -> bool {
     with_format!(tensor_type, Format => {
         // SAFETY: this function enables what the lanes use.

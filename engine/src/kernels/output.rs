@@ -1,0 +1,61 @@
+//! Where a task writes: a rectangle of a product that no other task touches.
+
+use std::marker::PhantomData;
+
+/// Some columns of all rows of a row-major matrix `[tokens, weight rows]`.
+pub(crate) struct OutTile<'a> {
+    start: *mut f32,
+    /// Distance of two rows.
+    stride: usize,
+    rows: usize,
+    columns: usize,
+    matrix: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a tile stands for exclusive access to its elements, as `&mut [f32]` does.
+unsafe impl Send for OutTile<'_> {}
+
+impl<'a> OutTile<'a> {
+    /// The whole of a matrix whose rows have `columns` elements.
+    pub(crate) fn new(matrix: &'a mut [f32], columns: usize) -> Self {
+        assert!(
+            columns > 0 && matrix.len().is_multiple_of(columns),
+            "whole rows"
+        );
+        Self {
+            start: matrix.as_mut_ptr(),
+            stride: columns,
+            rows: matrix.len() / columns,
+            columns,
+            matrix: PhantomData,
+        }
+    }
+
+    /// Cuts the tile into tiles of `width` columns; the last may be narrower.
+    pub(crate) fn split_columns(self, width: usize) -> impl Iterator<Item = Self> {
+        (0..self.columns).step_by(width).map(move |first| Self {
+            // SAFETY: `first` is a column of the matrix, so the pointer stays inside of it.
+            start: unsafe { self.start.add(first) },
+            columns: width.min(self.columns - first),
+            ..self
+        })
+    }
+
+    /// Number of rows (tokens).
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns (weight rows).
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The tile's part of a row.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "a row of the tile");
+        // SAFETY: tiles of one matrix are disjoint, and this one is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.columns) }
+    }
+}

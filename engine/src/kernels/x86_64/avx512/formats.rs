@@ -1,0 +1,503 @@
+//! The weight formats in 512-bit registers: 64 weights at a time, and the scales of 16 groups.
+//!
+//! The layouts are those of `kernels::formats`, which is the definition; tests compare the two.
+
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are unmistakable"
+)]
+use std::arch::x86_64::*;
+
+use crate::kernels::formats::{self as f, BlockFormat};
+
+/// Groups of weights whose scales fill a register.
+pub(super) const GROUPS: usize = 16;
+
+/// A format whose rows are read in strips of [`GROUPS`] groups.
+///
+/// All functions are unsafe: the processor has the level's instructions, and the addressed blocks
+/// lie inside of the row.
+pub(super) trait Wide: BlockFormat {
+    /// Weights that share a scale and an offset: 16 or 32.
+    const GROUP: usize;
+
+    /// The weights `64 * i..` of a row as unsigned bytes. Where only 32 are left, `whole` is false
+    /// and the upper half holds anything.
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i;
+
+    /// Scales and offsets of `groups` groups from group `16 * strip` on; zero beyond.
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512);
+}
+
+/// Byte `i` of a shift count for the low and the high 256 bits.
+#[inline(always)]
+unsafe fn shift_halves(v: __m512i, low: i64, high: i64) -> __m512i {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        _mm512_srlv_epi64(
+            v,
+            _mm512_set_epi64(high, high, high, high, low, low, low, low),
+        )
+    }
+}
+
+/// 32 bytes in both halves.
+#[inline(always)]
+unsafe fn twice(p: *const u8) -> __m512i {
+    // SAFETY: the caller promises 32 readable bytes.
+    unsafe { _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast())) }
+}
+
+/// Two times 16 bytes of nibbles as 64 bytes: low and high nibbles of the first, of the second.
+#[inline(always)]
+unsafe fn nibbles(first: *const u8, second: *const u8) -> __m512i {
+    // SAFETY: the caller promises 16 readable bytes at both.
+    unsafe {
+        let a = _mm512_broadcast_i32x4(_mm_loadu_si128(first.cast()));
+        let both = _mm512_mask_broadcast_i32x4(a, 0xff00, _mm_loadu_si128(second.cast()));
+        let shifted = _mm512_srlv_epi64(both, _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0));
+        _mm512_and_si512(shifted, _mm512_set1_epi8(15))
+    }
+}
+
+/// The blocks of 32 weights that hold the weights `64 * i..`.
+#[inline(always)]
+unsafe fn two_blocks<F: BlockFormat>(
+    row: *const u8,
+    i: usize,
+    whole: bool,
+) -> (*const u8, *const u8) {
+    // SAFETY: the caller promises that both blocks, or the first if not `whole`, are in the row.
+    unsafe {
+        let first = row.add(2 * i * F::BYTES);
+        (first, if whole { first.add(F::BYTES) } else { first })
+    }
+}
+
+/// 16 f16 numbers, one for each block of 32 weights, `at` bytes into the block.
+#[inline(always)]
+unsafe fn halves<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512 {
+    let mut bits = [0u16; GROUPS];
+    // SAFETY: the caller promises `groups` blocks from the strip's first on.
+    unsafe {
+        let first = row.add(strip * GROUPS * F::BYTES + at);
+        if groups == GROUPS {
+            for (b, bits) in bits.iter_mut().enumerate() {
+                *bits = first.add(b * F::BYTES).cast::<u16>().read_unaligned();
+            }
+        } else {
+            for (b, bits) in bits[..groups].iter_mut().enumerate() {
+                *bits = first.add(b * F::BYTES).cast::<u16>().read_unaligned();
+            }
+        }
+        _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast()))
+    }
+}
+
+/// Fifth bits of two blocks as a mask of 64.
+#[inline(always)]
+unsafe fn fifth_bits(first: *const u8, second: *const u8) -> __mmask64 {
+    // SAFETY: the caller promises 4 readable bytes at both.
+    unsafe {
+        u64::from(first.cast::<u32>().read_unaligned())
+            | u64::from(second.cast::<u32>().read_unaligned()) << 32
+    }
+}
+
+/// Scale `d` and offset `-zero * d`.
+#[inline(always)]
+unsafe fn around(d: __m512, zero: f32) -> (__m512, __m512) {
+    // SAFETY: the caller has the instructions.
+    (d, unsafe { _mm512_mul_ps(d, _mm512_set1_ps(-zero)) })
+}
+
+impl Wide for f::Q4_0 {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on (as in all that follow).
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            nibbles(a.add(2), b.add(2))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe { around(halves::<Self>(row, strip, groups, 0), 8.0) }
+    }
+}
+
+impl Wide for f::Q4_1 {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            nibbles(a.add(4), b.add(4))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe {
+            (
+                halves::<Self>(row, strip, groups, 0),
+                halves::<Self>(row, strip, groups, 2),
+            )
+        }
+    }
+}
+
+impl Wide for f::Q5_0 {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            let low = nibbles(a.add(6), b.add(6));
+            _mm512_mask_add_epi8(
+                low,
+                fifth_bits(a.add(2), b.add(2)),
+                low,
+                _mm512_set1_epi8(16),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe { around(halves::<Self>(row, strip, groups, 0), 16.0) }
+    }
+}
+
+impl Wide for f::Q5_1 {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            let low = nibbles(a.add(8), b.add(8));
+            _mm512_mask_add_epi8(
+                low,
+                fifth_bits(a.add(4), b.add(4)),
+                low,
+                _mm512_set1_epi8(16),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe {
+            (
+                halves::<Self>(row, strip, groups, 0),
+                halves::<Self>(row, strip, groups, 2),
+            )
+        }
+    }
+}
+
+impl Wide for f::Q8_0 {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(a.add(2).cast()));
+            let both = _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(b.add(2).cast()));
+            _mm512_xor_si512(both, _mm512_set1_epi8(-128))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe { around(halves::<Self>(row, strip, groups, 0), 128.0) }
+    }
+}
+
+/// The values of the nonlinear formats for nibbles in every byte.
+#[inline(always)]
+unsafe fn nonlinear(nibbles: __m512i) -> __m512i {
+    // SAFETY: the table has 16 bytes.
+    unsafe {
+        let table = _mm_loadu_si128(f::NONLINEAR.as_ptr().cast());
+        _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles)
+    }
+}
+
+impl Wide for f::Iq4Nl {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            nonlinear(nibbles(a.add(2), b.add(2)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe { around(halves::<Self>(row, strip, groups, 0), 128.0) }
+    }
+}
+
+/// The block of 256 weights, and the quarter of it, that hold the weights `64 * i..`.
+#[inline(always)]
+unsafe fn quarter<F: BlockFormat>(row: *const u8, i: usize) -> (*const u8, usize) {
+    // SAFETY: the caller promises that the block is in the row.
+    (unsafe { row.add(i / 4 * F::BYTES) }, i % 4)
+}
+
+#[inline(always)]
+unsafe fn half_at(p: *const u8) -> f32 {
+    // SAFETY: the caller promises 2 readable bytes.
+    f::half_to_f32(unsafe { p.cast::<u16>().read_unaligned() })
+}
+
+/// Two numbers, each in eight lanes.
+#[inline(always)]
+unsafe fn eight_each(low: f32, high: f32) -> __m512 {
+    // SAFETY: the caller has the instructions.
+    unsafe { _mm512_mask_mov_ps(_mm512_set1_ps(low), 0xff00, _mm512_set1_ps(high)) }
+}
+
+/// Sixteen unsigned bytes as f32.
+#[inline(always)]
+unsafe fn bytes_to_floats(low: u64, high: u64) -> __m512 {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_set_epi64x(
+            high as i64,
+            low as i64,
+        )))
+    }
+}
+
+/// The eight 6-bit scales and minima of a block of `Q4_K` or `Q5_K`, a byte each.
+#[inline(always)]
+unsafe fn k_bytes(block: *const u8) -> (u64, u64) {
+    // SAFETY: the caller promises a whole block.
+    let word = |at| unsafe { block.add(at).cast::<u32>().read_unaligned() };
+    let (a, b, c) = (word(4), word(8), word(12));
+    let scale_high = (c & 0x0f0f_0f0f) | (((a >> 6) & 0x0303_0303) << 4);
+    let min_high = ((c >> 4) & 0x0f0f_0f0f) | (((b >> 6) & 0x0303_0303) << 4);
+    (
+        u64::from(a & 0x3f3f_3f3f) | u64::from(scale_high) << 32,
+        u64::from(b & 0x3f3f_3f3f) | u64::from(min_high) << 32,
+    )
+}
+
+/// Scales and offsets of two blocks of `Q4_K` or `Q5_K`.
+#[inline(always)]
+unsafe fn k_scales<F: BlockFormat>(
+    row: *const u8,
+    strip: usize,
+    groups: usize,
+) -> (__m512, __m512) {
+    // SAFETY: the caller promises one block, or two if there are more than 8 groups.
+    unsafe {
+        let first = row.add(2 * strip * F::BYTES);
+        let (s0, m0) = k_bytes(first);
+        let (d0, n0) = (half_at(first), half_at(first.add(2)));
+        let (s1, m1, d1, n1) = if groups > 8 {
+            let second = first.add(F::BYTES);
+            let (s1, m1) = k_bytes(second);
+            (s1, m1, half_at(second), half_at(second.add(2)))
+        } else {
+            (0, 0, 0.0, 0.0)
+        };
+        (
+            _mm512_mul_ps(bytes_to_floats(s0, s1), eight_each(d0, d1)),
+            _mm512_mul_ps(bytes_to_floats(m0, m1), eight_each(-n0, -n1)),
+        )
+    }
+}
+
+impl Wide for f::Q4K {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (block, j) = quarter::<Self>(row, i);
+            let both = shift_halves(twice(block.add(16 + 32 * j)), 0, 4);
+            _mm512_and_si512(both, _mm512_set1_epi8(15))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe { k_scales::<Self>(row, strip, groups) }
+    }
+}
+
+/// Bits of the low 32 and of the high 32 bytes that are set.
+#[inline(always)]
+unsafe fn test_halves(v: __m512i, low: u8, high: u8) -> __mmask64 {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        let bits = _mm512_mask_mov_epi32(
+            _mm512_set1_epi8(low as i8),
+            0xff00,
+            _mm512_set1_epi8(high as i8),
+        );
+        _mm512_test_epi8_mask(v, bits)
+    }
+}
+
+impl Wide for f::Q5K {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (block, j) = quarter::<Self>(row, i);
+            let both = shift_halves(twice(block.add(48 + 32 * j)), 0, 4);
+            let low = _mm512_and_si512(both, _mm512_set1_epi8(15));
+            let fifth = test_halves(twice(block.add(16)), 1 << (2 * j), 2 << (2 * j));
+            _mm512_mask_add_epi8(low, fifth, low, _mm512_set1_epi8(16))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe { k_scales::<Self>(row, strip, groups) }
+    }
+}
+
+impl Wide for f::Q6K {
+    const GROUP: usize = 16;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (block, j) = quarter::<Self>(row, i);
+            let low = _mm512_loadu_si512(block.add(64 * (j / 2)).cast());
+            let high = twice(block.add(128 + 32 * (j / 2)));
+            let (nibble, two) = if j % 2 == 0 {
+                let shift = _mm512_set_epi64(2, 2, 2, 2, 4, 4, 4, 4);
+                (low, _mm512_sllv_epi64(high, shift))
+            } else {
+                (_mm512_srli_epi64::<4>(low), shift_halves(high, 0, 2))
+            };
+            _mm512_or_si512(
+                _mm512_and_si512(nibble, _mm512_set1_epi8(15)),
+                _mm512_and_si512(two, _mm512_set1_epi8(0x30)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, _groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on; a strip is one block.
+        unsafe {
+            let block = row.add(strip * Self::BYTES);
+            let scales = _mm512_cvtepi8_epi32(_mm_loadu_si128(block.add(192).cast()));
+            let d = _mm512_set1_ps(half_at(block.add(208)));
+            around(_mm512_mul_ps(_mm512_cvtepi32_ps(scales), d), 32.0)
+        }
+    }
+}
+
+impl Wide for f::Q2K {
+    const GROUP: usize = 16;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (block, j) = quarter::<Self>(row, i);
+            let low = 4 * (j % 2) as i64;
+            let both = shift_halves(twice(block.add(16 + 32 * (j / 2))), low, low + 2);
+            _mm512_and_si512(both, _mm512_set1_epi8(3))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, _groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on; a strip is one block.
+        unsafe {
+            let block = row.add(strip * Self::BYTES);
+            let packed = _mm512_cvtepu8_epi32(_mm_loadu_si128(block.cast()));
+            let scale = _mm512_and_si512(packed, _mm512_set1_epi32(15));
+            let min = _mm512_srli_epi32::<4>(packed);
+            let (d, dmin) = (half_at(block.add(80)), half_at(block.add(82)));
+            (
+                _mm512_mul_ps(_mm512_cvtepi32_ps(scale), _mm512_set1_ps(d)),
+                _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_set1_ps(-dmin)),
+            )
+        }
+    }
+}
+
+impl Wide for f::Q3K {
+    const GROUP: usize = 16;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (block, j) = quarter::<Self>(row, i);
+            let low = 4 * (j % 2) as i64;
+            let both = shift_halves(twice(block.add(32 + 32 * (j / 2))), low, low + 2);
+            let two = _mm512_and_si512(both, _mm512_set1_epi8(3));
+            let third = test_halves(twice(block), 1 << (2 * j), 2 << (2 * j));
+            _mm512_mask_add_epi8(two, third, two, _mm512_set1_epi8(4))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, _groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on; a strip is one block.
+        unsafe {
+            let block = row.add(strip * Self::BYTES);
+            let word = |at| block.add(at).cast::<u32>().read_unaligned();
+            // 16 scales of 6 bits: low nibbles in 8 bytes, high pairs of bits in 4.
+            let (a, b, c) = (word(96), word(100), word(104));
+            let (nibble, pair) = (0x0f0f_0f0f, 0x0303_0303);
+            let four = |low: u32, shift: u32| u64::from(low & nibble | ((c >> shift) & pair) << 4);
+            let scales = _mm512_sub_ps(
+                bytes_to_floats(
+                    four(a, 0) | four(b, 2) << 32,
+                    four(a >> 4, 4) | four(b >> 4, 6) << 32,
+                ),
+                _mm512_set1_ps(32.0),
+            );
+            let d = _mm512_set1_ps(half_at(block.add(108)));
+            around(_mm512_mul_ps(scales, d), 4.0)
+        }
+    }
+}
+
+impl Wide for f::Iq4Xs {
+    const GROUP: usize = 32;
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe {
+            let (block, j) = quarter::<Self>(row, i);
+            let packed = block.add(8 + 32 * j);
+            nonlinear(nibbles(packed, packed.add(16)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        let mut scale = [0.0f32; GROUPS];
+        // SAFETY: passed on; eight groups are a block.
+        unsafe {
+            for (b, scale) in scale[..groups].chunks_exact_mut(8).enumerate() {
+                let block = row.add((2 * strip + b) * Self::BYTES);
+                let d = half_at(block);
+                let high = block.add(2).cast::<u16>().read_unaligned();
+                let low = block.add(4).cast::<u32>().read_unaligned();
+                for (group, scale) in scale.iter_mut().enumerate() {
+                    let bits =
+                        (low >> (4 * group)) & 15 | ((u32::from(high) >> (2 * group)) & 3) << 4;
+                    *scale = d * (bits as f32 - 32.0);
+                }
+            }
+            around(_mm512_loadu_ps(scale.as_ptr()), 128.0)
+        }
+    }
+}
