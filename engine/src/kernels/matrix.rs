@@ -120,9 +120,15 @@ pub(crate) fn matmul(
         return;
     }
     let tokens: Vec<u32> = (0..n_tokens as u32).collect();
-    let tiles = OutTile::new(out, weights.rows).split_columns(TASK_ROWS);
+    let task_rows = if n_tokens == 1 {
+        // Long runs of memory; twice as many tasks as threads, for threads that were disturbed.
+        weights.rows.div_ceil(2 * pool.threads()).max(TASK_ROWS)
+    } else {
+        TASK_ROWS
+    };
+    let tiles = OutTile::new(out, weights.rows).split_columns(task_rows);
     pool.for_each(tiles.collect(), |task, mut out| {
-        let rows = weights.slice(task * TASK_ROWS, out.columns());
+        let rows = weights.slice(task * task_rows, out.columns());
         tile(level, rows, activations, &tokens, &mut out);
     });
 }

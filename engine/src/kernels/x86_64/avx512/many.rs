@@ -4,6 +4,8 @@
 //! In the interleaved strip a register holds four neighbouring weights of each of 16 rows. Four
 //! activations of a token, broadcast, multiply all rows at once (`vpdpbusd`), so that a register of
 //! sums belongs to 16 outputs of a token and no horizontal sum is needed.
+//!
+//! Registers are not handed to closures: a closure does not inherit the level's instructions.
 
 #[allow(
     clippy::wildcard_imports,
@@ -97,8 +99,11 @@ impl Panel {
                 let (s, o) = F::scales(row(r), strip, groups);
                 (*scale, *offset) = (_mm512_castps_si512(s), _mm512_castps_si512(o));
             }
-            self.scale = transpose(&block).map(|s| _mm512_castsi512_ps(s));
-            self.offset = transpose(&offsets).map(|o| _mm512_castsi512_ps(o));
+            let (scales, offsets) = (transpose(&block), transpose(&offsets));
+            for g in 0..GROUPS {
+                self.scale[g] = _mm512_castsi512_ps(scales[g]);
+                self.offset[g] = _mm512_castsi512_ps(offsets[g]);
+            }
         }
     }
 
@@ -112,9 +117,11 @@ impl Panel {
     ) {
         // SAFETY: a token's strip has `groups` groups.
         unsafe {
-            let mut sum: [__m512; T] = std::array::from_fn(|t| sums[t]);
+            let mut sum = [_mm512_setzero_ps(); T];
+            sum.copy_from_slice(&sums[..T]);
             for g in 0..groups {
-                let w: [__m512i; G] = std::array::from_fn(|j| self.weights[g * G + j]);
+                let mut w = [_mm512_setzero_si512(); G];
+                w.copy_from_slice(&self.weights[g * G..g * G + G]);
                 for (sum, token) in sum.iter_mut().zip(tokens) {
                     let mut dot = _mm512_setzero_si512();
                     for (j, w) in w.iter().enumerate() {
