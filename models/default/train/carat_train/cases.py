@@ -4,17 +4,19 @@
 
 One JSON Lines file by language. A case is the text around a hole in a file as it was published:
 `line` (a whole line of code, behind its indentation), `line-rest` (from a random column to the end
-of the line) and `block` (the two to eight lines below an opening line). Projects are drawn evenly,
-so that no large one decides the figures.
+of the line) and `block` (the two to eight lines below an opening line). Lines of a file are drawn
+evenly, and so are projects, so that no large one decides the figures.
 """
 
+import functools
 import json
 import random
+import re
 from collections import defaultdict
 from pathlib import Path
 
 from .filters import is_comment
-from .fim import code_start, line_end, line_start
+from .fim import code_start, line_end
 from .workdir import REPOSITORY, parser
 
 WANTED = {
@@ -29,9 +31,15 @@ NAMES = {".js": "javascript", ".mjs": "javascript", ".cjs": "javascript", ".jsx"
          ".cc": "cpp", ".cpp": "cpp", ".hpp": "cpp", ".cxx": "cpp"}
 
 
+@functools.lru_cache(maxsize=4096)
+def line_starts(text):
+    return [0] + [m.end() for m in re.finditer("\n", text)]
+
+
 def hole(text, kind, language, rng):
     """(start, end) of the hole, or None if the place is not fit for this kind."""
-    start = line_start(text, rng.randrange(len(text)))
+    # Every line is as likely as every other; a random character would prefer long lines.
+    start = rng.choice(line_starts(text))
     end = line_end(text, start)
     first = code_start(text, start)
     if first >= end or end - first > 160 or is_comment(text[start:end], language):
