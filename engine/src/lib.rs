@@ -36,7 +36,6 @@ mod model;
 mod sampling;
 mod session;
 mod stop;
-mod threads;
 mod tokenizer;
 
 pub use bandwidth::measure_bandwidth;

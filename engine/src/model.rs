@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::gemma::{Architecture, Config, Pass, Weights};
 use crate::gguf::ModelFile;
 use crate::kernels::CpuLevel;
-use crate::threads::Pool;
+use crate::kernels::Pool;
 use crate::tokenizer::Tokenizer;
 use crate::{GenerateError, LoadError, Session, SessionOptions};
 
@@ -98,7 +98,10 @@ impl Model {
         let threads = options.threads.unwrap_or_else(default_threads);
         let pool = Pool::new(threads).map_err(|source| LoadError::Io {
             path: file.path().into(),
-            source: std::io::Error::other(format!("worker threads cannot be started: {source}")),
+            source: std::io::Error::new(
+                source.kind(),
+                format!("worker threads cannot be started: {source}"),
+            ),
         })?;
         let info = describe(file, &config, &weights, threads);
         let pass = Pass::new(config, weights, CpuLevel::current(), Arc::new(pool));

@@ -216,10 +216,7 @@ impl Session {
         cancel: &CancelToken,
     ) -> Result<Vec<f32>, GenerateError> {
         let pass = &self.model.0.pass;
-        let cache = &mut self.cache;
-        let logits = pass
-            .pool
-            .run(|| pass.forward(tokens, cache, wanted, cancel))?;
+        let logits = pass.forward(tokens, &mut self.cache, wanted, cancel)?;
         self.tokens.extend_from_slice(tokens);
         Ok(logits)
     }

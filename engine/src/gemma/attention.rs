@@ -155,11 +155,10 @@ impl CustomOp1 for Attend<'_> {
                 rest = later;
             }
         }
-        self.compute
-            .pool
-            .for_each(tasks, |_, (kv_head, first_row, out)| {
-                self.block(queries, width, kv_head, first_row, out);
-            });
+        self.compute.pool.for_each_chunk(&mut tasks, 1, |_, task| {
+            let (kv_head, first_row, out) = &mut task[0];
+            self.block(queries, width, *kv_head, *first_row, out);
+        });
         if rows == 1 {
             return Ok((CpuStorage::F32(by_task), layout.shape().clone()));
         }

@@ -177,24 +177,22 @@ impl Experts<'_> {
             .collect();
         // Assignments of an expert are rows of one block of the output, cut into tasks of columns.
         let mut out = vec![0.0; assignments.len() * rows];
-        let mut tasks = Vec::new();
+        let (mut blocks, mut runs) = (Vec::new(), Vec::new());
         let (mut rest, mut start) = (&mut out[..], 0);
         for run in assignments.chunk_by(|a, b| a.expert == b.expert) {
             let (block, later) = rest.split_at_mut(run.len() * rows);
             rest = later;
             let ids = &ids[start..start + run.len()];
             start += run.len();
-            let tiles = OutTile::new(block, rows).split_columns(TASK_ROWS);
-            tasks.extend(
-                tiles
-                    .enumerate()
-                    .map(|(i, tile)| (run[0].expert, i * TASK_ROWS, ids, tile)),
-            );
+            runs.push((run[0].expert, ids));
+            blocks.push(OutTile::new(block, rows));
         }
-        pool.for_each(tasks, |_, (expert, first_row, ids, mut out)| {
-            let weights = matrix(expert).slice(first_row, out.columns());
+        pool.for_each_columns(&blocks, TASK_ROWS, |i, first, mut out| {
+            let (expert, ids) = runs[i];
+            let weights = matrix(expert).slice(first, out.columns());
             kernels::tile(level, weights, input, ids, &mut out);
         });
+        drop(blocks);
         out
     }
 }

@@ -11,9 +11,9 @@ use super::feed_forward::FeedForward;
 use super::ops::{Compute, GeluTimes, Linear, RmsNorm, softcap, to_vec};
 use super::rope::{Ropes, Rotations};
 use super::weights::{LayerWeights, PerLayerWeights, Weights};
+use crate::kernels::Pool;
 use crate::kernels::{self, CpuLevel};
 use crate::kv_cache::{KvCache, KvShape};
-use crate::threads::Pool;
 use crate::{CancelToken, GenerateError, TokenId};
 
 /// Which rows of a chunk get logits.

@@ -6,8 +6,8 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::weights::Matrix;
+use crate::kernels::Pool;
 use crate::kernels::{self, Activations, CpuLevel, MatrixRef};
-use crate::threads::Pool;
 
 /// What every operation computes with.
 #[derive(Clone, Copy)]

@@ -4,9 +4,8 @@ use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
-use super::{CpuLevel, OutTile, at_level, candle, scalar, vector};
+use super::{CpuLevel, OutTile, Pool, at_level, candle, scalar, vector};
 use crate::gguf::TensorType;
-use crate::threads::Pool;
 
 /// A weight matrix `[rows, columns]` in the bytes of the model file.
 #[derive(Clone, Copy)]
@@ -101,6 +100,8 @@ pub(crate) fn tile(
 
 /// Rows of a matrix that one task computes: enough work to be worth a task, few enough to balance.
 const TASK_ROWS: usize = 32;
+/// Multiplications below which a product is not worth a second thread.
+const MIN_PARALLEL: usize = 1 << 16;
 
 /// `out[token, row]` for all rows of `weights` and of `activations`, over all threads.
 pub(crate) fn matmul(
@@ -120,17 +121,27 @@ pub(crate) fn matmul(
         return;
     }
     let tokens: Vec<u32> = (0..n_tokens as u32).collect();
-    let task_rows = if n_tokens == 1 {
-        // Long runs of memory; twice as many tasks as threads, for threads that were disturbed.
-        weights.rows.div_ceil(2 * pool.threads()).max(TASK_ROWS)
+    let task_rows = task_rows(pool, weights, n_tokens);
+    pool.for_each_columns(
+        &[OutTile::new(out, weights.rows)],
+        task_rows,
+        |_, first, mut out| {
+            let rows = weights.slice(first, out.columns());
+            tile(level, rows, activations, &tokens, &mut out);
+        },
+    );
+}
+
+/// Rows of a task for `n_tokens` tokens.
+pub(crate) fn task_rows(pool: &Pool, weights: MatrixRef<'_>, n_tokens: usize) -> usize {
+    if weights.rows * weights.columns * n_tokens < MIN_PARALLEL {
+        weights.rows
+    } else if n_tokens == 1 {
+        // Long runs of memory; more tasks than threads, for threads that were disturbed.
+        weights.rows.div_ceil(4 * pool.threads()).max(TASK_ROWS)
     } else {
         TASK_ROWS
-    };
-    let tiles = OutTile::new(out, weights.rows).split_columns(task_rows);
-    pool.for_each(tiles.collect(), |task, mut out| {
-        let rows = weights.slice(task * task_rows, out.columns());
-        tile(level, rows, activations, &tokens, &mut out);
-    });
+    }
 }
 
 /// The weights of whole rows as f32.

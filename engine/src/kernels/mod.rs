@@ -20,6 +20,7 @@ mod formats;
 mod level;
 mod matrix;
 mod output;
+mod pool;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub(crate) use activations::Activations;
 pub use level::CpuLevel;
 pub(crate) use matrix::{MatrixRef, dequantize, matmul, tile};
 pub(crate) use output::OutTile;
+pub(crate) use pool::Pool;
 
 /// Calls a function of [`vector`] compiled for `$level`.
 macro_rules! at_level {

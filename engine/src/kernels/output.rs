@@ -14,6 +14,8 @@ pub(crate) struct OutTile<'a> {
 
 // SAFETY: a tile stands for exclusive access to its elements, as `&mut [f32]` does.
 unsafe impl Send for OutTile<'_> {}
+// SAFETY: a shared tile gives nothing but its shape; parts are unsafe to make.
+unsafe impl Sync for OutTile<'_> {}
 
 impl<'a> OutTile<'a> {
     /// The whole of a matrix whose rows have `columns` elements.
@@ -31,14 +33,19 @@ impl<'a> OutTile<'a> {
         }
     }
 
-    /// Cuts the tile into tiles of `width` columns; the last may be narrower.
-    pub(crate) fn split_columns(self, width: usize) -> impl Iterator<Item = Self> {
-        (0..self.columns).step_by(width).map(move |first| Self {
+    /// The columns `first..first + columns` of the tile.
+    ///
+    /// # Safety
+    /// As long as the part is used, no other part with one of its columns is, and neither is the
+    /// tile itself.
+    pub(super) unsafe fn part(&self, first: usize, columns: usize) -> Self {
+        assert!(first + columns <= self.columns, "columns of the tile");
+        Self {
             // SAFETY: `first` is a column of the matrix, so the pointer stays inside of it.
             start: unsafe { self.start.add(first) },
-            columns: width.min(self.columns - first),
-            ..self
-        })
+            columns,
+            ..*self
+        }
     }
 
     /// Number of rows (tokens).

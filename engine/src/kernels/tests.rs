@@ -6,10 +6,9 @@ use candle_core::quantized::k_quants::{
 };
 
 use super::formats::half_to_f32;
-use super::{CpuLevel, MatrixRef, OutTile, dequantize, matmul};
+use super::{CpuLevel, MatrixRef, OutTile, Pool, dequantize, matmul};
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
-use crate::threads::Pool;
 
 const QUANTIZED: [TensorType; 12] = [
     TensorType::Q4_0,
