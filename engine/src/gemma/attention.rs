@@ -38,43 +38,71 @@ impl Projection<'_> {
         rotation_offset: usize,
     ) -> Result<Projected> {
         let tokens = input.dim(0)?;
-        let d = self.layer.head_dim;
-        let query_input = input.narrow(0, first_row, tokens - first_row)?;
-        let queries = query_input.apply_op1_no_bwd(&Heads {
+        let query = Heads {
             matrix: &self.weights.query,
             weight: self.weights.query_norm.as_deref(),
             normed: self.weights.query_norm.is_some(),
-            rotation: Some((self.rotation, rotation_offset + first_row)),
-            head_dim: d,
-            projection: self,
-        })?;
+            first_rotation: Some(rotation_offset + first_row),
+        };
         let Some(kv) = &self.weights.key_value else {
+            let input = input.narrow(0, first_row, tokens - first_row)?;
+            let [queries] = self.project(&input, &[query])?;
             return Ok(Projected {
                 queries,
                 keys_values: None,
             });
         };
-        let keys = input.apply_op1_no_bwd(&Heads {
+        let key = Heads {
             matrix: &kv.key,
             weight: kv.key_norm.as_deref(),
             normed: kv.key_norm.is_some(),
-            rotation: Some((self.rotation, rotation_offset)),
-            head_dim: d,
-            projection: self,
-        })?;
+            first_rotation: Some(rotation_offset),
+        };
         // Where the file has no value matrix, values are the keys before norm and rotation.
-        let values = input.apply_op1_no_bwd(&Heads {
+        let value = Heads {
             matrix: kv.value.as_ref().unwrap_or(&kv.key),
             weight: None,
             normed: self.norm_values,
-            rotation: None,
-            head_dim: d,
-            projection: self,
-        })?;
+            first_rotation: None,
+        };
+        let (queries, keys, values) = if first_row == 0 {
+            let [queries, keys, values] = self.project(input, &[query, key, value])?;
+            (queries, keys, values)
+        } else {
+            let query_input = input.narrow(0, first_row, tokens - first_row)?;
+            let [queries] = self.project(&query_input, &[query])?;
+            let [keys, values] = self.project(input, &[key, value])?;
+            (queries, keys, values)
+        };
         Ok(Projected {
             queries,
             keys_values: Some((keys, values)),
         })
+    }
+
+    /// Several projections of the same input, each `[tokens, heads * d]`.
+    fn project<const N: usize>(
+        &self,
+        input: &Tensor,
+        heads: &[Heads<'_>; N],
+    ) -> Result<[Tensor; N]> {
+        let widths = heads.each_ref().map(|heads| heads.matrix.view().rows);
+        let all = input.apply_op1_no_bwd(&HeadsOp {
+            heads,
+            projection: self,
+        })?;
+        // The outputs lie one after the other.
+        let tokens = input.dim(0)?;
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(N);
+        for width in widths {
+            let part = all.narrow(0, start, tokens * width)?;
+            parts.push(part.reshape((tokens, width))?);
+            start += tokens * width;
+        }
+        parts
+            .try_into()
+            .map_err(|_| candle_core::Error::Msg("a part for every projection".to_owned()))
     }
 }
 
@@ -83,35 +111,50 @@ struct Heads<'a> {
     matrix: &'a Matrix,
     weight: Option<&'a [f32]>,
     normed: bool,
-    /// Angles, and the row of the angles that belongs to the first row of the input.
-    rotation: Option<(&'a Rotation, usize)>,
-    head_dim: usize,
+    /// The row of the angles that belongs to the first row of the input.
+    first_rotation: Option<usize>,
+}
+
+/// Projections of one input: `[tokens, H]` to the outputs one after the other, in one dimension.
+struct HeadsOp<'a> {
+    heads: &'a [Heads<'a>],
     projection: &'a Projection<'a>,
 }
 
-impl CustomOp1 for Heads<'_> {
+impl CustomOp1 for HeadsOp<'_> {
     fn name(&self) -> &'static str {
         "heads"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let Compute { level, pool } = self.projection.compute;
+        let p = self.projection;
+        let Compute { level, pool } = p.compute;
         let (tokens, _) = rows_and_columns(layout)?;
-        let matrix = self.matrix.view();
-        let input = activations_for(f32_slice(storage, layout)?, &[matrix]);
-        let mut out = vec![0.0; tokens * matrix.rows];
-        kernels::matmul(level, pool, matrix, &input, &mut out);
-        pool.for_each_chunk(&mut out, matrix.rows, |token, row| {
-            for head in row.chunks_exact_mut(self.head_dim) {
-                if self.normed {
-                    rms_norm_row(head, self.weight, self.projection.epsilon);
+        let matrices: Vec<_> = self.heads.iter().map(|h| h.matrix.view()).collect();
+        let input = activations_for(p.compute, f32_slice(storage, layout)?, &matrices);
+        let mut out = vec![0.0; tokens * matrices.iter().map(|m| m.rows).sum::<usize>()];
+        let mut products = Vec::with_capacity(matrices.len());
+        let mut rest = &mut out[..];
+        for &matrix in &matrices {
+            let (now, later) = rest.split_at_mut(tokens * matrix.rows);
+            products.push((matrix, now));
+            rest = later;
+        }
+        kernels::matmuls(level, pool, &mut products, &input);
+        for (heads, (matrix, out)) in self.heads.iter().zip(products) {
+            pool.for_each_chunk(out, matrix.rows, |token, row| {
+                for head in row.chunks_exact_mut(p.layer.head_dim) {
+                    if heads.normed {
+                        rms_norm_row(head, heads.weight, p.epsilon);
+                    }
+                    if let Some(first) = heads.first_rotation {
+                        p.rotation.apply(first + token, head);
+                    }
                 }
-                if let Some((rotation, first)) = self.rotation {
-                    rotation.apply(first + token, head);
-                }
-            }
-        });
-        Ok((CpuStorage::F32(out), (tokens, matrix.rows).into()))
+            });
+        }
+        let n = out.len();
+        Ok((CpuStorage::F32(out), n.into()))
     }
 }
 

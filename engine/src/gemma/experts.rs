@@ -43,7 +43,7 @@ impl CustomOp1 for Experts<'_> {
         for row in input.chunks_exact_mut(hidden) {
             rms_norm_row(row, Some(&self.weights.norm), self.epsilon);
         }
-        let input = activations_for(&input, &[self.first_matrix()]);
+        let input = activations_for(self.compute, &input, &[self.first_matrix()]);
         let gated = self.gate_up(&input, &assignments);
         let mut out = vec![0.0; tokens * hidden];
         self.down(&gated, &assignments, hidden, &mut out);
@@ -70,7 +70,7 @@ impl Experts<'_> {
             level,
             pool,
             router,
-            &activations_for(&input, &[router]),
+            &activations_for(self.compute, &input, &[router]),
             &mut logits,
         );
         let mut assignments = Vec::with_capacity(tokens * self.config.n_used);
@@ -143,7 +143,7 @@ impl Experts<'_> {
     /// Adds every assignment's output, times its weight, to its token's row.
     fn down(&self, gated: &[f32], assignments: &[Assignment], hidden: usize, out: &mut [f32]) {
         let down = &self.weights.down;
-        let input = activations_for(gated, &[down.expert(0)]);
+        let input = activations_for(self.compute, gated, &[down.expert(0)]);
         let outputs = self.by_assignment(assignments, hidden, &input, Rows::OfAssignment, |e| {
             down.expert(e)
         });

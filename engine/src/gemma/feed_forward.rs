@@ -25,15 +25,20 @@ impl CustomOp1 for FeedForward<'_> {
             self.weights.up.view(),
             self.weights.down.view(),
         );
-        let input = activations_for(f32_slice(storage, layout)?, &[gate, up]);
+        let input = activations_for(self.compute, f32_slice(storage, layout)?, &[gate, up]);
         let mut gated = vec![0.0; tokens * gate.rows];
         let mut raised = vec![0.0; tokens * up.rows];
-        kernels::matmul(level, pool, gate, &input, &mut gated);
-        kernels::matmul(level, pool, up, &input, &mut raised);
-        kernels::gelu_times(level, &mut gated, &raised);
-        let inner = activations_for(&gated, &[down]);
+        let mut products = [(gate, &mut gated[..]), (up, &mut raised[..])];
+        kernels::matmuls(level, pool, &mut products, &input);
+        pool.for_each_chunk(&mut gated, GELU_CHUNK, |i, gated| {
+            kernels::gelu_times(level, gated, &raised[i * GELU_CHUNK..][..gated.len()]);
+        });
+        let inner = activations_for(self.compute, &gated, &[down]);
         let mut out = vec![0.0; tokens * hidden];
         kernels::matmul(level, pool, down, &inner, &mut out);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
+
+/// Values of one task of the activation function.
+const GELU_CHUNK: usize = 8192;

@@ -8,7 +8,7 @@ use super::attention::{Attend, Projection};
 use super::config::{Architecture, Config, KvSource, LayerConfig};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
-use super::ops::{Compute, GeluTimes, Linear, RmsNorm, softcap, to_vec};
+use super::ops::{Compute, GeluTimes, Linear, RmsNorm, to_vec};
 use super::rope::{Ropes, Rotations};
 use super::weights::{LayerWeights, PerLayerWeights, Weights};
 use crate::kernels::Pool;
@@ -357,7 +357,9 @@ impl Pass {
         let mut logits = to_vec(&logits)?;
         if let Some(cap) = self.config.final_softcap {
             self.pool
-                .for_each_chunk(&mut logits, SOFTCAP_CHUNK, |_, logits| softcap(logits, cap));
+                .for_each_chunk(&mut logits, SOFTCAP_CHUNK, |_, logits| {
+                    kernels::softcap(self.level, logits, cap);
+                });
         }
         Ok(logits)
     }

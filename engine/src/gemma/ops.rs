@@ -36,6 +36,7 @@ pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
 
 /// Activations in the form that all of `matrices` multiply; they have the same number of columns.
 pub(crate) fn activations_for<'x>(
+    compute: Compute<'_>,
     values: &'x [f32],
     matrices: &[MatrixRef<'_>],
 ) -> Activations<'x> {
@@ -43,7 +44,7 @@ pub(crate) fn activations_for<'x>(
     if matrices.iter().all(MatrixRef::is_float) {
         Activations::plain(values, columns)
     } else {
-        Activations::quantized(values, columns)
+        Activations::quantized(compute.level, compute.pool, values, columns)
     }
 }
 
@@ -67,7 +68,7 @@ impl CustomOp1 for Linear<'_> {
             );
         }
         let matrix = self.matrix.view();
-        let activations = activations_for(f32_slice(storage, layout)?, &[matrix]);
+        let activations = activations_for(self.compute, f32_slice(storage, layout)?, &[matrix]);
         let mut out = vec![0.0; tokens * matrix.rows];
         kernels::matmul(
             self.compute.level,
@@ -150,12 +151,5 @@ impl CustomOp2 for GeluTimes {
         }
         kernels::gelu_times(self.level, &mut out, up);
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
-    }
-}
-
-/// `cap * tanh(x / cap)`
-pub(crate) fn softcap(logits: &mut [f32], cap: f32) {
-    for logit in logits {
-        *logit = cap * (*logit / cap).tanh();
     }
 }

@@ -1,5 +1,9 @@
 //! Activations as the matrix kernels read them: 8-bit integers with a scale for every 32 of them.
 
+#[cfg(target_arch = "x86_64")]
+use super::x86_64;
+use super::{CpuLevel, Pool, vector};
+
 /// Activations that share a scale.
 pub(crate) const GROUP: usize = 32;
 
@@ -44,26 +48,31 @@ impl<'a> Activations<'a> {
     }
 
     /// Views `values` and rounds them to 8 bits; `columns` is a multiple of 32.
-    pub(crate) fn quantized(values: &'a [f32], columns: usize) -> Self {
+    pub(crate) fn quantized(
+        level: CpuLevel,
+        pool: &Pool,
+        values: &'a [f32],
+        columns: usize,
+    ) -> Self {
         let mut this = Self::plain(values, columns);
         assert!(columns.is_multiple_of(GROUP), "whole groups");
         this.quants = vec![0; values.len()];
         this.scales = vec![0.0; values.len() / GROUP];
         this.sums = vec![0.0; values.len() / (GROUP / 2)];
         this.group_sums = vec![0.0; values.len() / GROUP];
-        let groups = values
-            .chunks_exact(GROUP)
-            .zip(this.quants.chunks_exact_mut(GROUP))
-            .zip(this.scales.iter_mut())
-            .zip(this.sums.chunks_exact_mut(2))
-            .zip(this.group_sums.iter_mut());
-        for ((((x, q), scale), sums), group_sum) in groups {
-            *scale = quantize_group(x, q);
-            for (sum, half) in sums.iter_mut().zip(q.chunks_exact(GROUP / 2)) {
-                *sum = *scale * half.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
+        let n = columns / GROUP;
+        let mut rows: Vec<_> = values
+            .chunks_exact(columns)
+            .zip(this.quants.chunks_exact_mut(columns))
+            .zip(this.scales.chunks_exact_mut(n))
+            .zip(this.sums.chunks_exact_mut(2 * n))
+            .zip(this.group_sums.chunks_exact_mut(n))
+            .collect();
+        pool.for_each_chunk(&mut rows, TASK_ROWS, |_, rows| {
+            for ((((x, q), scales), sums), group_sums) in rows {
+                at_level!(level, quantize(x, q, scales, sums, group_sums));
             }
-            *group_sum = sums[0] + sums[1];
-        }
+        });
         this
     }
 
@@ -101,29 +110,22 @@ impl<'a> Activations<'a> {
     }
 }
 
-/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
-const ROUND: f32 = 12_582_912.0;
-
-/// Rounds one group to 8 bits and returns its scale.
-#[inline(always)]
-fn quantize_group(x: &[f32], q: &mut [i8]) -> f32 {
-    let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-    let scale = max / 127.0;
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    for (q, v) in q.iter_mut().zip(x) {
-        *q = ((v * inverse + ROUND) - ROUND) as i8;
-    }
-    scale
-}
+/// Rows that one task rounds.
+const TASK_ROWS: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn quantized(values: &[f32], columns: usize) -> Activations<'_> {
+        let pool = Pool::new(2).expect("threads start");
+        Activations::quantized(CpuLevel::current(), &pool, values, columns)
+    }
+
     #[test]
     fn rounding_error_is_half_a_step() {
         let values: Vec<f32> = (0..96).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
-        let a = Activations::quantized(&values, 96);
+        let a = quantized(&values, 96);
         for (i, &v) in values.iter().enumerate() {
             let scale = a.row_scales(0)[i / GROUP];
             assert!(
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros() {
-        let a = Activations::quantized(&[0.0; 64], 32);
+        let a = quantized(&[0.0; 64], 32);
         assert_eq!(a.rows, 2);
         assert!(a.quants.iter().all(|&q| q == 0) && a.sums.iter().all(|&s| s == 0.0));
     }

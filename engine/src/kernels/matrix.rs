@@ -4,7 +4,7 @@ use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
-use super::{CpuLevel, OutTile, Pool, at_level, candle, scalar, vector};
+use super::{CpuLevel, OutTile, Pool, candle, scalar, vector};
 use crate::gguf::TensorType;
 
 /// A weight matrix `[rows, columns]` in the bytes of the model file.
@@ -103,7 +103,7 @@ const TASK_ROWS: usize = 32;
 /// Multiplications below which a product is not worth a second thread.
 const MIN_PARALLEL: usize = 1 << 16;
 
-/// `out[token, row]` for all rows of `weights` and of `activations`, over all threads.
+/// `out[token, row]` for all rows of a matrix and of `activations`, over all threads.
 pub(crate) fn matmul(
     level: CpuLevel,
     pool: &Pool,
@@ -111,34 +111,50 @@ pub(crate) fn matmul(
     activations: &Activations<'_>,
     out: &mut [f32],
 ) {
+    matmuls(level, pool, &mut [(weights, out)], activations);
+}
+
+/// Several matrices times the same activations in one parallel loop.
+pub(crate) fn matmuls(
+    level: CpuLevel,
+    pool: &Pool,
+    products: &mut [(MatrixRef<'_>, &mut [f32])],
+    activations: &Activations<'_>,
+) {
     let n_tokens = activations.rows;
-    assert_eq!(
-        out.len(),
-        weights.rows * n_tokens,
-        "an output for every row and token"
-    );
-    if out.is_empty() {
+    if n_tokens == 0 {
         return;
     }
+    let weights: Vec<_> = products.iter().map(|(weights, _)| *weights).collect();
+    let outs: Vec<_> = products
+        .iter_mut()
+        .map(|(weights, out)| {
+            assert_eq!(
+                out.len(),
+                weights.rows * n_tokens,
+                "an output for every row and token"
+            );
+            OutTile::new(out, weights.rows)
+        })
+        .collect();
     let tokens: Vec<u32> = (0..n_tokens as u32).collect();
-    let task_rows = task_rows(pool, weights, n_tokens);
-    pool.for_each_columns(
-        &[OutTile::new(out, weights.rows)],
-        task_rows,
-        |_, first, mut out| {
-            let rows = weights.slice(first, out.columns());
-            tile(level, rows, activations, &tokens, &mut out);
-        },
-    );
+    let task_rows = task_rows(pool, &weights, n_tokens);
+    pool.for_each_columns(&outs, task_rows, |i, first, mut out| {
+        let rows = weights[i].slice(first, out.columns());
+        tile(level, rows, activations, &tokens, &mut out);
+    });
 }
 
 /// Rows of a task for `n_tokens` tokens.
-pub(crate) fn task_rows(pool: &Pool, weights: MatrixRef<'_>, n_tokens: usize) -> usize {
-    if weights.rows * weights.columns * n_tokens < MIN_PARALLEL {
-        weights.rows
+fn task_rows(pool: &Pool, weights: &[MatrixRef<'_>], n_tokens: usize) -> usize {
+    let rows: usize = weights.iter().map(|w| w.rows).sum();
+    let widest = weights.iter().map(|w| w.rows).max().unwrap_or(1);
+    let multiplications: usize = weights.iter().map(|w| w.rows * w.columns).sum();
+    if multiplications * n_tokens < MIN_PARALLEL && weights.len() == 1 {
+        widest
     } else if n_tokens == 1 {
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
-        weights.rows.div_ceil(4 * pool.threads()).max(TASK_ROWS)
+        rows.div_ceil(4 * pool.threads()).max(TASK_ROWS)
     } else {
         TASK_ROWS
     }

@@ -13,6 +13,21 @@
     reason = "vector instructions; every level is compared with the scalar one"
 )]
 
+/// Calls a function of `vector` compiled for `$level`.
+macro_rules! at_level {
+    ($level:expr, $name:ident($($argument:expr),*)) => {
+        match $level {
+            // SAFETY: the level is available (module header).
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
+            _ => vector::$name::<false>($($argument),*),
+        }
+    };
+}
+
 mod activations;
 mod candle;
 mod dots;
@@ -30,25 +45,9 @@ mod x86_64;
 
 pub(crate) use activations::Activations;
 pub use level::CpuLevel;
-pub(crate) use matrix::{MatrixRef, dequantize, matmul, tile};
+pub(crate) use matrix::{MatrixRef, dequantize, matmul, matmuls, tile};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
-
-/// Calls a function of [`vector`] compiled for `$level`.
-macro_rules! at_level {
-    ($level:expr, $name:ident($($argument:expr),*)) => {
-        match $level {
-            // SAFETY: the level is available (module header).
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
-            _ => vector::$name::<false>($($argument),*),
-        }
-    };
-}
-use at_level;
 
 /// Dot product of equally long slices.
 pub(crate) fn dot(level: CpuLevel, a: &[f32], b: &[f32]) -> f32 {
@@ -77,4 +76,9 @@ pub(crate) fn gelu_times(level: CpuLevel, gate: &mut [f32], up: &[f32]) {
 /// `x = e^(x - max)`; returns the sum.
 pub(crate) fn exp_minus(level: CpuLevel, x: &mut [f32], max: f32) -> f32 {
     at_level!(level, exp_minus(x, max))
+}
+
+/// `x = cap * tanh(x / cap)`
+pub(crate) fn softcap(level: CpuLevel, x: &mut [f32], cap: f32) {
+    at_level!(level, softcap(x, cap));
 }

@@ -104,6 +104,11 @@ fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
     shapes
 }
 
+fn quantized(x: &[f32], columns: usize) -> Activations<'_> {
+    let pool = Pool::new(1).expect("no thread to start");
+    Activations::quantized(CpuLevel::Scalar, &pool, x, columns)
+}
+
 /// `[tokens, rows]`
 fn tile(
     level: CpuLevel,
@@ -143,7 +148,7 @@ fn every_level_equals_the_scalar_one() {
             let activations = if weights.is_float() {
                 Activations::plain(&x, columns)
             } else {
-                Activations::quantized(&x, columns)
+                quantized(&x, columns)
             };
             let ids: Vec<u32> = (0..tokens as u32).rev().collect();
             let mut expected = vec![0.0; rows * tokens];
@@ -180,7 +185,7 @@ fn candle_is_within_the_rounding_of_activations() {
             bytes: &bytes,
         };
         let x = floats(&mut random, tokens * columns);
-        let activations = Activations::quantized(&x, columns);
+        let activations = quantized(&x, columns);
         let (mut found, mut values) = (vec![0.0; rows * tokens], vec![0.0; rows * columns]);
         tile(
             CpuLevel::Candle,
@@ -217,7 +222,7 @@ fn dot_products_match_the_dequantized_weights() {
             bytes: &bytes,
         };
         let x = floats(&mut random, columns);
-        let activations = Activations::quantized(&x, columns);
+        let activations = quantized(&x, columns);
         let rounded: Vec<f32> = activations
             .quants
             .iter()
@@ -345,6 +350,17 @@ fn vector_functions_agree_on_all_lengths() {
                 );
             }
 
+            let mut capped: Vec<f32> = a.iter().map(|x| x * 40.0).collect();
+            super::softcap(level, &mut capped, 30.0);
+            for (x, capped) in a.iter().zip(&capped) {
+                let exact = 30.0 * (f64::from(*x * 40.0) / 30.0).tanh();
+                assert!(
+                    (f64::from(*capped) - exact).abs() < 1e-5,
+                    "{} softcap({x})",
+                    level.name()
+                );
+            }
+
             let mut e = a.clone();
             let sum = super::exp_minus(level, &mut e, 3.0);
             let exact: Vec<f64> = a.iter().map(|x| f64::from(x - 3.0).exp()).collect();
@@ -376,7 +392,7 @@ fn threads_do_not_change_a_product() {
         bytes: &bytes,
     };
     let x = floats(&mut random, tokens * columns);
-    let activations = Activations::quantized(&x, columns);
+    let activations = quantized(&x, columns);
     let product = |threads| {
         let mut out = vec![0.0; rows * tokens];
         matmul(

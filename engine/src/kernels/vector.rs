@@ -120,6 +120,24 @@ pub(crate) fn gelu_times<const FMA: bool>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// `x = cap * tanh(x / cap)`
+#[inline(always)]
+pub(crate) fn softcap<const FMA: bool>(x: &mut [f32], cap: f32) {
+    let inverse = 2.0 / cap;
+    for x in x {
+        // tanh(y) = 1 - 2 / (e^(2y) + 1); near 0 the difference would lose digits.
+        let y = *x * inverse;
+        let far = 1.0 - 2.0 / (exp::<FMA>(y) + 1.0);
+        let h = 0.5 * y;
+        let near = h * multiply_add::<FMA>(
+            h * h,
+            multiply_add::<FMA>(h * h, 2.0 / 15.0, -1.0 / 3.0),
+            1.0,
+        );
+        *x = cap * if h.abs() < 0.1 { near } else { far };
+    }
+}
+
 /// `x = e^(x - max)`; returns the sum.
 #[inline(always)]
 pub(crate) fn exp_minus<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
@@ -137,6 +155,53 @@ pub(crate) fn exp_minus<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
         rest += *x;
     }
     sum_lanes(lanes) + rest
+}
+
+/// Rounds a row to 8 bits: for every 32 values a scale and the scaled sum of the integers, for every
+/// 16 such a sum as well.
+#[inline(always)]
+pub(crate) fn quantize<const FMA: bool>(
+    x: &[f32],
+    q: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [f32],
+    group_sums: &mut [f32],
+) {
+    // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let groups = x
+        .chunks_exact(32)
+        .zip(q.chunks_exact_mut(32))
+        .zip(scales)
+        .zip(sums.chunks_exact_mut(2))
+        .zip(group_sums);
+    for ((((x, q), scale), sums), group_sum) in groups {
+        let mut lanes = [0.0f32; LANES];
+        for x in x.chunks_exact(LANES) {
+            for (lane, x) in lanes.iter_mut().zip(x) {
+                let x = x.abs();
+                *lane = if x > *lane { x } else { *lane };
+            }
+        }
+        let max = lanes
+            .iter()
+            .fold(0.0f32, |max, &x| if x > max { x } else { max });
+        *scale = max / 127.0;
+        let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
+        for ((x, q), sum) in x
+            .chunks_exact(16)
+            .zip(q.chunks_exact_mut(16))
+            .zip(&mut *sums)
+        {
+            let mut total = 0i32;
+            for (x, q) in x.iter().zip(q) {
+                *q = multiply_add::<FMA>(*x, inverse, ROUND).to_bits() as i8;
+                total += i32::from(*q);
+            }
+            *sum = *scale * total as f32;
+        }
+        *group_sum = sums[0] + sums[1];
+    }
 }
 
 /// `out[token, row]` for weight rows of F32, F16 or BF16; other types are not touched.
@@ -200,8 +265,22 @@ macro_rules! instantiate {
             vector::gelu_times::<true>(gate, up);
         }
         #[target_feature(enable = $features)]
+        pub(crate) fn softcap(x: &mut [f32], cap: f32) {
+            vector::softcap::<true>(x, cap);
+        }
+        #[target_feature(enable = $features)]
         pub(crate) fn exp_minus(x: &mut [f32], max: f32) -> f32 {
             vector::exp_minus::<true>(x, max)
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn quantize(
+            x: &[f32],
+            q: &mut [i8],
+            scales: &mut [f32],
+            sums: &mut [f32],
+            group_sums: &mut [f32],
+        ) {
+            vector::quantize::<true>(x, q, scales, sums, group_sums);
         }
         #[target_feature(enable = $features)]
         pub(crate) fn float_tile(
