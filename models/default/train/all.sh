@@ -8,5 +8,4 @@ python3 -m carat_train.tokenizer --vocab 8192
 python3 -m carat_train.cases
 sh train.sh --config configs/a1.toml --run a1 --minutes "${MINUTES:-85}"
 python3 -m carat_train.export --run a1 --out ../carat-default.gguf
-python3 -m carat_train.card --run a1
-python3 -m carat_train.evaluate --run a1 --gguf ../carat-default.gguf --limit 480
+sh evaluate.sh a1

@@ -1,11 +1,12 @@
 """Pictures and tables for MODEL_CARD.md and DATA.md.
 
-    python -m carat_train.card --run a1 --figures figures.json --gguf ../carat-default.gguf
+    python -m carat_train.card --run a1 --checks checks.json --gguf ../carat-default.gguf
 
-Writes DATA.md whole, loss.png, and the part of MODEL_CARD.md between the marks of generated figures.
-`figures.json` comes from `evaluate --all`.
+Writes DATA.md whole, loss.png, and the part of MODEL_CARD.md between the marks of generated figures:
+from `tests/quality/results.csv`, which `carat eval` writes, and from `checks.json` of `check_engine`.
 """
 
+import csv
 import hashlib
 import json
 import tomllib
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from .workdir import TRAIN_DIR, parser
+from .workdir import REPOSITORY, TRAIN_DIR, parser
 
 HEAD = """# Data of the embedded model
 
@@ -103,7 +104,7 @@ def percent(x):
     return f"{x * 100:.1f}%"
 
 
-def figures(saved, log, found, gguf):
+def figures(saved, log, found, results, gguf):
     """The card's measured part."""
     data = gguf.read_bytes()
     worked = sum(min(b["time"] - a["time"], 60) for a, b in zip(log, log[1:]))
@@ -115,15 +116,21 @@ def figures(saved, log, found, gguf):
         f"{worked / 60:.0f} of them without pauses of more than a minute |",
         f"| loss of the last 20 logged steps | {sum(l['loss'] for l in log[-20:]) / len(log[-20:]):.3f} nats per token over all targets, "
         f"{sum(l['middle'] for l in log[-20:]) / len(log[-20:]):.3f} over middles (training samples) |",
-        "", "Bits per byte on held-out projects, plain text from the left, comments included (the languages that were not trained on show what is left of them):", "",
-        "| " + " | ".join(found["bits_per_byte"]) + " |", "|" + "---|" * len(found["bits_per_byte"]),
-        "| " + " | ".join(f"{x:.3f}" for x in found["bits_per_byte"].values()) + " |",
-        "", "Exact match, greedy, on `tests/quality/cases` (400 tokens of prefix, 120 of suffix, suffix first; measured with the trainer's",
-        "own decoder on the shipped file; 95% intervals by project):", "",
-        "| language | kind | cases | all | | non-trivial | cases | |", "|---|---|---|---|---|---|---|---|"]
-    for r in found["exact_match"]:
-        out.append(f"| {r['language']} | {r['kind']} | {r['cases']} | {percent(r['all'])} | {percent(r['all_interval'][0])} to {percent(r['all_interval'][1])} "
-                   f"| {percent(r['non_trivial'])} | {r['non_trivial_cases']} | {percent(r['non_trivial_interval'][0])} to {percent(r['non_trivial_interval'][1])} |")
+        "", f"The engine's greedy answers to {found['prompts']} prompts are those of the trainer, and its logits differ by {found['worst_logits']:.1e} at most (relative L2).",
+        "", "Held-out projects, whole files from the left with comments, by the engine (`carat debug loss`). Languages that were not trained on show what is left of them:", "",
+        "| language | bits per byte | nats per token | cost of quantization, nats per token |", "|---|---|---|---|"]
+    for language, loss in found["loss"].items():
+        small, full = loss["quantized"], loss["float"]
+        out.append(f"| {language} | {small['bits_per_byte']:.3f} | {small['nats_per_token']:.3f} | {small['nats_per_token'] - full['nats_per_token']:+.4f} |")
+    out += ["", "Exact match on `tests/quality/cases` by `carat eval`, with what the server shows and filters, no other file as context; 95% intervals by project.",
+            "`line` is a whole line, `line-rest` the end of one from a random column, `block` two to eight lines:", "",
+            "| language | kind | cases | all | | non-trivial | cases | | edit similarity | p50 ms |", "|---|---|---|---|---|---|---|---|---|---|"]
+    for r in results:
+        def share(name):
+            return percent(float(r[name]))
+        out.append(f"| {r['language']} | {r['kind']} | {r['cases']} | {share('exact_match')} | {share('exact_match_low')} to {share('exact_match_high')} "
+                   f"| {share('non_trivial_exact_match')} | {r['non_trivial_cases']} | {share('non_trivial_exact_match_low')} to {share('non_trivial_exact_match_high')} "
+                   f"| {share('edit_similarity')} | {float(r['p50_ms']):.0f} |")
     n = saved["loads"].shape[1]
     out += ["", "Load of the experts in the last step of training, percent of all choices by layer:", "",
             "| layer | " + " | ".join(map(str, range(n))) + " |", "|" + "---|" * (n + 1)]
@@ -134,7 +141,7 @@ def figures(saved, log, found, gguf):
 def main():
     p = parser(__doc__)
     p.add_argument("--run", required=True)
-    p.add_argument("--figures", type=Path)
+    p.add_argument("--checks", type=Path)
     p.add_argument("--gguf", type=Path)
     args = p.parse_args()
     out = TRAIN_DIR.parent
@@ -144,14 +151,16 @@ def main():
              + sum(len(packages["debian"][k]) for k in ("python", "go", "c")))
     (out / "DATA.md").write_text(HEAD.format(roots=roots) + totals(manifest) + "\n" + package_list(manifest) + "\n")
     folder = args.work / "runs" / args.run
-    if not args.figures:
+    if not args.checks:
         return
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     loss_curve(log, out / "loss.png")
     saved = torch.load(folder / "model.pt", weights_only=False)
     card = (out / "MODEL_CARD.md").read_text()
     head, rest = card.split(BEGIN)
-    text = figures(saved, log, json.loads(args.figures.read_text()), args.gguf)
+    with open(REPOSITORY / "tests/quality/results.csv", newline="") as table:
+        results = list(csv.DictReader(table))
+    text = figures(saved, log, json.loads(args.checks.read_text()), results, args.gguf)
     (out / "MODEL_CARD.md").write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
 
 

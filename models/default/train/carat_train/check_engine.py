@@ -5,6 +5,7 @@
 On prompts of `tests/quality/cases`, the engine continues the float file greedily with the same tokens
 as the trainer, and its logits of the last position are equal up to rounding. On held-out files, the
 engine's loss with the quantized file is at most `--most-loss` nats per token above the float file's.
+`--json FILE` keeps the figures for the card.
 """
 
 import json
@@ -45,10 +46,11 @@ def check_prompts(args, model, tok):
     print(f"{args.prompts} prompts: same tokens; logits differ by {worst:.1e} at most (relative L2)")
     if worst > 1e-5:
         raise SystemExit("the logits differ by more than 1e-5")
+    return worst
 
 
 def check_loss(args):
-    rng = random.Random(12)
+    rng, found = random.Random(12), {}
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for path in sorted((args.work / "corpus").glob("held_out.*.jsonl")):
@@ -61,8 +63,10 @@ def check_loss(args):
             loss = small["nats_per_token"] - full["nats_per_token"]
             print(f"{language}: float {full['nats_per_token']:.4f}, quantized {small['nats_per_token']:.4f} nats per token ({loss:+.4f}), "
                   f"{small['bits_per_byte']:.4f} bits per byte of the quantized file, {small['tokens']} tokens")
+            found[language] = {"float": full, "quantized": small}
             if language == "rust" and loss > args.most_loss:
                 raise SystemExit(f"quantization costs more than {args.most_loss} nats per token")
+    return found
 
 
 def main():
@@ -73,11 +77,14 @@ def main():
     p.add_argument("--prompts", type=int, default=20)
     p.add_argument("--tokens", type=int, default=32)
     p.add_argument("--files", type=int, default=40, help="held-out files by language")
+    p.add_argument("--json", type=Path)
     p.add_argument("--most-loss", type=float, default=0.03)
     args = p.parse_args()
     torch.set_num_threads(1)
-    check_prompts(args, with_state(*gguf_io.read(args.float)), CodeTokenizer.load(args.work))
-    check_loss(args)
+    worst = check_prompts(args, with_state(*gguf_io.read(args.float)), CodeTokenizer.load(args.work))
+    found = {"prompts": args.prompts, "worst_logits": worst, "loss": check_loss(args)}
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
