@@ -233,16 +233,17 @@ impl Attend<'_> {
         let d = self.layer.head_dim;
         let group = self.layer.n_heads / self.layer.n_kv_heads;
         let n_rows = out.len() / (group * d);
-        let mut running = vec![
-            Running {
-                max: f32::NEG_INFINITY,
-                sum: 0.0
-            };
-            n_rows * group
-        ];
+        let n_queries = n_rows * group;
+        // The queries of the group side by side, with the factor on the scores.
+        let mut scaled = Vec::with_capacity(n_queries * d);
+        for row in first_row..first_row + n_rows {
+            let heads = &queries[row * width + kv_head * group * d..][..group * d];
+            scaled.extend(heads.iter().map(|q| q * self.scale));
+        }
+        let mut running = vec![Running::default(); n_queries];
         let mut keys = vec![0.0; BLOCK_KEYS * d];
         let mut values = vec![0.0; BLOCK_KEYS * d];
-        let mut scores = [0.0f32; BLOCK_KEYS];
+        let mut scores = vec![0.0; n_queries * BLOCK_KEYS];
         let first = self.first_position + first_row;
         let (begin, end) = (self.lowest_visible(first), first + n_rows);
         for start in (begin..end).step_by(BLOCK_KEYS) {
@@ -252,32 +253,23 @@ impl Attend<'_> {
                 .read_keys(self.store, kv_head, start..stop, &mut keys[..n]);
             self.cache
                 .read_values(self.store, kv_head, start..stop, &mut values[..n]);
-            for (i, (out, running)) in out.chunks_exact_mut(d).zip(&mut running).enumerate() {
-                let (row, head) = (i / group, i % group);
-                let position = first + row;
-                let from = self.lowest_visible(position).max(start);
-                let to = (position + 1).min(stop);
-                if from >= to {
-                    continue;
+            kernels::dots(level, &scaled, &keys[..n], d, &mut scores, BLOCK_KEYS);
+            let rows = out.chunks_exact_mut(d).zip(&mut running);
+            for (i, (out, running)) in rows.enumerate() {
+                let position = first + i / group;
+                let from = self.lowest_visible(position).clamp(start, stop) - start;
+                let to = (position + 1).clamp(start, stop) - start;
+                let scores = &mut scores[i * BLOCK_KEYS..][..stop - start];
+                // What the query does not see has no weight.
+                scores[..from.min(to)].fill(0.0);
+                scores[to..].fill(0.0);
+                if from < to {
+                    let scores = &mut scores[from..to];
+                    running.rescale(scores, out);
+                    running.sum += kernels::exp_minus(level, scores, running.max);
                 }
-                let at = (first_row + row) * width + (kv_head * group + head) * d;
-                let query = &queries[at..at + d];
-                let scores = &mut scores[..to - from];
-                for (score, key) in scores
-                    .iter_mut()
-                    .zip(keys[(from - start) * d..].chunks_exact(d))
-                {
-                    *score = self.scale * kernels::dot(level, query, key);
-                }
-                running.rescale(scores, out);
-                running.sum += kernels::exp_minus(level, scores, running.max);
-                kernels::add_weighted_rows(
-                    level,
-                    out,
-                    scores,
-                    &values[(from - start) * d..(to - start) * d],
-                );
             }
+            kernels::add_weighted_rows(level, out, &scores, BLOCK_KEYS, &values[..n], d);
         }
         for (out, running) in out.chunks_exact_mut(d).zip(&running) {
             let inverse = running.sum.recip();
@@ -300,6 +292,15 @@ impl Attend<'_> {
 struct Running {
     max: f32,
     sum: f32,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            max: f32::NEG_INFINITY,
+            sum: 0.0,
+        }
+    }
 }
 
 impl Running {

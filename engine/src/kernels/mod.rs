@@ -49,22 +49,45 @@ pub(crate) use matrix::{MatrixRef, dequantize, matmul, matmuls, tile};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
 
-/// Dot product of equally long slices.
-pub(crate) fn dot(level: CpuLevel, a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len(), "equally long");
-    at_level!(level, dot(a, b))
+/// `out[i, j] = a[i] . b[j]`; `a` is `[m, d]`, `b` is `[n, d]`, the rows of `out` are `stride` apart.
+pub(crate) fn dots(
+    level: CpuLevel,
+    a: &[f32],
+    b: &[f32],
+    d: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    assert!(
+        d > 0 && a.len().is_multiple_of(d) && b.len().is_multiple_of(d),
+        "whole rows"
+    );
+    assert!(
+        b.len() / d <= stride && a.len() / d * stride <= out.len(),
+        "an output for every pair"
+    );
+    at_level!(level, dots(a, b, d, out, stride));
 }
 
-/// `out += sum over rows of weights[row] * rows[row]`; `rows` is `[weights.len(), out.len()]`.
-pub(crate) fn add_weighted_rows(level: CpuLevel, out: &mut [f32], weights: &[f32], rows: &[f32]) {
-    assert_eq!(
-        rows.len(),
-        weights.len() * out.len(),
-        "a row for every weight"
+/// `out[i] += sum over j of weights[i, j] * rows[j]`; `out` is `[m, d]`, `rows` is `[n, d]`, the rows
+/// of `weights` are `stride` apart.
+pub(crate) fn add_weighted_rows(
+    level: CpuLevel,
+    out: &mut [f32],
+    weights: &[f32],
+    stride: usize,
+    rows: &[f32],
+    d: usize,
+) {
+    assert!(
+        d > 0 && out.len().is_multiple_of(d) && rows.len().is_multiple_of(d),
+        "whole rows"
     );
-    if !out.is_empty() {
-        at_level!(level, add_weighted_rows(out, weights, rows));
-    }
+    assert!(
+        rows.len() / d <= stride && out.len() / d * stride <= weights.len(),
+        "a weight for every pair"
+    );
+    at_level!(level, add_weighted_rows(out, weights, stride, rows, d));
 }
 
 /// `gate = gelu(gate) * up`, GELU in its tanh form.

@@ -311,32 +311,6 @@ fn vector_functions_agree_on_all_lengths() {
     for level in CpuLevel::available() {
         for n in [0, 1, 15, 16, 17, 63, 64, 65, 257] {
             let (a, b) = (floats(&mut random, n), floats(&mut random, n));
-            let exact: f64 = a
-                .iter()
-                .zip(&b)
-                .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                .sum();
-            assert!(
-                (f64::from(super::dot(level, &a, &b)) - exact).abs() < 1e-4,
-                "{} dot of {n}",
-                level.name()
-            );
-
-            let (mut sum, weights, rows) = (
-                a.clone(),
-                floats(&mut random, 3),
-                floats(&mut random, 3 * n),
-            );
-            super::add_weighted_rows(level, &mut sum, &weights, &rows);
-            for i in 0..n {
-                let exact = a[i] + (0..3).map(|r| weights[r] * rows[r * n + i]).sum::<f32>();
-                assert!(
-                    (sum[i] - exact).abs() < 1e-4,
-                    "{} weighted rows of {n}",
-                    level.name()
-                );
-            }
-
             let mut gate = a.clone();
             super::gelu_times(level, &mut gate, &b);
             for i in 0..n {
@@ -376,6 +350,39 @@ fn vector_functions_agree_on_all_lengths() {
                 "{} exp",
                 level.name()
             );
+        }
+    }
+}
+
+#[test]
+fn products_of_float_rows_agree_on_all_shapes() {
+    let mut random = Random(49);
+    for level in CpuLevel::available() {
+        for d in [1, 15, 16, 64, 65, 96, 257] {
+            for (m, n) in [(1, 1), (1, 9), (4, 4), (5, 7), (8, 3), (11, 64)] {
+                let (a, b) = (floats(&mut random, m * d), floats(&mut random, n * d));
+                let stride = n + 2;
+                let mut out = vec![0.0; m * stride];
+                super::dots(level, &a, &b, d, &mut out, stride);
+                let what = format!("{} {m}x{n} of {d}", level.name());
+                for (i, a) in a.chunks_exact(d).enumerate() {
+                    for (j, b) in b.chunks_exact(d).enumerate() {
+                        let pairs = a.iter().zip(b);
+                        let exact: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        let found = f64::from(out[i * stride + j]);
+                        assert!((found - exact).abs() < 2e-4, "{what}: {found}, {exact}");
+                    }
+                }
+                let weights = floats(&mut random, m * stride);
+                let mut sums = a.clone();
+                super::add_weighted_rows(level, &mut sums, &weights, stride, &b, d);
+                for (at, found) in sums.iter().enumerate() {
+                    let (i, c) = (at / d, at % d);
+                    let terms = (0..n).map(|j| weights[i * stride + j] * b[j * d + c]);
+                    let exact = a[at] + terms.sum::<f32>();
+                    assert!((found - exact).abs() < 1e-3, "{what}: {found}, {exact}");
+                }
+            }
         }
     }
 }

@@ -57,26 +57,119 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(total) + rest
 }
 
-/// `out += sum over rows of weights[row] * rows[row]`; `rows` is `[weights.len(), out.len()]`.
+/// Rows of either side of a product that are multiplied at a time: 4 x 4 sums fit the registers.
+const TILE: usize = 4;
+
+/// `out[i, j] = a[i] . b[j]`; `a` is `[m, d]`, `b` is `[n, d]`, the rows of `out` are `stride` apart.
 #[inline(always)]
-pub(crate) fn add_weighted_rows<const FMA: bool>(out: &mut [f32], weights: &[f32], rows: &[f32]) {
-    const WIDE: usize = 4 * LANES;
-    let columns = out.len();
-    let wide = columns / WIDE * WIDE;
-    for start in (0..wide).step_by(WIDE) {
-        let mut lanes = [0.0f32; WIDE];
-        lanes.copy_from_slice(&out[start..start + WIDE]);
-        for (weight, row) in weights.iter().zip(rows.chunks_exact(columns)) {
-            let row = &row[start..start + WIDE];
-            for i in 0..WIDE {
-                lanes[i] = multiply_add::<FMA>(*weight, row[i], lanes[i]);
+pub(crate) fn dots<const FMA: bool>(
+    a: &[f32],
+    b: &[f32],
+    d: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let (m, n) = (a.len() / d, b.len() / d);
+    let wide = d / LANES * LANES;
+    for i in (0..m).step_by(TILE) {
+        for j in (0..n).step_by(TILE) {
+            if i + TILE > m || j + TILE > n {
+                for i in i..m.min(i + TILE) {
+                    for j in j..n.min(j + TILE) {
+                        out[i * stride + j] = dot::<FMA>(&a[i * d..][..d], &b[j * d..][..d]);
+                    }
+                }
+                continue;
+            }
+            let (a, b) = (&a[i * d..][..TILE * d], &b[j * d..][..TILE * d]);
+            let mut sums = [[[0.0f32; LANES]; TILE]; TILE];
+            for c in (0..wide).step_by(LANES) {
+                let mut y = [[0.0f32; LANES]; TILE];
+                for (j, y) in y.iter_mut().enumerate() {
+                    y.copy_from_slice(&b[j * d + c..][..LANES]);
+                }
+                for i in 0..TILE {
+                    let mut x = [0.0f32; LANES];
+                    x.copy_from_slice(&a[i * d + c..][..LANES]);
+                    for j in 0..TILE {
+                        for l in 0..LANES {
+                            sums[i][j][l] = multiply_add::<FMA>(x[l], y[j][l], sums[i][j][l]);
+                        }
+                    }
+                }
+            }
+            for (x, sums) in sums.iter().enumerate() {
+                for (y, sum) in sums.iter().enumerate() {
+                    let rest =
+                        dot::<FMA>(&a[x * d + wide..(x + 1) * d], &b[y * d + wide..(y + 1) * d]);
+                    out[(i + x) * stride + j + y] = sum_lanes(*sum) + rest;
+                }
             }
         }
-        out[start..start + WIDE].copy_from_slice(&lanes);
     }
-    for (weight, row) in weights.iter().zip(rows.chunks_exact(columns)) {
-        for (out, value) in out[wide..].iter_mut().zip(&row[wide..]) {
-            *out = multiply_add::<FMA>(*weight, *value, *out);
+}
+
+/// `out[i] += sum over j of weights[i, j] * rows[j]`; `out` is `[m, d]`, `rows` is `[n, d]`, the rows
+/// of `weights` are `stride` apart.
+#[inline(always)]
+pub(crate) fn add_weighted_rows<const FMA: bool>(
+    out: &mut [f32],
+    weights: &[f32],
+    stride: usize,
+    rows: &[f32],
+    d: usize,
+) {
+    let n = rows.len() / d;
+    for (i, out) in out.chunks_mut(TILE * d).enumerate() {
+        let weights = &weights[i * TILE * stride..];
+        if out.len() == TILE * d {
+            weighted::<FMA, TILE>(out, weights, stride, rows, d, n);
+        } else {
+            for (i, out) in out.chunks_exact_mut(d).enumerate() {
+                weighted::<FMA, 1>(out, &weights[i * stride..], stride, rows, d, n);
+            }
+        }
+    }
+}
+
+/// [`add_weighted_rows`] for `M` rows of `out`.
+#[inline(always)]
+fn weighted<const FMA: bool, const M: usize>(
+    out: &mut [f32],
+    weights: &[f32],
+    stride: usize,
+    rows: &[f32],
+    d: usize,
+    n: usize,
+) {
+    const WIDE: usize = 4 * LANES;
+    let wide = d / WIDE * WIDE;
+    for c in (0..wide).step_by(WIDE) {
+        let mut sums = [[0.0f32; WIDE]; M];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            sum.copy_from_slice(&out[i * d + c..][..WIDE]);
+        }
+        for j in 0..n {
+            let mut row = [0.0f32; WIDE];
+            row.copy_from_slice(&rows[j * d + c..][..WIDE]);
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let weight = weights[i * stride + j];
+                for l in 0..WIDE {
+                    sum[l] = multiply_add::<FMA>(weight, row[l], sum[l]);
+                }
+            }
+        }
+        for (i, sum) in sums.iter().enumerate() {
+            out[i * d + c..][..WIDE].copy_from_slice(sum);
+        }
+    }
+    for i in 0..M {
+        for j in 0..n {
+            let weight = weights[i * stride + j];
+            let row = &rows[j * d + wide..(j + 1) * d];
+            for (out, x) in out[i * d + wide..(i + 1) * d].iter_mut().zip(row) {
+                *out = multiply_add::<FMA>(weight, *x, *out);
+            }
         }
     }
 }
@@ -213,15 +306,30 @@ pub(crate) fn float_tile<const FMA: bool>(
     tokens: &[u32],
     out: &mut OutTile<'_>,
 ) {
+    const ROWS: usize = 16;
     let columns = activations.columns;
-    let mut floats = vec![0.0f32; columns];
-    for (r, row) in rows
-        .chunks_exact(tensor_type.row_bytes(columns))
-        .enumerate()
-    {
-        read_floats(tensor_type, row, &mut floats);
-        for (t, &token) in tokens.iter().enumerate() {
-            out.row(t)[r] = dot::<FMA>(&floats, activations.row_values(token as usize));
+    let row_bytes = tensor_type.row_bytes(columns);
+    let mut floats = vec![0.0f32; ROWS * columns];
+    let mut products = [0.0f32; TILE * ROWS];
+    for (r, rows) in rows.chunks(ROWS * row_bytes).enumerate() {
+        let n = rows.len() / row_bytes;
+        let floats = &mut floats[..n * columns];
+        read_floats(tensor_type, rows, floats);
+        for (t, tokens) in tokens.chunks(TILE).enumerate() {
+            let first = tokens[0] as usize;
+            let neighbours = tokens.iter().zip(first..).all(|(&t, i)| t as usize == i);
+            if neighbours {
+                let x = &activations.values[first * columns..(first + tokens.len()) * columns];
+                dots::<FMA>(x, floats, columns, &mut products, ROWS);
+            } else {
+                for (products, &token) in products.chunks_exact_mut(ROWS).zip(tokens) {
+                    let x = activations.row_values(token as usize);
+                    dots::<FMA>(x, floats, columns, products, ROWS);
+                }
+            }
+            for (i, products) in products.chunks_exact(ROWS).take(tokens.len()).enumerate() {
+                out.row(t * TILE + i)[r * ROWS..r * ROWS + n].copy_from_slice(&products[..n]);
+            }
         }
     }
 }
@@ -253,12 +361,18 @@ pub(crate) fn read_floats(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]
 macro_rules! instantiate {
     ($features:literal) => {
         #[target_feature(enable = $features)]
-        pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-            vector::dot::<true>(a, b)
+        pub(crate) fn dots(a: &[f32], b: &[f32], d: usize, out: &mut [f32], stride: usize) {
+            vector::dots::<true>(a, b, d, out, stride);
         }
         #[target_feature(enable = $features)]
-        pub(crate) fn add_weighted_rows(out: &mut [f32], weights: &[f32], rows: &[f32]) {
-            vector::add_weighted_rows::<true>(out, weights, rows);
+        pub(crate) fn add_weighted_rows(
+            out: &mut [f32],
+            weights: &[f32],
+            stride: usize,
+            rows: &[f32],
+            d: usize,
+        ) {
+            vector::add_weighted_rows::<true>(out, weights, stride, rows, d);
         }
         #[target_feature(enable = $features)]
         pub(crate) fn gelu_times(gate: &mut [f32], up: &[f32]) {
