@@ -1,3 +1,5 @@
+//! Scores, the grouping of the report, and the reading of cases.
+
 use std::time::Duration;
 
 use super::*;
