@@ -5,6 +5,7 @@ use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand::rngs::StdRng;
 
+use crate::kernels::{self, CpuLevel};
 use crate::tokenizer::Tokenizer;
 use crate::{GenerationRequest, Sampling, TokenId};
 
@@ -13,6 +14,7 @@ pub(crate) struct Sampler {
     sampling: Sampling,
     random: StdRng,
     banned: Vec<TokenId>,
+    level: CpuLevel,
 }
 
 impl Sampler {
@@ -28,6 +30,7 @@ impl Sampler {
             sampling: sampling.clone(),
             random: StdRng::seed_from_u64(sampling.seed),
             banned,
+            level: CpuLevel::current(),
         }
     }
 
@@ -39,13 +42,10 @@ impl Sampler {
                 *logit = f32::NEG_INFINITY;
             }
         }
-        let best = argmax(logits);
-        let max = logits[best];
-        let log_sum = logits
-            .iter()
-            .map(|&l| f64::from((l - max).exp()))
-            .sum::<f64>()
-            .ln() as f32;
+        let max = kernels::largest(self.level, logits);
+        // The first of equals; nothing is larger than the first if nothing is a number.
+        let best = logits.iter().position(|&l| l >= max).unwrap_or(0);
+        let log_sum = kernels::sum_exp_minus(self.level, logits, max).ln() as f32;
         let token = if self.sampling.temperature > 0.0 {
             self.draw(logits, max).unwrap_or(best)
         } else {
@@ -85,17 +85,6 @@ impl Sampler {
         let weights = WeightedIndex::new(kept.iter().map(|(_, weight)| *weight)).ok()?;
         Some(kept[weights.sample(&mut self.random)].0)
     }
-}
-
-/// Index of the largest logit, the first of equals; NaN is never the largest.
-fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] || logits[best].is_nan() {
-            best = i;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::config::LayerConfig;
-use super::ops::{Compute, activations_for, f32_slice, rms_norm_row, rows_and_columns};
+use super::ops::{Compute, activations_for, f32_slice, rows_and_columns};
 use super::rope::Rotation;
 use super::weights::{AttentionWeights, Matrix};
 use crate::kernels;
@@ -145,7 +145,7 @@ impl CustomOp1 for HeadsOp<'_> {
             pool.for_each_chunk(out, matrix.rows, |token, row| {
                 for head in row.chunks_exact_mut(p.layer.head_dim) {
                     if heads.normed {
-                        rms_norm_row(head, heads.weight, p.epsilon);
+                        kernels::rms_norm(level, head, heads.weight, p.epsilon);
                     }
                     if let Some(first) = heads.first_rotation {
                         p.rotation.apply(first + token, head);

@@ -3,9 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 
 use super::config::ExpertConfig;
-use super::ops::{
-    Compute, activations_for, f32_slice, inverse_rms, rms_norm_row, rows_and_columns,
-};
+use super::ops::{Compute, RmsNorm, activations_for, f32_slice, rows_and_columns};
 use super::weights::{ExpertWeights, GateUp};
 use crate::kernels::{self, Activations, MatrixRef, OutTile};
 
@@ -40,9 +38,12 @@ impl CustomOp1 for Experts<'_> {
         let residual = f32_slice(storage, layout)?;
         let assignments = self.route(residual, tokens);
         let mut input = residual.to_vec();
-        for row in input.chunks_exact_mut(hidden) {
-            rms_norm_row(row, Some(&self.weights.norm), self.epsilon);
+        RmsNorm {
+            weight: &self.weights.norm,
+            epsilon: self.epsilon,
+            compute: self.compute,
         }
+        .apply(&mut input);
         let input = activations_for(self.compute, &input, &[self.first_matrix()]);
         let gated = self.gate_up(&input, &assignments);
         let mut out = vec![0.0; tokens * hidden];
@@ -59,7 +60,7 @@ impl Experts<'_> {
         let scale = (hidden as f32).powf(-0.5);
         let mut input = residual.to_vec();
         for row in input.chunks_exact_mut(hidden) {
-            let inverse = inverse_rms(row, self.epsilon) * scale;
+            let inverse = kernels::inverse_rms(level, row, self.epsilon) * scale;
             row.iter_mut()
                 .zip(&self.weights.router_scale)
                 .for_each(|(x, s)| *x *= inverse * s);

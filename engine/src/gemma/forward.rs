@@ -8,7 +8,7 @@ use super::attention::{Attend, Projection};
 use super::config::{Architecture, Config, KvSource, LayerConfig};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
-use super::ops::{Compute, GeluTimes, Linear, RmsNorm, to_vec};
+use super::ops::{AddNormed, Compute, GeluTimes, Linear, RmsNorm, to_vec};
 use super::rope::{Ropes, Rotations};
 use super::weights::{LayerWeights, PerLayerWeights, Weights};
 use crate::kernels::Pool;
@@ -155,15 +155,27 @@ impl Pass {
         x.apply_op1_no_bwd(&RmsNorm {
             weight,
             epsilon: self.config.norm_epsilon,
+            compute: self.compute(),
         })
     }
 
-    /// The norm at the end of a branch, which Gemma 1 does not have.
-    fn branch_norm(&self, x: Tensor, weight: Option<&[f32]>) -> Result<Tensor> {
-        match weight {
-            Some(weight) => self.norm(&x, weight),
-            None => Ok(x),
-        }
+    /// `(x + norm(branch)) * factor`; Gemma 1 has no norm there.
+    fn add_normed(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        weight: Option<&[f32]>,
+        factor: f32,
+    ) -> Result<Tensor> {
+        x.apply_op2_no_bwd(
+            branch,
+            &AddNormed {
+                weight,
+                epsilon: self.config.norm_epsilon,
+                factor,
+                compute: self.compute(),
+            },
+        )
     }
 
     /// `x = E[token] * sqrt(H)`: `[tokens, H]`.
@@ -238,8 +250,8 @@ impl Pass {
             return Ok(None);
         };
         let x = x.narrow(0, skip, x.dim(0)? - skip)?;
-        let residual =
-            (x + self.branch_norm(attention, weights.attention.post_norm.as_deref())?)?;
+        let post_norm = weights.attention.post_norm.as_deref();
+        let residual = self.add_normed(&x, &attention, post_norm, 1.0)?;
         let f = &weights.feed_forward;
         let dense = FeedForward {
             weights: f,
@@ -255,34 +267,36 @@ impl Pass {
                     compute: self.compute(),
                 };
                 let chosen = residual.apply_op1_no_bwd(&op)?;
-                (self.norm(&dense, &experts.dense_post_norm)?
-                    + self.norm(&chosen, &experts.post_norm)?)?
+                let dense = self.norm(&dense, &experts.dense_post_norm)?;
+                self.add_normed(&dense, &chosen, Some(&experts.post_norm), 1.0)?
             }
             _ => dense,
         };
-        let mut y = (residual + self.branch_norm(branch, f.post_norm.as_deref())?)?;
-        if let (Some(own), Some(all)) = (&weights.per_layer, &chunk.per_layer) {
-            let rows = y.dim(0)?;
-            let embedding = all
-                .narrow(0, chunk.len - rows, rows)?
-                .narrow(1, index, 1)?
-                .squeeze(1)?
-                .contiguous()?;
-            let gate = y.apply_op1_no_bwd(&Linear {
-                matrix: &own.gate,
-                compute: self.compute(),
-            })?;
-            let gated = gate.apply_op2_no_bwd(&embedding, &GeluTimes { level: self.level })?;
-            let projected = gated.apply_op1_no_bwd(&Linear {
-                matrix: &own.projection,
-                compute: self.compute(),
-            })?;
-            y = (y + self.norm(&projected, &own.post_norm)?)?;
-        }
-        if let Some(scale) = weights.output_scale {
-            y = y.affine(f64::from(scale), 0.0)?;
-        }
-        Ok(Some(y))
+        let factor = weights.output_scale.unwrap_or(1.0);
+        let post_norm = f.post_norm.as_deref();
+        let (Some(own), Some(all)) = (&weights.per_layer, &chunk.per_layer) else {
+            return self
+                .add_normed(&residual, &branch, post_norm, factor)
+                .map(Some);
+        };
+        let y = self.add_normed(&residual, &branch, post_norm, 1.0)?;
+        let rows = y.dim(0)?;
+        let embedding = all
+            .narrow(0, chunk.len - rows, rows)?
+            .narrow(1, index, 1)?
+            .squeeze(1)?
+            .contiguous()?;
+        let gate = y.apply_op1_no_bwd(&Linear {
+            matrix: &own.gate,
+            compute: self.compute(),
+        })?;
+        let gated = gate.apply_op2_no_bwd(&embedding, &GeluTimes { level: self.level })?;
+        let projected = gated.apply_op1_no_bwd(&Linear {
+            matrix: &own.projection,
+            compute: self.compute(),
+        })?;
+        self.add_normed(&y, &projected, Some(&own.post_norm), factor)
+            .map(Some)
     }
 
     /// Fills the layer's cache and attends; nothing if no row behind `skip` is left.

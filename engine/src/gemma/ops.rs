@@ -81,10 +81,26 @@ impl CustomOp1 for Linear<'_> {
     }
 }
 
+/// Rows that one task norms.
+const NORM_ROWS: usize = 16;
+
 /// `x / rms(x) * weight` over rows of `[tokens, n]`.
 pub(crate) struct RmsNorm<'a> {
     pub(crate) weight: &'a [f32],
     pub(crate) epsilon: f32,
+    pub(crate) compute: Compute<'a>,
+}
+
+impl RmsNorm<'_> {
+    /// Norms whole rows in place.
+    pub(crate) fn apply(&self, x: &mut [f32]) {
+        let (Compute { level, pool }, n) = (self.compute, self.weight.len());
+        pool.for_each_chunk(x, NORM_ROWS * n, |_, rows| {
+            for row in rows.chunks_exact_mut(n) {
+                kernels::rms_norm(level, row, Some(self.weight), self.epsilon);
+            }
+        });
+    }
 }
 
 impl CustomOp1 for RmsNorm<'_> {
@@ -94,37 +110,47 @@ impl CustomOp1 for RmsNorm<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut out = f32_slice(storage, layout)?.to_vec();
-        for row in out.chunks_exact_mut(self.weight.len()) {
-            rms_norm_row(row, Some(self.weight), self.epsilon);
-        }
+        self.apply(&mut out);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
 
-/// Divides by the root of the mean square, then multiplies with the weight.
-pub(crate) fn rms_norm_row(row: &mut [f32], weight: Option<&[f32]>, epsilon: f32) {
-    let scale = inverse_rms(row, epsilon);
-    match weight {
-        Some(weight) => row
-            .iter_mut()
-            .zip(weight)
-            .for_each(|(x, w)| *x *= scale * w),
-        None => row.iter_mut().for_each(|x| *x *= scale),
-    }
+/// `(x + branch / rms(branch) * weight) * factor` over rows of `[tokens, n]`: the end of a branch.
+pub(crate) struct AddNormed<'a> {
+    /// Gemma 1 adds its branches as they are.
+    pub(crate) weight: Option<&'a [f32]>,
+    pub(crate) epsilon: f32,
+    pub(crate) factor: f32,
+    pub(crate) compute: Compute<'a>,
 }
 
-/// `(mean(x^2) + epsilon)^(-1/2)`
-pub(crate) fn inverse_rms(row: &[f32], epsilon: f32) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let chunks = row.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += x * x;
-        }
+impl CustomOp2 for AddNormed<'_> {
+    fn name(&self) -> &'static str {
+        "add_normed"
     }
-    let mean = (lanes.iter().sum::<f32>() + rest) / row.len() as f32;
-    (mean + epsilon).sqrt().recip()
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        branch: &CpuStorage,
+        branch_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, n) = rows_and_columns(x_layout)?;
+        let mut out = f32_slice(x, x_layout)?.to_vec();
+        let branch = f32_slice(branch, branch_layout)?;
+        if out.len() != branch.len() {
+            bail!("add_normed: {} and {} values", out.len(), branch.len());
+        }
+        let Compute { level, pool } = self.compute;
+        pool.for_each_chunk(&mut out, NORM_ROWS * n, |i, rows| {
+            let branch = &branch[i * NORM_ROWS * n..];
+            for (x, branch) in rows.chunks_exact_mut(n).zip(branch.chunks_exact(n)) {
+                kernels::add_normed(level, x, branch, self.weight, self.epsilon, self.factor);
+            }
+        });
+        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    }
 }
 
 /// `gelu(gate) * up`, GELU in its tanh form.

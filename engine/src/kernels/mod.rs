@@ -105,3 +105,44 @@ pub(crate) fn exp_minus(level: CpuLevel, x: &mut [f32], max: f32) -> f32 {
 pub(crate) fn softcap(level: CpuLevel, x: &mut [f32], cap: f32) {
     at_level!(level, softcap(x, cap));
 }
+
+/// `(mean(x^2) + epsilon)^(-1/2)`
+pub(crate) fn inverse_rms(level: CpuLevel, x: &[f32], epsilon: f32) -> f32 {
+    at_level!(level, inverse_rms(x, epsilon))
+}
+
+/// `x = x / rms(x) * weight`; no weight is a weight of ones.
+pub(crate) fn rms_norm(level: CpuLevel, x: &mut [f32], weight: Option<&[f32]>, epsilon: f32) {
+    assert!(
+        weight.is_none_or(|w| w.len() == x.len()),
+        "a weight for every value"
+    );
+    at_level!(level, rms_norm(x, weight, epsilon));
+}
+
+/// `x = (x + branch / rms(branch) * weight) * factor`; without a weight the branch is added as it is.
+pub(crate) fn add_normed(
+    level: CpuLevel,
+    x: &mut [f32],
+    branch: &[f32],
+    weight: Option<&[f32]>,
+    epsilon: f32,
+    factor: f32,
+) {
+    assert_eq!(x.len(), branch.len(), "equally long");
+    assert!(
+        weight.is_none_or(|w| w.len() == x.len()),
+        "a weight for every value"
+    );
+    at_level!(level, add_normed(x, branch, weight, epsilon, factor));
+}
+
+/// Sum of `e^(x - max)`.
+pub(crate) fn sum_exp_minus(level: CpuLevel, x: &[f32], max: f32) -> f64 {
+    at_level!(level, sum_exp_minus(x, max))
+}
+
+/// The largest value; NaN counts as nothing, and nothing has negative infinity.
+pub(crate) fn largest(level: CpuLevel, x: &[f32]) -> f32 {
+    at_level!(level, largest(x))
+}

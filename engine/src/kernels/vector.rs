@@ -213,6 +213,81 @@ pub(crate) fn gelu_times<const FMA: bool>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// `(mean(x^2) + epsilon)^(-1/2)`
+#[inline(always)]
+pub(crate) fn inverse_rms<const FMA: bool>(x: &[f32], epsilon: f32) -> f32 {
+    ((dot::<FMA>(x, x) / x.len() as f32) + epsilon)
+        .sqrt()
+        .recip()
+}
+
+/// `x = x / rms(x) * weight`; no weight is a weight of ones.
+#[inline(always)]
+pub(crate) fn rms_norm<const FMA: bool>(x: &mut [f32], weight: Option<&[f32]>, epsilon: f32) {
+    let scale = inverse_rms::<FMA>(x, epsilon);
+    match weight {
+        Some(weight) => x.iter_mut().zip(weight).for_each(|(x, w)| *x *= scale * w),
+        None => x.iter_mut().for_each(|x| *x *= scale),
+    }
+}
+
+/// `x = (x + branch / rms(branch) * weight) * factor`; without a weight the branch is added as it is.
+#[inline(always)]
+pub(crate) fn add_normed<const FMA: bool>(
+    x: &mut [f32],
+    branch: &[f32],
+    weight: Option<&[f32]>,
+    epsilon: f32,
+    factor: f32,
+) {
+    match weight {
+        Some(weight) => {
+            let scale = inverse_rms::<FMA>(branch, epsilon);
+            for ((x, b), w) in x.iter_mut().zip(branch).zip(weight) {
+                *x = (*x + b * (scale * w)) * factor;
+            }
+        }
+        None => {
+            for (x, b) in x.iter_mut().zip(branch) {
+                *x = (*x + b) * factor;
+            }
+        }
+    }
+}
+
+/// Sum of `e^(x - max)`.
+#[inline(always)]
+pub(crate) fn sum_exp_minus<const FMA: bool>(x: &[f32], max: f32) -> f64 {
+    // Sums of a block in f32, of blocks in f64.
+    x.chunks(4096)
+        .map(|x| {
+            let mut lanes = [0.0f32; LANES];
+            let chunks = x.chunks_exact(LANES);
+            let rest: f32 = chunks.remainder().iter().map(|x| exp::<FMA>(x - max)).sum();
+            for chunk in chunks {
+                for (lane, x) in lanes.iter_mut().zip(chunk) {
+                    *lane += exp::<FMA>(*x - max);
+                }
+            }
+            f64::from(sum_lanes(lanes) + rest)
+        })
+        .sum()
+}
+
+/// The largest value; NaN counts as nothing, and nothing has negative infinity.
+#[inline(always)]
+pub(crate) fn largest<const FMA: bool>(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in x.chunks(LANES) {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    lanes
+        .into_iter()
+        .fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
+}
+
 /// `x = cap * tanh(x / cap)`
 #[inline(always)]
 pub(crate) fn softcap<const FMA: bool>(x: &mut [f32], cap: f32) {
@@ -377,6 +452,32 @@ macro_rules! instantiate {
         #[target_feature(enable = $features)]
         pub(crate) fn gelu_times(gate: &mut [f32], up: &[f32]) {
             vector::gelu_times::<true>(gate, up);
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn inverse_rms(x: &[f32], epsilon: f32) -> f32 {
+            vector::inverse_rms::<true>(x, epsilon)
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn rms_norm(x: &mut [f32], weight: Option<&[f32]>, epsilon: f32) {
+            vector::rms_norm::<true>(x, weight, epsilon);
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn add_normed(
+            x: &mut [f32],
+            branch: &[f32],
+            weight: Option<&[f32]>,
+            epsilon: f32,
+            factor: f32,
+        ) {
+            vector::add_normed::<true>(x, branch, weight, epsilon, factor);
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn sum_exp_minus(x: &[f32], max: f32) -> f64 {
+            vector::sum_exp_minus::<true>(x, max)
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn largest(x: &[f32]) -> f32 {
+            vector::largest::<true>(x)
         }
         #[target_feature(enable = $features)]
         pub(crate) fn softcap(x: &mut [f32], cap: f32) {
