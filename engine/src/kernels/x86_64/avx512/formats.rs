@@ -21,6 +21,10 @@ pub(super) trait Wide: BlockFormat {
     /// Weights that share a scale and an offset: 16 or 32.
     const GROUP: usize;
 
+    /// The number that stands for a weight of 0, the same in all groups; `None` where groups have
+    /// offsets of their own.
+    const ZERO: Option<f32> = None;
+
     /// The weights `64 * i..` of a row as unsigned bytes. Where only 32 are left, `whole` is false
     /// and the upper half holds anything.
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i;
@@ -113,6 +117,7 @@ unsafe fn around(d: __m512, zero: f32) -> (__m512, __m512) {
 
 impl Wide for f::Q4_0 {
     const GROUP: usize = 32;
+    const ZERO: Option<f32> = Some(8.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
         // SAFETY: passed on (as in all that follow).
@@ -152,6 +157,7 @@ impl Wide for f::Q4_1 {
 
 impl Wide for f::Q5_0 {
     const GROUP: usize = 32;
+    const ZERO: Option<f32> = Some(16.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -203,6 +209,7 @@ impl Wide for f::Q5_1 {
 
 impl Wide for f::Q8_0 {
     const GROUP: usize = 32;
+    const ZERO: Option<f32> = Some(128.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -232,6 +239,7 @@ unsafe fn nonlinear(nibbles: __m512i) -> __m512i {
 
 impl Wide for f::Iq4Nl {
     const GROUP: usize = 32;
+    const ZERO: Option<f32> = Some(128.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -373,6 +381,7 @@ impl Wide for f::Q5K {
 
 impl Wide for f::Q6K {
     const GROUP: usize = 16;
+    const ZERO: Option<f32> = Some(32.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -435,6 +444,7 @@ impl Wide for f::Q2K {
 
 impl Wide for f::Q3K {
     const GROUP: usize = 16;
+    const ZERO: Option<f32> = Some(4.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -472,6 +482,7 @@ impl Wide for f::Q3K {
 
 impl Wide for f::Iq4Xs {
     const GROUP: usize = 32;
+    const ZERO: Option<f32> = Some(128.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
         // SAFETY: passed on.

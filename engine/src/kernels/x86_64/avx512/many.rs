@@ -99,10 +99,19 @@ impl Panel {
                 let (s, o) = F::scales(row(r), strip, groups);
                 (*scale, *offset) = (_mm512_castps_si512(s), _mm512_castps_si512(o));
             }
-            let (scales, offsets) = (transpose(&block), transpose(&offsets));
+            let scales = transpose(&block);
             for g in 0..GROUPS {
                 self.scale[g] = _mm512_castsi512_ps(scales[g]);
-                self.offset[g] = _mm512_castsi512_ps(offsets[g]);
+            }
+            if let Some(zero) = F::ZERO {
+                for g in 0..GROUPS {
+                    self.offset[g] = _mm512_mul_ps(self.scale[g], _mm512_set1_ps(-zero));
+                }
+            } else {
+                let offsets = transpose(&offsets);
+                for g in 0..GROUPS {
+                    self.offset[g] = _mm512_castsi512_ps(offsets[g]);
+                }
             }
         }
     }
@@ -174,6 +183,23 @@ struct TokenStrip {
     sums: *const f32,
 }
 
+impl TokenStrip {
+    #[inline(always)]
+    fn new<F: Wide>(activations: &Activations<'_>, token: u32, strip: usize) -> Self {
+        let (token, group) = (token as usize, strip * GROUPS);
+        let sums = if F::GROUP == 32 {
+            activations.row_group_sums(token)
+        } else {
+            activations.row_sums(token)
+        };
+        Self {
+            quants: activations.row_quants(token)[group * F::GROUP..].as_ptr(),
+            scales: activations.row_scales(token)[group * F::GROUP / 32..].as_ptr(),
+            sums: sums[group..].as_ptr(),
+        }
+    }
+}
+
 /// `out[token, row]` for whole rows of `F` and several tokens.
 ///
 /// # Safety
@@ -219,26 +245,13 @@ unsafe fn multiply_all<F: Wide>(
     tokens: &[u32],
     sums: &mut [__m512],
 ) {
-    let strip_of = |token: u32| {
-        let (token, group) = (token as usize, strip * GROUPS);
-        let sums = if F::GROUP == 32 {
-            activations.row_group_sums(token)
-        } else {
-            activations.row_sums(token)
-        };
-        TokenStrip {
-            quants: activations.row_quants(token)[group * F::GROUP..].as_ptr(),
-            scales: activations.row_scales(token)[group * F::GROUP / 32..].as_ptr(),
-            sums: sums[group..].as_ptr(),
-        }
-    };
     macro_rules! tiles {
         ($t:literal, $tokens:expr, $sums:expr) => {{
             let (tokens, sums): (&[u32], &mut [__m512]) = ($tokens, $sums);
             let whole = tokens.len() / $t * $t;
             let tiles = tokens[..whole].chunks_exact($t);
             for (tokens, sums) in tiles.zip(sums.chunks_exact_mut($t)) {
-                let strips: [TokenStrip; $t] = std::array::from_fn(|t| strip_of(tokens[t]));
+                let strips: [TokenStrip; $t] = std::array::from_fn(|t| TokenStrip::new::<F>(activations, tokens[t], strip));
                 // SAFETY: the strips hold `groups` groups; a group of 32 has 8 registers, of 16 has 4.
                 unsafe {
                     if F::GROUP == 32 {
