@@ -99,18 +99,16 @@ impl Panel {
                 let (s, o) = F::scales(row(r), strip, groups);
                 (*scale, *offset) = (_mm512_castps_si512(s), _mm512_castps_si512(o));
             }
-            let scales = transpose(&block);
-            for g in 0..GROUPS {
-                self.scale[g] = _mm512_castsi512_ps(scales[g]);
+            for (scale, lanes) in self.scale.iter_mut().zip(transpose(&block)) {
+                *scale = _mm512_castsi512_ps(lanes);
             }
             if let Some(zero) = F::ZERO {
-                for g in 0..GROUPS {
-                    self.offset[g] = _mm512_mul_ps(self.scale[g], _mm512_set1_ps(-zero));
+                for (offset, scale) in self.offset.iter_mut().zip(&self.scale) {
+                    *offset = _mm512_mul_ps(*scale, _mm512_set1_ps(-zero));
                 }
             } else {
-                let offsets = transpose(&offsets);
-                for g in 0..GROUPS {
-                    self.offset[g] = _mm512_castsi512_ps(offsets[g]);
+                for (offset, lanes) in self.offset.iter_mut().zip(transpose(&offsets)) {
+                    *offset = _mm512_castsi512_ps(lanes);
                 }
             }
         }
