@@ -23,6 +23,9 @@ const SPIN: Duration = Duration::from_micros(150);
 /// How often the waiting caller looks before it offers its processor to others.
 const LOOKS_BEFORE_YIELD: u32 = 4096;
 
+/// In place of the next task: the loop is over.
+const CLOSED: u32 = u32::MAX;
+
 /// The body of a loop, called with the index of a task.
 type Body<'a> = &'a (dyn Fn(usize) + Sync);
 
@@ -153,18 +156,22 @@ impl Shared {
         // SAFETY: only the lifetime changes. A worker uses the body only inside of a task that it
         // claimed, and this function returns only when every claimed task is finished.
         let body: Body<'static> = unsafe { std::mem::transmute(body) };
+        let number = (self.ticket.load(Ordering::Relaxed) >> 32) as u32;
+        // A late worker may still hold the ticket of the loop before. Closing that ticket first
+        // makes its claim fail if it sees anything of what follows (release, acquire).
+        self.ticket.store(ticket(number, CLOSED), Ordering::Relaxed);
         self.done.store(0, Ordering::Relaxed);
-        self.tasks.store(tasks, Ordering::Relaxed);
+        self.tasks.store(tasks, Ordering::Release);
         self.body
-            .store((&raw const body).cast_mut(), Ordering::Relaxed);
-        let number = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+            .store((&raw const body).cast_mut(), Ordering::Release);
+        let number = number.wrapping_add(1);
         // From here on workers may join in; SeqCst orders the store before the look at `sleepers`.
-        self.ticket.store(number << 32, Ordering::SeqCst);
+        self.ticket.store(ticket(number, 0), Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             let _sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             self.wake.notify_all();
         }
-        self.take_tasks(number as u32);
+        self.take_tasks(number);
         let mut looks = 0;
         while self.done.load(Ordering::Acquire) < tasks {
             looks += 1;
@@ -190,14 +197,14 @@ impl Shared {
             let ticket = self.ticket.load(Ordering::Acquire);
             let task = ticket as u32 as usize;
             let (tasks, body) = (
-                self.tasks.load(Ordering::Relaxed),
-                self.body.load(Ordering::Relaxed),
+                self.tasks.load(Ordering::Acquire),
+                self.body.load(Ordering::Acquire),
             );
             if (ticket >> 32) as u32 != number || task >= tasks {
                 return;
             }
-            // If the claim succeeds, the ticket has not changed since it was read: the loop still
-            // runs, so `tasks` and `body` are its own, and it will wait for this task.
+            // If the claim succeeds, the ticket has not changed since it was read, nor was it closed
+            // before `tasks` and `body` were: they are of this loop, which will wait for this task.
             let claim = self.ticket.compare_exchange_weak(
                 ticket,
                 ticket + 1,
@@ -259,6 +266,11 @@ impl Shared {
     }
 }
 
+/// The value of [`Shared::ticket`] for a loop and its next task.
+fn ticket(number: u32, task: u32) -> u64 {
+    u64::from(number) << 32 | u64::from(task)
+}
+
 /// A pointer that tasks of a loop share; each uses a part of its own.
 struct Shareable<T>(*mut T);
 
@@ -287,6 +299,27 @@ mod tests {
                     });
                 }
                 assert!(counts.iter().all(|n| n.load(Ordering::Relaxed) == 200));
+            }
+        }
+    }
+
+    #[test]
+    fn loops_in_quick_succession_do_not_mix() {
+        // More threads than processors, so that some are stopped in the middle of a claim.
+        let pool = Pool::new(6).expect("threads start");
+        let counts: Vec<_> = (0..64).map(|_| AtomicUsize::new(0)).collect();
+        for round in 0..100_000 {
+            let tasks = 2 + round * 7 % 63;
+            pool.for_each(tasks, |i| {
+                counts[i].fetch_add(1, Ordering::Relaxed);
+            });
+            for (i, count) in counts.iter().enumerate() {
+                let runs = count.swap(0, Ordering::Relaxed);
+                assert_eq!(
+                    runs,
+                    usize::from(i < tasks),
+                    "task {i} of {tasks}, round {round}"
+                );
             }
         }
     }
