@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use carat_engine::{LoadError, LoadOptions, Model};
+use carat_engine::{GenerateError, LoadError, LoadOptions, Model, Session, SessionOptions};
 
 use crate::completion::{self, Plan, Query};
 use crate::prompt::{ModelTraits, PromptBudget, PromptForm};
@@ -176,6 +176,14 @@ impl CodeModel {
     /// Prompt, limits and the reading of the answer for a caret.
     pub fn plan(&self, query: &Query<'_>) -> Plan {
         completion::plan(query, self.form, &self.budget, self.model.tokenizer())
+    }
+
+    /// A session with room for this plan and no more, for a completion that stands alone.
+    pub fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
+        self.model.new_session(&SessionOptions {
+            context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
+            ..SessionOptions::default()
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, LoadOptions, SessionOptions};
+use carat_engine::{CancelToken, LoadOptions};
 use carat_grammars::languages;
 use clap::Args;
 use serde_json::{Value, json};
@@ -53,11 +53,7 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
     if args.show_prompt {
         eprintln!("{}", plan.prompt.text);
     }
-    let options = SessionOptions {
-        context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
-        ..SessionOptions::default()
-    };
-    let mut session = model.model.new_session(&options)?;
+    let mut session = model.session_for(&plan)?;
     let context = begin.elapsed();
     let completion = completion::run(&plan, &mut session, &CancelToken::new())?;
     if args.json {

@@ -16,7 +16,7 @@ pub use score::{Score, is_trivial};
 
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, SessionOptions};
+use carat_engine::{CancelToken, GenerateError};
 use carat_grammars::languages;
 
 use crate::completion::{self, Query};
@@ -44,11 +44,7 @@ pub fn answer(model: &CodeModel, case: &Case) -> Result<Answer, GenerateError> {
         max_tokens: None,
     };
     let plan = model.plan(&query);
-    let options = SessionOptions {
-        context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
-        ..SessionOptions::default()
-    };
-    let mut session = model.model.new_session(&options)?;
+    let mut session = model.session_for(&plan)?;
     let completion = completion::run(&plan, &mut session, &CancelToken::new())?;
     Ok(Answer {
         text: completion
