@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 use super::config::ExpertConfig;
 use super::ops::{Compute, RmsNorm, activations_for, f32_slice, rows_and_columns};
 use super::weights::{ExpertWeights, GateUp};
-use crate::kernels::{self, Activations, MatrixRef, OutTile};
+use crate::kernels::{self, Activations, MatrixRef, OutTile, Product};
 
 /// `sum over the chosen experts of weight * expert(norm(x))`, before the norm that follows.
 ///
@@ -24,9 +24,6 @@ struct Assignment {
     token: u32,
     weight: f32,
 }
-
-/// Rows of an expert's matrix that one task computes.
-const TASK_ROWS: usize = 64;
 
 impl CustomOp1 for Experts<'_> {
     fn name(&self) -> &'static str {
@@ -165,7 +162,7 @@ impl Experts<'_> {
         rows: usize,
         input: &Activations<'_>,
         which: Rows,
-        matrix: impl Fn(usize) -> MatrixRef<'m> + Sync,
+        matrix: impl Fn(usize) -> MatrixRef<'m>,
     ) -> Vec<f32> {
         let Compute { level, pool } = self.compute;
         let ids: Vec<u32> = assignments
@@ -176,24 +173,24 @@ impl Experts<'_> {
                 Rows::OfAssignment => i as u32,
             })
             .collect();
-        // Assignments of an expert are rows of one block of the output, cut into tasks of columns.
+        // Assignments of an expert are rows of one block of the output.
         let mut out = vec![0.0; assignments.len() * rows];
-        let (mut blocks, mut runs) = (Vec::new(), Vec::new());
-        let (mut rest, mut start) = (&mut out[..], 0);
+        let (mut inputs, mut products, mut outs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rest, mut ids) = (&mut out[..], &ids[..]);
         for run in assignments.chunk_by(|a, b| a.expert == b.expert) {
             let (block, later) = rest.split_at_mut(run.len() * rows);
             rest = later;
-            let ids = &ids[start..start + run.len()];
-            start += run.len();
-            runs.push((run[0].expert, ids));
-            blocks.push(OutTile::new(block, rows));
+            outs.push(OutTile::new(block, rows));
+            products.push(Product {
+                weights: matrix(run[0].expert),
+                input: inputs.len(),
+            });
+            let (now, later) = ids.split_at(run.len());
+            ids = later;
+            inputs.push(now);
         }
-        pool.for_each_columns(&blocks, TASK_ROWS, |i, first, mut out| {
-            let (expert, ids) = runs[i];
-            let weights = matrix(expert).slice(first, out.columns());
-            kernels::tile(level, weights, input, ids, &mut out);
-        });
-        drop(blocks);
+        kernels::products(level, pool, input, &inputs, &products, &outs);
+        drop(outs);
         out
     }
 }

@@ -13,11 +13,19 @@ pub enum CpuLevel {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
     Avx512Vnni,
+    /// x86-64 with AMX tiles and BF16, besides the above.
+    AmxBf16,
 }
 
 impl CpuLevel {
     /// All levels, slowest first.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Candle, Self::Avx2, Self::Avx512Vnni];
+    pub const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Candle,
+        Self::Avx2,
+        Self::Avx512Vnni,
+        Self::AmxBf16,
+    ];
 
     /// The name that `CARAT_CPU_LEVEL` takes.
     pub fn name(self) -> &'static str {
@@ -26,6 +34,7 @@ impl CpuLevel {
             Self::Candle => "candle",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512_vnni",
+            Self::AmxBf16 => "amx_bf16",
         }
     }
 
@@ -49,8 +58,14 @@ impl CpuLevel {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::AmxBf16 => {
+                Self::Avx512Vnni.is_available()
+                    && is_x86_feature_detected!("avx512bf16")
+                    && super::x86_64::amx::is_available()
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512Vnni => false,
+            Self::Avx2 | Self::Avx512Vnni | Self::AmxBf16 => false,
         }
     }
 
@@ -82,7 +97,7 @@ fn forced(name: &str) -> Result<CpuLevel, &'static str> {
     let level = CpuLevel::ALL
         .into_iter()
         .find(|level| level.name() == name)
-        .ok_or("the levels are scalar, candle, avx2 and avx512_vnni")?;
+        .ok_or("the levels are scalar, candle, avx2, avx512_vnni and amx_bf16")?;
     if level.is_available() {
         Ok(level)
     } else {

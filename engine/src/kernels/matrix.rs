@@ -41,7 +41,7 @@ impl MatrixRef<'_> {
 }
 
 /// `out[token, row]` for all rows of `weights` and the activation rows named by `tokens`.
-pub(crate) fn tile(
+pub(super) fn tile(
     level: CpuLevel,
     weights: MatrixRef<'_>,
     activations: &Activations<'_>,
@@ -82,7 +82,7 @@ pub(crate) fn tile(
     let done = match level {
         // SAFETY: the level is available (header of `kernels`).
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::Avx512Vnni => unsafe {
+        CpuLevel::AmxBf16 | CpuLevel::Avx512Vnni => unsafe {
             x86_64::avx512::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
         // SAFETY: as above.
@@ -99,9 +99,17 @@ pub(crate) fn tile(
 }
 
 /// Rows of a matrix that one task computes: enough work to be worth a task, few enough to balance.
-const TASK_ROWS: usize = 32;
+const TASK_ROWS: usize = 64;
 /// Multiplications below which a product is not worth a second thread.
 const MIN_PARALLEL: usize = 1 << 16;
+
+/// A matrix that multiplies some rows of the activations.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) weights: MatrixRef<'a>,
+    /// Index of the list that names the rows.
+    pub(crate) input: usize,
+}
 
 /// `out[token, row]` for all rows of a matrix and of `activations`, over all threads.
 pub(crate) fn matmul(
@@ -118,43 +126,79 @@ pub(crate) fn matmul(
 pub(crate) fn matmuls(
     level: CpuLevel,
     pool: &Pool,
-    products: &mut [(MatrixRef<'_>, &mut [f32])],
+    matrices: &mut [(MatrixRef<'_>, &mut [f32])],
     activations: &Activations<'_>,
 ) {
-    let n_tokens = activations.rows;
-    if n_tokens == 0 {
-        return;
-    }
-    let weights: Vec<_> = products.iter().map(|(weights, _)| *weights).collect();
-    let outs: Vec<_> = products
-        .iter_mut()
-        .map(|(weights, out)| {
-            assert_eq!(
-                out.len(),
-                weights.rows * n_tokens,
-                "an output for every row and token"
-            );
-            OutTile::new(out, weights.rows)
-        })
+    let tokens: Vec<u32> = (0..activations.rows as u32).collect();
+    let list: Vec<_> = matrices
+        .iter()
+        .map(|&(weights, _)| Product { weights, input: 0 })
         .collect();
-    let tokens: Vec<u32> = (0..n_tokens as u32).collect();
-    let task_rows = task_rows(pool, &weights, n_tokens);
-    pool.for_each_columns(&outs, task_rows, |i, first, mut out| {
-        let rows = weights[i].slice(first, out.columns());
-        tile(level, rows, activations, &tokens, &mut out);
-    });
+    let outs: Vec<_> = matrices
+        .iter_mut()
+        .map(|(weights, out)| OutTile::new(out, weights.rows))
+        .collect();
+    products(level, pool, activations, &[&tokens], &list, &outs);
 }
 
-/// Rows of a task for `n_tokens` tokens.
-fn task_rows(pool: &Pool, weights: &[MatrixRef<'_>], n_tokens: usize) -> usize {
-    let rows: usize = weights.iter().map(|w| w.rows).sum();
-    let widest = weights.iter().map(|w| w.rows).max().unwrap_or(1);
-    let multiplications: usize = weights.iter().map(|w| w.rows * w.columns).sum();
-    if multiplications * n_tokens < MIN_PARALLEL && weights.len() == 1 {
+/// `outs[i]` is product `i`: `[tokens of its input, rows of its weights]`. One parallel loop.
+///
+/// Each of `inputs` names rows of the activations.
+pub(crate) fn products(
+    level: CpuLevel,
+    pool: &Pool,
+    activations: &Activations<'_>,
+    inputs: &[&[u32]],
+    products: &[Product<'_>],
+    outs: &[OutTile<'_>],
+) {
+    assert_eq!(products.len(), outs.len(), "an output for every product");
+    for (product, out) in products.iter().zip(outs) {
+        assert_eq!(
+            (out.rows(), out.columns()),
+            (inputs[product.input].len(), product.weights.rows),
+            "an output for every row and token"
+        );
+    }
+    #[cfg(target_arch = "x86_64")]
+    let packed = (level == CpuLevel::AmxBf16
+        && products.iter().all(|product| !product.weights.is_float()))
+    .then(|| x86_64::amx::Packed::new(pool, activations, inputs));
+    pool.for_each_columns(
+        outs,
+        task_rows(pool, inputs, products),
+        |i, first, mut out| {
+            let Product { weights, input } = products[i];
+            let rows = weights.slice(first, out.columns());
+            #[cfg(target_arch = "x86_64")]
+            if let Some(tiles) = packed.as_ref().and_then(|packed| packed.tiles(input)) {
+                // SAFETY: the level is available (header of `kernels`).
+                unsafe {
+                    x86_64::amx::quantized_tile(rows.tensor_type, rows.bytes, &tiles, &mut out);
+                }
+                return;
+            }
+            tile(level, rows, activations, inputs[input], &mut out);
+        },
+    );
+}
+
+/// Rows of a task.
+fn task_rows(pool: &Pool, inputs: &[&[u32]], products: &[Product<'_>]) -> usize {
+    let rows: usize = products.iter().map(|p| p.weights.rows).sum();
+    let widest = products.iter().map(|p| p.weights.rows).max().unwrap_or(1);
+    let multiplications: usize = products
+        .iter()
+        .map(|p| p.weights.rows * p.weights.columns * inputs[p.input].len())
+        .sum();
+    if multiplications < MIN_PARALLEL && products.len() == 1 {
         widest
-    } else if n_tokens == 1 {
+    } else if inputs.iter().all(|tokens| tokens.len() == 1) {
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
-        rows.div_ceil(4 * pool.threads()).max(TASK_ROWS)
+        rows.div_ceil(4 * pool.threads()).max(TASK_ROWS / 2)
+    } else if inputs.iter().any(|tokens| tokens.len() >= 128) {
+        // Tokens stream by: the more rows meet them, the better.
+        2 * TASK_ROWS
     } else {
         TASK_ROWS
     }

@@ -19,7 +19,7 @@ macro_rules! at_level {
         match $level {
             // SAFETY: the level is available (module header).
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
+            CpuLevel::AmxBf16 | CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
@@ -45,7 +45,7 @@ mod x86_64;
 
 pub(crate) use activations::Activations;
 pub use level::CpuLevel;
-pub(crate) use matrix::{MatrixRef, dequantize, matmul, matmuls, tile};
+pub(crate) use matrix::{MatrixRef, Product, dequantize, matmul, matmuls, products};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
 

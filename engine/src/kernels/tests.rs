@@ -6,7 +6,7 @@ use candle_core::quantized::k_quants::{
 };
 
 use super::formats::half_to_f32;
-use super::{CpuLevel, MatrixRef, OutTile, Pool, dequantize, matmul};
+use super::{CpuLevel, MatrixRef, OutTile, Pool, Product, dequantize, matmul, products};
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 
@@ -118,7 +118,7 @@ fn tile(
     out: &mut [f32],
 ) {
     let mut out = OutTile::new(out, weights.rows);
-    super::tile(level, weights, activations, tokens, &mut out);
+    super::matrix::tile(level, weights, activations, tokens, &mut out);
 }
 
 /// Compares within the rounding error of a sum of `columns` products.
@@ -238,6 +238,85 @@ fn dot_products_match_the_dequantized_weights() {
             .collect();
         let scale = values.iter().fold(0.0f32, |m, v| m.max(v.abs())) * 3.0 * columns as f32;
         assert_close(tensor_type.name(), &found, &expected, scale);
+    }
+}
+
+/// Tiles multiply rounded weights with rounded activations, and then lose nothing more.
+#[test]
+fn tiles_multiply_numbers_rounded_to_bf16() {
+    if !CpuLevel::AmxBf16.is_available() {
+        println!("not checked: this processor has no tiles");
+        return;
+    }
+    let mut random = Random(46);
+    let pool = Pool::new(2).expect("threads start");
+    let rounded = |x: &[f32]| -> Vec<f32> {
+        x.iter()
+            .map(|&x| half::bf16::from_f32(x).to_f32())
+            .collect()
+    };
+    let n_tokens = 70;
+    // Too short for tiles, exactly one tile, pairs of tiles, a single one behind pairs.
+    let inputs: Vec<Vec<u32>> = [3, 16, 15, 32, 17, 70, 41]
+        .into_iter()
+        .map(|n| (0..n).map(|i| (i * 29 + n) % n_tokens).collect())
+        .collect();
+    let inputs: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+    for tensor_type in QUANTIZED {
+        let block = tensor_type.block_len();
+        for (rows, columns) in [
+            (1, block),
+            (16, 3 * block),
+            (37, 11 * block),
+            (100, 22 * block),
+        ] {
+            let bytes = random_rows(&mut random, tensor_type, rows, columns);
+            let weights = MatrixRef {
+                tensor_type,
+                rows,
+                columns,
+                bytes: &bytes,
+            };
+            let x = floats(&mut random, n_tokens as usize * columns);
+            let activations = quantized(&x, columns);
+            let list: Vec<_> = (0..inputs.len())
+                .map(|input| Product { weights, input })
+                .collect();
+            let mut found: Vec<_> = inputs.iter().map(|i| vec![0.0; i.len() * rows]).collect();
+            let outs: Vec<_> = found
+                .iter_mut()
+                .map(|out| OutTile::new(out, rows))
+                .collect();
+            products(
+                CpuLevel::AmxBf16,
+                &pool,
+                &activations,
+                &inputs,
+                &list,
+                &outs,
+            );
+            drop(outs);
+            let mut values = vec![0.0; rows * columns];
+            dequantize(weights, &mut values);
+            let (values, x) = (rounded(&values), rounded(&x));
+            let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs())) * 3.0;
+            // The order of sums, and one weight that was rounded to the other side.
+            let bound = 2e-6 * largest * columns as f32 + largest / 128.0;
+            for (tokens, found) in inputs.iter().zip(&found).skip(1) {
+                for (&token, found) in tokens.iter().zip(found.chunks_exact(rows)) {
+                    let x = &x[token as usize * columns..][..columns];
+                    for (row, found) in values.chunks_exact(columns).zip(found) {
+                        let exact: f32 = row.iter().zip(x).map(|(a, b)| a * b).sum();
+                        assert!(
+                            (found - exact).abs() <= bound,
+                            "{} {rows}x{columns}, {} tokens: {found}, expected {exact}",
+                            tensor_type.name(),
+                            tokens.len()
+                        );
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -74,7 +74,13 @@ fn a_prompt_in_pieces_gives_the_same_logits() {
                     &found,
                     reference.limits(),
                 );
-                report.compare(&reference.name, &place, &whole, &found, reference.limits());
+                report.compare(
+                    &reference.name,
+                    &place,
+                    &whole,
+                    &found,
+                    reference.two_ways_limits(),
+                );
             }
         }
     }
@@ -224,7 +230,7 @@ fn truncating_and_going_on_is_a_fresh_run() {
                     &format!("kept {keep}"),
                     &fresh,
                     &found,
-                    reference.limits(),
+                    reference.two_ways_limits(),
                 );
             }
             // Other tokens in between leave no trace.
@@ -237,7 +243,7 @@ fn truncating_and_going_on_is_a_fresh_run() {
                 "after a detour",
                 &fresh,
                 &found,
-                reference.limits(),
+                reference.two_ways_limits(),
             );
         }
     }

@@ -28,6 +28,14 @@ pub(crate) const ROUNDED: Limits = Limits {
     kl: 1e-2,
     margin: 0.3,
 };
+/// Two ways of our own on quantized files: one token at a time rounds activations to 8 bits, many may
+/// round them to BF16. Each is within [`ROUNDED`] of the reference; the worst difference that was
+/// measured between them is below 2e-2 and 1.2e-2.
+const TWO_WAYS_ROUNDED: Limits = Limits {
+    rel_l2: 3e-2,
+    kl: 2.5e-2,
+    margin: 0.3,
+};
 /// A `q8_0` cache against an f32 cache on F32 files, where nothing else is rounded; the worst that was
 /// measured is 1.3e-2 and 7.3e-4.
 const Q8_CACHE: Limits = Limits {
@@ -84,10 +92,18 @@ impl Reference {
         self.data["format"] == "f32"
     }
 
-    /// Limits against the reference, and of two ways of our own to compute the same: on quantized
-    /// files a difference in the last bit rounds activations the other way and grows to the same size.
+    /// Limits against the reference.
     pub(crate) fn limits(&self) -> Limits {
         if self.is_f32() { EXACT } else { ROUNDED }
+    }
+
+    /// Limits of two ways of our own to compute the same.
+    pub(crate) fn two_ways_limits(&self) -> Limits {
+        if self.is_f32() {
+            EXACT
+        } else {
+            TWO_WAYS_ROUNDED
+        }
     }
 
     pub(crate) fn q8_cache_limits(&self) -> Limits {

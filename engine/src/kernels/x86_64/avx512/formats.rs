@@ -11,19 +11,22 @@ use std::arch::x86_64::*;
 use crate::kernels::formats::{self as f, BlockFormat};
 
 /// Groups of weights whose scales fill a register.
-pub(super) const GROUPS: usize = 16;
+pub(in crate::kernels::x86_64) const GROUPS: usize = 16;
 
 /// A format whose rows are read in strips of [`GROUPS`] groups.
 ///
 /// All functions are unsafe: the processor has the level's instructions, and the addressed blocks
 /// lie inside of the row.
-pub(super) trait Wide: BlockFormat {
+pub(in crate::kernels::x86_64) trait Wide: BlockFormat {
     /// Weights that share a scale and an offset: 16 or 32.
     const GROUP: usize;
 
     /// The number that stands for a weight of 0, the same in all groups; `None` where groups have
     /// offsets of their own.
     const ZERO: Option<f32> = None;
+
+    /// Every number that stands for a weight is below this.
+    const LEVELS: usize = 256;
 
     /// The weights `64 * i..` of a row as unsigned bytes. Where only 32 are left, `whole` is false
     /// and the upper half holds anything.
@@ -78,23 +81,23 @@ unsafe fn two_blocks<F: BlockFormat>(
     }
 }
 
-/// 16 f16 numbers, one for each block of 32 weights, `at` bytes into the block.
+/// 16 f16 numbers, one for each block of 32 weights, `at` bytes into the block, which is not its end.
+///
+/// Gathered: collected by stores, they would be loaded before the stores have arrived.
 #[inline(always)]
 unsafe fn halves<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512 {
-    let mut bits = [0u16; GROUPS];
-    // SAFETY: the caller promises `groups` blocks from the strip's first on.
+    // SAFETY: the caller promises `groups` blocks from the strip's first on; others are masked.
     unsafe {
         let first = row.add(strip * GROUPS * F::BYTES + at);
-        if groups == GROUPS {
-            for (b, bits) in bits.iter_mut().enumerate() {
-                *bits = first.add(b * F::BYTES).cast::<u16>().read_unaligned();
-            }
+        let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(F::BYTES as i32));
+        let words = if groups == GROUPS {
+            _mm512_i32gather_epi32::<1>(offsets, first.cast())
         } else {
-            for (b, bits) in bits[..groups].iter_mut().enumerate() {
-                *bits = first.add(b * F::BYTES).cast::<u16>().read_unaligned();
-            }
-        }
-        _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast()))
+            let exist = ((1u32 << groups) - 1) as __mmask16;
+            _mm512_mask_i32gather_epi32::<1>(_mm512_setzero_si512(), exist, offsets, first.cast())
+        };
+        _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words))
     }
 }
 
@@ -117,6 +120,7 @@ unsafe fn around(d: __m512, zero: f32) -> (__m512, __m512) {
 
 impl Wide for f::Q4_0 {
     const GROUP: usize = 32;
+    const LEVELS: usize = 16;
     const ZERO: Option<f32> = Some(8.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
@@ -135,6 +139,7 @@ impl Wide for f::Q4_0 {
 
 impl Wide for f::Q4_1 {
     const GROUP: usize = 32;
+    const LEVELS: usize = 16;
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -157,6 +162,7 @@ impl Wide for f::Q4_1 {
 
 impl Wide for f::Q5_0 {
     const GROUP: usize = 32;
+    const LEVELS: usize = 32;
     const ZERO: Option<f32> = Some(16.0);
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
@@ -181,6 +187,7 @@ impl Wide for f::Q5_0 {
 
 impl Wide for f::Q5_1 {
     const GROUP: usize = 32;
+    const LEVELS: usize = 32;
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -329,6 +336,7 @@ unsafe fn k_scales<F: BlockFormat>(
 
 impl Wide for f::Q4K {
     const GROUP: usize = 32;
+    const LEVELS: usize = 16;
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
         // SAFETY: passed on.
@@ -361,6 +369,7 @@ unsafe fn test_halves(v: __m512i, low: u8, high: u8) -> __mmask64 {
 
 impl Wide for f::Q5K {
     const GROUP: usize = 32;
+    const LEVELS: usize = 32;
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
         // SAFETY: passed on.

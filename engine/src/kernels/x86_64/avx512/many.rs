@@ -14,6 +14,7 @@
 use std::arch::x86_64::*;
 
 use super::formats::{GROUPS, Wide};
+use super::transpose;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
 
@@ -30,38 +31,6 @@ struct Panel {
     scale: [__m512; GROUPS],
     /// `[group]`, lanes: rows
     offset: [__m512; GROUPS],
-}
-
-/// Transposes a 16 x 16 matrix of 32-bit lanes.
-#[inline(always)]
-unsafe fn transpose(m: &[__m512i; 16]) -> [__m512i; 16] {
-    // SAFETY: the caller has the instructions.
-    unsafe {
-        let mut a = [_mm512_setzero_si512(); 16];
-        // Inside of 128-bit lanes: 4 x 4 blocks.
-        for k in 0..4 {
-            let (r0, r1, r2, r3) = (m[4 * k], m[4 * k + 1], m[4 * k + 2], m[4 * k + 3]);
-            let (lo01, hi01) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
-            let (lo23, hi23) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
-            a[4 * k] = _mm512_unpacklo_epi64(lo01, lo23);
-            a[4 * k + 1] = _mm512_unpackhi_epi64(lo01, lo23);
-            a[4 * k + 2] = _mm512_unpacklo_epi64(hi01, hi23);
-            a[4 * k + 3] = _mm512_unpackhi_epi64(hi01, hi23);
-        }
-        // Then the 128-bit lanes themselves.
-        let mut out = [_mm512_setzero_si512(); 16];
-        for c in 0..4 {
-            let x = _mm512_shuffle_i32x4::<0x44>(a[c], a[4 + c]);
-            let y = _mm512_shuffle_i32x4::<0xee>(a[c], a[4 + c]);
-            let z = _mm512_shuffle_i32x4::<0x44>(a[8 + c], a[12 + c]);
-            let w = _mm512_shuffle_i32x4::<0xee>(a[8 + c], a[12 + c]);
-            out[c] = _mm512_shuffle_i32x4::<0x88>(x, z);
-            out[4 + c] = _mm512_shuffle_i32x4::<0xdd>(x, z);
-            out[8 + c] = _mm512_shuffle_i32x4::<0x88>(y, w);
-            out[12 + c] = _mm512_shuffle_i32x4::<0xdd>(y, w);
-        }
-        out
-    }
 }
 
 impl Panel {
