@@ -6,7 +6,7 @@ use super::config::LayerConfig;
 use super::ops::{Compute, activations_for, f32_slice, rows_and_columns};
 use super::rope::Rotation;
 use super::weights::{AttentionWeights, Matrix};
-use crate::kernels;
+use crate::kernels::{self, Buffer};
 use crate::kv_cache::KvCache;
 
 /// Queries, keys and values of a chunk, normed and rotated, ready for the cache.
@@ -187,7 +187,8 @@ impl CustomOp1 for Attend<'_> {
         let group = self.layer.n_heads / self.layer.n_kv_heads;
         let group_width = group * self.layer.head_dim;
         // Task by task: key/value head, then block of rows.
-        let mut by_task = vec![0.0; rows * width];
+        let mut by_task = Buffer::new(rows * width);
+        by_task.fill(0.0);
         let mut tasks = Vec::new();
         let mut rest = &mut by_task[..];
         for kv_head in 0..self.layer.n_kv_heads {
@@ -202,16 +203,18 @@ impl CustomOp1 for Attend<'_> {
             let (kv_head, first_row, out) = &mut task[0];
             self.block(queries, width, *kv_head, *first_row, out);
         });
-        if rows == 1 {
-            return Ok((CpuStorage::F32(by_task), layout.shape().clone()));
-        }
         let mut out = vec![0.0; rows * width];
-        for (row, out) in out.chunks_exact_mut(width).enumerate() {
-            for (kv_head, out) in out.chunks_exact_mut(group_width).enumerate() {
-                let at = (kv_head * rows + row) * group_width;
-                out.copy_from_slice(&by_task[at..at + group_width]);
-            }
-        }
+        self.compute
+            .pool
+            .for_each_chunk(&mut out, BLOCK_ROWS * width, |i, out| {
+                for (j, out) in out.chunks_exact_mut(width).enumerate() {
+                    let row = i * BLOCK_ROWS + j;
+                    for (kv_head, out) in out.chunks_exact_mut(group_width).enumerate() {
+                        let at = (kv_head * rows + row) * group_width;
+                        out.copy_from_slice(&by_task[at..at + group_width]);
+                    }
+                }
+            });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }

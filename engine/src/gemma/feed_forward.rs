@@ -2,9 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 
-use super::ops::{Compute, activations_for, f32_slice, rows_and_columns};
+use super::ops::{Compute, activations_for, f32_slice, gelu_gate_up, rows_and_columns};
 use super::weights::FeedForwardWeights;
-use crate::kernels;
+use crate::kernels::{self, Buffer, OutTile, Product};
 
 /// `Wdown (gelu(Wgate x) * (Wup x))`: `[tokens, H]` to `[tokens, H]`.
 pub(crate) struct FeedForward<'a> {
@@ -26,19 +26,17 @@ impl CustomOp1 for FeedForward<'_> {
             self.weights.down.view(),
         );
         let input = activations_for(self.compute, f32_slice(storage, layout)?, &[gate, up]);
-        let mut gated = vec![0.0; tokens * gate.rows];
-        let mut raised = vec![0.0; tokens * up.rows];
-        let mut products = [(gate, &mut gated[..]), (up, &mut raised[..])];
-        kernels::matmuls(level, pool, &mut products, &input);
-        pool.for_each_chunk(&mut gated, GELU_CHUNK, |i, gated| {
-            kernels::gelu_times(level, gated, &raised[i * GELU_CHUNK..][..gated.len()]);
-        });
+        let width = gate.rows;
+        let mut both = Buffer::new(tokens * 2 * width);
+        let ids: Vec<u32> = (0..tokens as u32).collect();
+        let (gate_out, up_out) = OutTile::new(&mut both, 2 * width).halves();
+        let products = [gate, up].map(|weights| Product { weights, input: 0 });
+        kernels::products(level, pool, &input, &[&ids], &products, &[gate_out, up_out]);
+        let mut gated = Buffer::new(tokens * width);
+        gelu_gate_up(self.compute, &both, width, &mut gated);
         let inner = activations_for(self.compute, &gated, &[down]);
         let mut out = vec![0.0; tokens * hidden];
         kernels::matmul(level, pool, down, &inner, &mut out);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
-
-/// Values of one task of the activation function.
-const GELU_CHUNK: usize = 8192;

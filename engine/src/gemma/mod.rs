@@ -8,6 +8,7 @@ mod feed_forward;
 mod forward;
 mod ops;
 mod rope;
+mod routing;
 mod weights;
 
 pub(crate) use config::{Architecture, Config};

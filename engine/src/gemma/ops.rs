@@ -34,17 +34,31 @@ pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all()?.to_vec1::<f32>()
 }
 
-/// Activations in the form that all of `matrices` multiply; they have the same number of columns.
+/// Activations in the form that all of `matrices` multiply, all rows together; the matrices have the
+/// same number of columns.
 pub(crate) fn activations_for<'x>(
     compute: Compute<'_>,
     values: &'x [f32],
     matrices: &[MatrixRef<'_>],
 ) -> Activations<'x> {
     let columns = matrices[0].columns;
-    if matrices.iter().all(MatrixRef::is_float) {
+    activations_in_parts(compute, values, matrices, values.len() / columns)
+}
+
+/// As [`activations_for`], where some matrix multiplies only `least_rows` of the rows.
+pub(crate) fn activations_in_parts<'x>(
+    compute: Compute<'_>,
+    values: &'x [f32],
+    matrices: &[MatrixRef<'_>],
+    least_rows: usize,
+) -> Activations<'x> {
+    let columns = matrices[0].columns;
+    let Compute { level, pool } = compute;
+    let is_float = matrices.iter().all(MatrixRef::is_float);
+    if is_float || !kernels::reads_quants(level, matrices, least_rows) {
         Activations::plain(values, columns)
     } else {
-        Activations::quantized(compute.level, compute.pool, values, columns)
+        Activations::quantized(level, pool, values, columns)
     }
 }
 
@@ -92,14 +106,14 @@ pub(crate) struct RmsNorm<'a> {
 }
 
 impl RmsNorm<'_> {
-    /// Norms whole rows in place.
-    pub(crate) fn apply(&self, x: &mut [f32]) {
+    /// Norms whole rows.
+    pub(crate) fn apply(&self, x: &[f32]) -> Vec<f32> {
         let (Compute { level, pool }, n) = (self.compute, self.weight.len());
-        pool.for_each_chunk(x, NORM_ROWS * n, |_, rows| {
+        pool.copy_chunks(x, NORM_ROWS * n, |_, rows| {
             for row in rows.chunks_exact_mut(n) {
                 kernels::rms_norm(level, row, Some(self.weight), self.epsilon);
             }
-        });
+        })
     }
 }
 
@@ -109,8 +123,7 @@ impl CustomOp1 for RmsNorm<'_> {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let mut out = f32_slice(storage, layout)?.to_vec();
-        self.apply(&mut out);
+        let out = self.apply(f32_slice(storage, layout)?);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
@@ -137,13 +150,12 @@ impl CustomOp2 for AddNormed<'_> {
         branch_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (_, n) = rows_and_columns(x_layout)?;
-        let mut out = f32_slice(x, x_layout)?.to_vec();
-        let branch = f32_slice(branch, branch_layout)?;
-        if out.len() != branch.len() {
-            bail!("add_normed: {} and {} values", out.len(), branch.len());
+        let (x, branch) = (f32_slice(x, x_layout)?, f32_slice(branch, branch_layout)?);
+        if x.len() != branch.len() {
+            bail!("add_normed: {} and {} values", x.len(), branch.len());
         }
         let Compute { level, pool } = self.compute;
-        pool.for_each_chunk(&mut out, NORM_ROWS * n, |i, rows| {
+        let out = pool.copy_chunks(x, NORM_ROWS * n, |i, rows| {
             let branch = &branch[i * NORM_ROWS * n..];
             for (x, branch) in rows.chunks_exact_mut(n).zip(branch.chunks_exact(n)) {
                 kernels::add_normed(level, x, branch, self.weight, self.epsilon, self.factor);
@@ -151,6 +163,22 @@ impl CustomOp2 for AddNormed<'_> {
         });
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
+}
+
+/// Values of one task of the activation function.
+const GELU_VALUES: usize = 8192;
+
+/// `gelu(gate) * up` where rows of `both` hold `width` values of each, the gate's first.
+pub(crate) fn gelu_gate_up(compute: Compute<'_>, both: &[f32], width: usize, out: &mut [f32]) {
+    let rows = (GELU_VALUES / width).max(1);
+    compute.pool.for_each_chunk(out, rows * width, |i, out| {
+        let both = both[i * rows * 2 * width..].chunks_exact(2 * width);
+        for (out, both) in out.chunks_exact_mut(width).zip(both) {
+            let (gate, up) = both.split_at(width);
+            out.copy_from_slice(gate);
+            kernels::gelu_times(compute.level, out, up);
+        }
+    });
 }
 
 /// `gelu(gate) * up`, GELU in its tanh form.

@@ -161,9 +161,8 @@ pub(crate) fn products(
         );
     }
     #[cfg(target_arch = "x86_64")]
-    let packed = (level == CpuLevel::AmxBf16
-        && products.iter().all(|product| !product.weights.is_float()))
-    .then(|| x86_64::amx::Packed::new(pool, activations, inputs));
+    let packed = uses_tiles(level, products.iter().map(|product| product.weights))
+        .then(|| x86_64::amx::Packed::new(pool, activations, inputs));
     pool.for_each_columns(
         outs,
         task_rows(pool, inputs, products),
@@ -181,6 +180,22 @@ pub(crate) fn products(
             tile(level, rows, activations, inputs[input], &mut out);
         },
     );
+}
+
+/// Whether products of these matrices go through tiles, where there are enough tokens.
+#[cfg(target_arch = "x86_64")]
+fn uses_tiles<'a>(level: CpuLevel, mut weights: impl Iterator<Item = MatrixRef<'a>>) -> bool {
+    level == CpuLevel::AmxBf16 && weights.all(|weights| !weights.is_float())
+}
+
+/// Whether products of `weights` with `tokens` tokens or more read the 8-bit activations.
+pub(crate) fn reads_quants(level: CpuLevel, weights: &[MatrixRef<'_>], tokens: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if uses_tiles(level, weights.iter().copied()) {
+        return tokens < x86_64::amx::MIN_TOKENS;
+    }
+    let _ = (level, weights, tokens);
+    true
 }
 
 /// Rows of a task.

@@ -29,6 +29,7 @@ macro_rules! at_level {
 }
 
 mod activations;
+mod buffer;
 mod candle;
 mod dots;
 mod formats;
@@ -44,8 +45,9 @@ mod vector;
 mod x86_64;
 
 pub(crate) use activations::Activations;
+pub(crate) use buffer::Buffer;
 pub use level::CpuLevel;
-pub(crate) use matrix::{MatrixRef, Product, dequantize, matmul, matmuls, products};
+pub(crate) use matrix::{MatrixRef, Product, dequantize, matmul, matmuls, products, reads_quants};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
 
@@ -96,6 +98,24 @@ pub(crate) fn gelu_times(level: CpuLevel, gate: &mut [f32], up: &[f32]) {
     at_level!(level, gelu_times(gate, up));
 }
 
+/// `x += weight * y`
+pub(crate) fn add_scaled(level: CpuLevel, x: &mut [f32], weight: f32, y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "equally long");
+    at_level!(level, add_scaled(x, weight, y));
+}
+
+/// `x = x / rms(x) * factor * weight`
+pub(crate) fn rms_norm_scaled(
+    level: CpuLevel,
+    x: &mut [f32],
+    weight: &[f32],
+    factor: f32,
+    epsilon: f32,
+) {
+    assert_eq!(x.len(), weight.len(), "a weight for every value");
+    at_level!(level, rms_norm_scaled(x, weight, factor, epsilon));
+}
+
 /// `x = e^(x - max)`; returns the sum.
 pub(crate) fn exp_minus(level: CpuLevel, x: &mut [f32], max: f32) -> f32 {
     at_level!(level, exp_minus(x, max))
@@ -104,11 +124,6 @@ pub(crate) fn exp_minus(level: CpuLevel, x: &mut [f32], max: f32) -> f32 {
 /// `x = cap * tanh(x / cap)`
 pub(crate) fn softcap(level: CpuLevel, x: &mut [f32], cap: f32) {
     at_level!(level, softcap(x, cap));
-}
-
-/// `(mean(x^2) + epsilon)^(-1/2)`
-pub(crate) fn inverse_rms(level: CpuLevel, x: &[f32], epsilon: f32) -> f32 {
-    at_level!(level, inverse_rms(x, epsilon))
 }
 
 /// `x = x / rms(x) * weight`; no weight is a weight of ones.

@@ -48,6 +48,13 @@ impl<'a> OutTile<'a> {
         }
     }
 
+    /// The left and the right half of the columns.
+    pub(crate) fn halves(self) -> (Self, Self) {
+        let half = self.columns / 2;
+        // SAFETY: the halves share no column, and the tile itself is gone.
+        unsafe { (self.part(0, half), self.part(half, self.columns - half)) }
+    }
+
     /// Number of rows (tokens).
     pub(crate) fn rows(&self) -> usize {
         self.rows

@@ -115,6 +115,27 @@ impl Pool {
         });
     }
 
+    /// A copy of `data`, changed by `body(index, chunk)` for consecutive chunks.
+    pub(crate) fn copy_chunks<T: Copy + Send + Sync>(
+        &self,
+        data: &[T],
+        chunk_len: usize,
+        body: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Vec<T> {
+        let mut copy = Vec::with_capacity(data.len());
+        let spare = &mut copy.spare_capacity_mut()[..data.len()];
+        self.for_each_chunk(spare, chunk_len, |i, chunk| {
+            let first = i * chunk_len.max(1);
+            body(
+                i,
+                chunk.write_copy_of_slice(&data[first..first + chunk.len()]),
+            );
+        });
+        // SAFETY: every element was copied.
+        unsafe { copy.set_len(data.len()) };
+        copy
+    }
+
     /// Calls `body(index, first_column, tile)` for neighbouring parts of every matrix of `outs`,
     /// `width` columns each.
     pub(crate) fn for_each_columns(
@@ -330,6 +351,16 @@ mod tests {
         let mut data = vec![0; 103];
         pool.for_each_chunk(&mut data, 10, |i, chunk| chunk.fill(i));
         assert!(data.iter().enumerate().all(|(at, &i)| i == at / 10));
+    }
+
+    #[test]
+    fn copies_are_whole() {
+        let pool = Pool::new(3).expect("threads start");
+        let data: Vec<usize> = (0..103).collect();
+        let copy = pool.copy_chunks(&data, 10, |i, chunk| chunk[0] += 1000 * i);
+        for (at, value) in copy.into_iter().enumerate() {
+            assert_eq!(value, at + if at % 10 == 0 { at * 100 } else { 0 });
+        }
     }
 
     #[test]

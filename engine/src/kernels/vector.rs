@@ -215,7 +215,7 @@ pub(crate) fn gelu_times<const FMA: bool>(gate: &mut [f32], up: &[f32]) {
 
 /// `(mean(x^2) + epsilon)^(-1/2)`
 #[inline(always)]
-pub(crate) fn inverse_rms<const FMA: bool>(x: &[f32], epsilon: f32) -> f32 {
+fn inverse_rms<const FMA: bool>(x: &[f32], epsilon: f32) -> f32 {
     ((dot::<FMA>(x, x) / x.len() as f32) + epsilon)
         .sqrt()
         .recip()
@@ -228,6 +228,26 @@ pub(crate) fn rms_norm<const FMA: bool>(x: &mut [f32], weight: Option<&[f32]>, e
     match weight {
         Some(weight) => x.iter_mut().zip(weight).for_each(|(x, w)| *x *= scale * w),
         None => x.iter_mut().for_each(|x| *x *= scale),
+    }
+}
+
+/// `x = x / rms(x) * factor * weight`
+#[inline(always)]
+pub(crate) fn rms_norm_scaled<const FMA: bool>(
+    x: &mut [f32],
+    weight: &[f32],
+    factor: f32,
+    epsilon: f32,
+) {
+    let scale = inverse_rms::<FMA>(x, epsilon) * factor;
+    x.iter_mut().zip(weight).for_each(|(x, w)| *x *= scale * w);
+}
+
+/// `x += weight * y`
+#[inline(always)]
+pub(crate) fn add_scaled<const FMA: bool>(x: &mut [f32], weight: f32, y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = multiply_add::<FMA>(weight, *y, *x);
     }
 }
 
@@ -454,8 +474,12 @@ macro_rules! instantiate {
             vector::gelu_times::<true>(gate, up);
         }
         #[target_feature(enable = $features)]
-        pub(crate) fn inverse_rms(x: &[f32], epsilon: f32) -> f32 {
-            vector::inverse_rms::<true>(x, epsilon)
+        pub(crate) fn rms_norm_scaled(x: &mut [f32], weight: &[f32], factor: f32, epsilon: f32) {
+            vector::rms_norm_scaled::<true>(x, weight, factor, epsilon);
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn add_scaled(x: &mut [f32], weight: f32, y: &[f32]) {
+            vector::add_scaled::<true>(x, weight, y);
         }
         #[target_feature(enable = $features)]
         pub(crate) fn rms_norm(x: &mut [f32], weight: Option<&[f32]>, epsilon: f32) {

@@ -25,7 +25,7 @@ use crate::kernels::OutTile;
 use crate::kernels::formats::with_format;
 
 use packed::pair;
-pub(crate) use packed::{Packed, Tiles};
+pub(crate) use packed::{MIN_TOKENS, Packed, Tiles};
 pub(crate) use tiles::is_available;
 use tiles::{Configured, SIDE, STEP, STRIP_STEPS, Step, Tile, WeightRow};
 

@@ -5,6 +5,7 @@
     reason = "the names of intrinsics are unmistakable"
 )]
 use std::arch::x86_64::*;
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::super::avx512::transpose;
@@ -13,7 +14,12 @@ use crate::kernels::Pool;
 use crate::kernels::activations::Activations;
 
 /// Tokens from which on tiles are faster than vectors.
-const MIN_TOKENS: usize = 12;
+pub(crate) const MIN_TOKENS: usize = 12;
+
+thread_local! {
+    /// The tiles of the last product of this thread, for the next one.
+    static MEMORY: RefCell<Vec<Tile>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Lists of rows of activations, rounded to BF16 and packed: 16 tokens and 32 columns to a tile.
 pub(crate) struct Packed {
@@ -45,8 +51,12 @@ impl Packed {
                 ranges.push(None);
             }
         }
-        let mut tiles = vec![Tile::ZERO; tokens_of_tile.len() * steps];
-        pool.for_each_chunk(&mut tiles, steps, |i, tiles| {
+        let mut tiles = MEMORY.take();
+        let n_tiles = tokens_of_tile.len() * steps;
+        if tiles.len() < n_tiles {
+            tiles.resize(n_tiles, Tile::ZERO);
+        }
+        pool.for_each_chunk(&mut tiles[..n_tiles], steps, |i, tiles| {
             // SAFETY: this module is used at its level only.
             unsafe { pack(activations, tokens_of_tile[i], tiles) };
         });
@@ -65,6 +75,13 @@ impl Packed {
             tiles: &self.tiles[range.start * steps..range.end * steps],
             columns: self.columns,
         })
+    }
+}
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        // A thread that ends has no memory to keep.
+        let _ = MEMORY.try_with(|memory| memory.replace(std::mem::take(&mut self.tiles)));
     }
 }
 
