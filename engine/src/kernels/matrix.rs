@@ -212,8 +212,8 @@ fn task_rows(pool: &Pool, inputs: &[&[u32]], products: &[Product<'_>]) -> usize 
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
         rows.div_ceil(4 * pool.threads()).max(TASK_ROWS / 2)
     } else if inputs.iter().any(|tokens| tokens.len() >= 128) {
-        // Tokens stream by: the more rows meet them, the better.
-        2 * TASK_ROWS
+        // Tokens stream by: the more rows meet them, the better, as long as all threads have some.
+        (2 * TASK_ROWS).min(rows.div_ceil(2 * pool.threads()))
     } else {
         TASK_ROWS
     }

@@ -143,19 +143,15 @@ unsafe fn unpack<F: Wide>(
     weights: usize,
     steps: &mut [Step; STRIP_STEPS + 1],
 ) {
-    // Broadcasts from memory leave the shuffle port to the conversions.
-    let mut scales = Scales([0.0; GROUPS], [0.0; GROUPS]);
     // SAFETY: the groups lie inside of the row, the steps inside of the tiles.
     unsafe {
-        let (scale, offset) = F::scales(row, strip, weights / F::GROUP);
-        _mm512_storeu_ps(scales.0.as_mut_ptr(), scale);
-        _mm512_storeu_ps(scales.1.as_mut_ptr(), offset);
+        let scales = Scales::new::<F>(row, strip, weights / F::GROUP);
         let per_strip = GROUPS * F::GROUP / 64;
         let first = strip * per_strip;
         if weights == GROUPS * F::GROUP {
             for j in 0..per_strip {
                 let w = F::weights(row, first + j, true);
-                let (low, high) = to_bf16::<F>(w, &scales, j);
+                let (low, high) = to_bf16::<F>(w, &scales, j, true);
                 _mm512_store_si512(steps[2 * j].0.as_mut_ptr().cast(), low);
                 _mm512_store_si512(steps[2 * j + 1].0.as_mut_ptr().cast(), high);
             }
@@ -164,7 +160,7 @@ unsafe fn unpack<F: Wide>(
         for j in 0..weights.div_ceil(64) {
             let whole = weights - 64 * j >= 64;
             let w = F::weights(row, first + j, whole);
-            let (low, high) = to_bf16::<F>(w, &scales, j);
+            let (low, high) = to_bf16::<F>(w, &scales, j, whole);
             _mm512_store_si512(steps[2 * j].0.as_mut_ptr().cast(), low);
             if whole {
                 _mm512_store_si512(steps[2 * j + 1].0.as_mut_ptr().cast(), high);
@@ -174,20 +170,78 @@ unsafe fn unpack<F: Wide>(
 }
 
 /// Scales and offsets of the groups of a strip.
-struct Scales([f32; GROUPS], [f32; GROUPS]);
+struct Scales {
+    scale: [f32; GROUPS],
+    offset: [f32; GROUPS],
+    /// The first block of the strip.
+    block: *const u8,
+}
 
-/// The `j`th 64 weights of a strip in BF16, in two halves.
+impl Scales {
+    /// Whether a group is a block that begins with its scale.
+    const fn is_in_place<F: Wide>() -> bool {
+        F::LEN == 32 && F::ZERO.is_some()
+    }
+
+    #[inline(always)]
+    unsafe fn new<F: Wide>(row: *const u8, strip: usize, groups: usize) -> Self {
+        let mut this = Self {
+            scale: [0.0; GROUPS],
+            offset: [0.0; GROUPS],
+            block: row.wrapping_add(strip * GROUPS * F::GROUP / F::LEN * F::BYTES),
+        };
+        if !Self::is_in_place::<F>() {
+            // SAFETY: passed on.
+            unsafe {
+                let (scale, offset) = F::scales(row, strip, groups);
+                _mm512_storeu_ps(this.scale.as_mut_ptr(), scale);
+                _mm512_storeu_ps(this.offset.as_mut_ptr(), offset);
+            }
+        }
+        this
+    }
+
+    /// Scale and offset of a group in all lanes.
+    ///
+    /// Broadcasts from memory leave the shuffle port to the conversions.
+    #[inline(always)]
+    unsafe fn of<F: Wide>(&self, group: usize) -> (__m512, __m512) {
+        // SAFETY: the group is one of the strip; the caller has the instructions.
+        unsafe {
+            if let (true, Some(zero)) = (Self::is_in_place::<F>(), F::ZERO) {
+                let block = self.block.add(group * F::BYTES);
+                let half = _mm256_set1_epi16(block.cast::<i16>().read_unaligned());
+                let scale = _mm512_cvtph_ps(half);
+                (scale, _mm512_mul_ps(scale, _mm512_set1_ps(-zero)))
+            } else {
+                (
+                    _mm512_set1_ps(self.scale[group]),
+                    _mm512_set1_ps(self.offset[group]),
+                )
+            }
+        }
+    }
+}
+
+/// The `j`th 64 weights of a strip in BF16, in two halves. Where only 32 are left, `whole` is false
+/// and the second half holds anything.
 #[inline(always)]
-unsafe fn to_bf16<F: Wide>(w: __m512i, scales: &Scales, j: usize) -> (__m512i, __m512i) {
+unsafe fn to_bf16<F: Wide>(
+    w: __m512i,
+    scales: &Scales,
+    j: usize,
+    whole: bool,
+) -> (__m512i, __m512i) {
+    let groups_of_half = 32 / F::GROUP;
+    let halves = [2 * j, if whole { 2 * j + 1 } else { 2 * j }].map(|half| half * groups_of_half);
     // SAFETY: the caller has the instructions.
     unsafe {
         if F::GROUP == 32 && F::LEVELS <= 32 {
-            let tables = [2 * j, 2 * j + 1].map(|group| [scales.0[group], scales.1[group]]);
             let low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(w));
             let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(w));
             (
-                _mm512_permutexvar_epi16(low, table::<F>(tables[0])),
-                _mm512_permutexvar_epi16(high, table::<F>(tables[1])),
+                _mm512_permutexvar_epi16(low, table::<F>(scales, halves[0])),
+                _mm512_permutexvar_epi16(high, table::<F>(scales, halves[1])),
             )
         } else {
             let mut floats = [_mm512_setzero_ps(); 4];
@@ -196,12 +250,9 @@ unsafe fn to_bf16<F: Wide>(w: __m512i, scales: &Scales, j: usize) -> (__m512i, _
             sixteen[2] = _mm512_extracti32x4_epi32::<2>(w);
             sixteen[3] = _mm512_extracti32x4_epi32::<3>(w);
             for (q, floats) in floats.iter_mut().enumerate() {
-                let group = (64 * j + 16 * q) / F::GROUP;
-                *floats = _mm512_fmadd_ps(
-                    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(sixteen[q])),
-                    _mm512_set1_ps(scales.0[group]),
-                    _mm512_set1_ps(scales.1[group]),
-                );
+                let (scale, offset) = scales.of::<F>(halves[q / 2] + q % 2 * (groups_of_half - 1));
+                let numbers = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(sixteen[q]));
+                *floats = _mm512_fmadd_ps(numbers, scale, offset);
             }
             (pair(floats[0], floats[1]), pair(floats[2], floats[3]))
         }
@@ -210,20 +261,32 @@ unsafe fn to_bf16<F: Wide>(w: __m512i, scales: &Scales, j: usize) -> (__m512i, _
 
 /// What each level of a format with few of them means in a group, in BF16.
 #[inline(always)]
-unsafe fn table<F: Wide>([scale, offset]: [f32; 2]) -> __m512i {
+unsafe fn table<F: Wide>(scales: &Scales, group: usize) -> __m512i {
     // SAFETY: the caller has the instructions.
     unsafe {
         let levels = _mm512_set_ps(
             15.0, 14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0,
         );
-        let (scale, offset) = (_mm512_set1_ps(scale), _mm512_set1_ps(offset));
-        let low = _mm512_fmadd_ps(levels, scale, offset);
+        let (scale, offset) = scales.of::<F>(group);
+        // Shorter than with an offset, where the level that means 0 is known.
+        let (low, high) = (levels, _mm512_add_ps(levels, _mm512_set1_ps(16.0)));
+        let (low, high) = if let Some(zero) = F::ZERO {
+            let zero = _mm512_set1_ps(zero);
+            (
+                _mm512_mul_ps(_mm512_sub_ps(low, zero), scale),
+                _mm512_mul_ps(_mm512_sub_ps(high, zero), scale),
+            )
+        } else {
+            (
+                _mm512_fmadd_ps(low, scale, offset),
+                _mm512_fmadd_ps(high, scale, offset),
+            )
+        };
         if F::LEVELS <= 16 {
             let low = _mm512_cvtneps_pbh(low);
             return _mm512_castsi256_si512(std::mem::transmute::<__m256bh, __m256i>(low));
         }
-        let levels = _mm512_add_ps(levels, _mm512_set1_ps(16.0));
-        pair(low, _mm512_fmadd_ps(levels, scale, offset))
+        pair(low, high)
     }
 }
 
