@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::output;
-use crate::models::{ModelSource, prompt_form};
+use crate::models::ModelSource;
+use crate::prompt::PromptForm;
 
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
@@ -20,10 +21,12 @@ pub(super) struct InfoArgs {
 }
 
 pub(super) fn run(args: &InfoArgs) -> anyhow::Result<()> {
-    let model = ModelSource::find(Some(&args.model))?.load(&LoadOptions::default())?;
+    let source = ModelSource::find(Some(&args.model))?;
+    let model = source.load(&LoadOptions::default())?;
+    let form = source.prompt_form(&model);
     let info = model.info();
     if !args.json {
-        return output::print(&for_readers(&model));
+        return output::print(&for_readers(&model, form));
     }
     let types: serde_json::Map<_, _> = info
         .tensor_types
@@ -43,14 +46,14 @@ pub(super) fn run(args: &InfoArgs) -> anyhow::Result<()> {
         "vocabulary": info.vocabulary,
         "weight_bytes_per_token": info.weight_bytes_per_token,
         "tensor_types": types,
-        "prompt_form": prompt_form(&model).name(),
+        "prompt_form": form.name(),
         "chat_template": model.tokenizer().chat_template().is_some(),
         "fill_in_the_middle": model.tokenizer().fim().is_some(),
         "cache_bytes": Session::cache_bytes(&model, &SessionOptions::default()),
     }))
 }
 
-fn for_readers(model: &Model) -> String {
+fn for_readers(model: &Model, form: PromptForm) -> String {
     let info = model.info();
     let experts = if info.experts > 0 {
         format!(
@@ -98,6 +101,6 @@ fn for_readers(model: &Model) -> String {
             options.kv.name()
         ),
     );
-    row("prompts", prompt_form(model).name().to_owned());
+    row("prompts", form.name().to_owned());
     text
 }
