@@ -198,11 +198,11 @@ impl Shared {
                 writer.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
                 continue;
             }
-            return self.send(&mut writer, (self.handler)(&request, number));
+            return self.send(&mut writer, &(self.handler)(&request, number));
         }
     }
 
-    fn send(&self, stream: &mut TcpStream, reply: HttpReply) -> std::io::Result<()> {
+    fn send(&self, stream: &mut TcpStream, reply: &HttpReply) -> std::io::Result<()> {
         let mut head = format!("HTTP/1.1 {} Test\r\nconnection: close\r\n", reply.status);
         let has_length = |(name, _): &(&str, String)| *name == "content-length";
         if !reply.without_length && !reply.headers.iter().any(has_length) {

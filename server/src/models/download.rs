@@ -4,11 +4,14 @@
 //! that ends early, in whatever way, leaves both, and the next attempt asks for the rest. Only a
 //! file whose digest is right gets the model's name, in one step.
 
+mod error;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::error::PullError;
 use super::digest::Digest;
 use super::http::{Answer, Client, From, HttpError};
 use super::store::{Partial, Record, State, Store};
@@ -21,7 +24,7 @@ const RESTARTS_MAX: u32 = 3;
 /// stalled; each further one is twice as long.
 const BACKOFF_DIVISOR: u32 = 30;
 /// A server that is asked too often may ask for a longer wait, but not for any.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
 /// Left free on the disk: a full one hurts more than a missing model.
 const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// Bytes that are read at a time.
@@ -84,132 +87,6 @@ pub struct Pulled {
     pub size_bytes: u64,
     /// Whether it was there already.
     pub was_here: bool,
-}
-
-/// A model that did not come.
-#[derive(Debug, thiserror::Error)]
-pub enum PullError {
-    /// The request cannot be sent.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// Attempts at it brought nothing new.
-    #[error(
-        "{why}, {ATTEMPTS_MAX} times in a row; what is here is kept, and the same command goes on from there"
-    )]
-    Attempts {
-        /// How the last one failed.
-        why: String,
-    },
-    /// The server cannot be relied on.
-    #[error(
-        "{why}, again after {RESTARTS_MAX} new beginnings; try another time or from another network"
-    )]
-    Restarts {
-        /// What is wrong with what it sends.
-        why: &'static str,
-    },
-    /// The server does not know us, or does not let us.
-    #[error(
-        "{host} refuses access to `{name}` (status {status}); look at {page}, accept the licence there, and set HF_TOKEN to a token that may read it"
-    )]
-    Access {
-        /// Which server.
-        host: String,
-        /// Which model.
-        name: String,
-        /// 401 or 403.
-        status: u16,
-        /// Where to ask for access.
-        page: String,
-    },
-    /// The file has moved or was never there.
-    #[error(
-        "{host} has no file {url} (status {status}); try --revision main, or look at {page} for a file that you pull yourself and use by its path"
-    )]
-    Missing {
-        /// Which server.
-        host: String,
-        /// What was asked for.
-        url: String,
-        /// 404 or 410.
-        status: u16,
-        /// Where to look.
-        page: String,
-    },
-    /// Any other status that is no file.
-    #[error("{host} answers with status {status} and no file")]
-    Status {
-        /// Which server.
-        host: String,
-        /// The status.
-        status: u16,
-    },
-    /// There would be nothing to check the file with.
-    #[error(
-        "neither the catalogue nor {host} states a SHA-256 digest of `{name}`, so that it could not be checked; put `sha256` into a catalogue of your own (CARAT_CATALOGUE)"
-    )]
-    NoDigest {
-        /// Which server.
-        host: String,
-        /// Which model.
-        name: String,
-    },
-    /// Nobody could tell when it is complete, or whether it fits on the disk.
-    #[error(
-        "neither the catalogue nor {host} states the length of `{name}`; put `size_bytes` into a catalogue of your own (CARAT_CATALOGUE)"
-    )]
-    NoLength {
-        /// Which server.
-        host: String,
-        /// Which model.
-        name: String,
-    },
-    /// Not the file that the catalogue means; nothing was transferred.
-    #[error(
-        "the file at {host} is not the one of the catalogue: its {what} is {found}, expected {expected}; --revision main takes what the server has now, checked with the server's own digest"
-    )]
-    Other {
-        /// Which server.
-        host: String,
-        /// Digest or length.
-        what: &'static str,
-        /// What the server states.
-        found: String,
-        /// What the catalogue states.
-        expected: String,
-    },
-    /// What came is not what was stated.
-    #[error(
-        "the file that came is damaged: its SHA-256 digest is {found}, expected {expected}; it was thrown away. Try again, and from another network if this happens twice"
-    )]
-    Digest {
-        /// Of the bytes that came.
-        found: String,
-        /// Of the bytes that should have come.
-        expected: String,
-    },
-    /// The disk is too small.
-    #[error(
-        "the disk of {} has too little room: {} are missing; free them, or set CARAT_MODELS to a folder of another disk", .folder.display(), megabytes(*.missing_bytes)
-    )]
-    Disk {
-        /// Where the file would be.
-        folder: PathBuf,
-        /// How much more room it needs.
-        missing_bytes: u64,
-    },
-    /// The file cannot be written.
-    #[error("{}: {source}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes.div_ceil(1_000_000))
 }
 
 /// Brings a model into the store, or finds that it is there.

@@ -95,7 +95,7 @@ impl Case {
             .count()
     }
 
-    fn from_the_beginning(&self) -> Vec<&'static str> {
+    fn new_beginnings(&self) -> Vec<&'static str> {
         let told = self.told.lock().expect("no panic");
         let whys = told.iter().filter_map(|progress| match progress {
             Progress::FromTheBeginning { why } => Some(*why),
@@ -245,7 +245,7 @@ fn a_server_without_ranges_starts_over() {
     });
     let case = Case::new(&server, &file);
     case.assert_pulls(&file);
-    assert_eq!(case.from_the_beginning().len(), 1);
+    assert_eq!(case.new_beginnings().len(), 1);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_file_replaced_between_attempts_is_pulled_as_it_is_now() {
     let mut case = Case::new(&server, &new);
     case.request.sha256 = None;
     case.assert_pulls(&new);
-    assert_eq!(case.from_the_beginning().len(), 1);
+    assert_eq!(case.new_beginnings().len(), 1);
 }
 
 #[test]
@@ -285,10 +285,7 @@ fn pieces_of_two_files_are_noticed() {
     });
     let case = Case::new(&server, &new);
     case.assert_pulls(&new);
-    assert_eq!(
-        case.from_the_beginning(),
-        ["the pieces do not fit together"]
-    );
+    assert_eq!(case.new_beginnings(), ["the pieces do not fit together"]);
     assert_eq!(starts(&server), [None, Some(100_000), None]);
 }
 
