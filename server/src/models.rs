@@ -1,9 +1,20 @@
 //! Which model a name means, and what completion needs to know of it once it is loaded.
+//!
+//! `catalogue` knows models by name and `store` knows which of them are on this machine; `download`
+//! brings one here over `http`, for the command line alone.
+
+pub mod catalogue;
+pub mod digest;
+pub mod download;
+pub mod http;
+pub mod store;
 
 use std::path::{Path, PathBuf};
 
 use carat_engine::{GenerateError, LoadError, LoadOptions, Model, Session, SessionOptions};
 
+use self::catalogue::{Catalogue, CatalogueError, Entry};
+use self::store::{NoFolder, State, Store};
 use crate::completion::{self, Plan, Query};
 use crate::prompt::{ModelTraits, PromptBudget, PromptForm};
 
@@ -34,12 +45,32 @@ pub enum ModelError {
     NotEmbedded,
     /// There is no such name and no such file.
     #[error(
-        "no model and no file is called `{name}`; give the path of a GGUF file, or `{DEFAULT_NAME}` for the embedded model"
+        "no model and no file is called `{name}`; give the path of a GGUF file, or a name that `carat model list` shows"
     )]
     NotFound {
         /// What was asked for.
         name: String,
     },
+    /// The catalogue knows it and this machine does not have it.
+    #[error("the model `{name}` is not on this machine; get it with: carat model pull {name}")]
+    NotPulled {
+        /// Its name in the catalogue.
+        name: String,
+    },
+    /// A download of it was interrupted.
+    #[error(
+        "the model `{name}` is on this machine only in part; get the rest with: carat model pull {name}"
+    )]
+    Incomplete {
+        /// Its name in the catalogue.
+        name: String,
+    },
+    /// The user's own catalogue cannot be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// There is no place for models.
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
     /// The embedded model lies in the program, not in a file.
     #[error("the model `{DEFAULT_NAME}` is part of the carat program and has no file of its own")]
     NoFile,
@@ -55,6 +86,13 @@ pub enum ModelSource {
     Embedded,
     /// In a file.
     File(PathBuf),
+    /// In a file that was pulled.
+    Pulled {
+        /// The file.
+        path: PathBuf,
+        /// What the catalogue says of it.
+        entry: Box<Entry>,
+    },
 }
 
 impl ModelSource {
@@ -69,6 +107,9 @@ impl ModelSource {
                 Err(ModelError::NotEmbedded)
             };
         }
+        if let Some(entry) = Catalogue::of_user()?.find(name) {
+            return Self::pulled(entry, &Store::of_user()?);
+        }
         if path.is_file() {
             Ok(Self::File(path.to_owned()))
         } else {
@@ -78,17 +119,30 @@ impl ModelSource {
         }
     }
 
+    fn pulled(entry: &Entry, store: &Store) -> Result<Self, ModelError> {
+        let name = entry.name.clone();
+        match store.state(&name) {
+            State::Present { .. } => Ok(Self::Pulled {
+                path: store.file(&name),
+                entry: Box::new(entry.clone()),
+            }),
+            State::Partial { .. } => Err(ModelError::Incomplete { name }),
+            State::Absent => Err(ModelError::NotPulled { name }),
+        }
+    }
+
     /// The file.
     pub fn path(&self) -> Result<&Path, ModelError> {
         match self {
             Self::Embedded => Err(ModelError::NoFile),
-            Self::File(path) => Ok(path),
+            Self::File(path) | Self::Pulled { path, .. } => Ok(path),
         }
     }
 
-    /// A name for messages: of the file, without its folder and extension.
+    /// A name for messages: of the catalogue, or of the file without its folder and extension.
     pub fn name(&self) -> String {
         match self {
+            Self::Pulled { entry, .. } => entry.name.clone(),
             Self::Embedded => DEFAULT_NAME.to_owned(),
             Self::File(path) => path
                 .file_stem()
@@ -102,7 +156,9 @@ impl ModelSource {
     pub fn size_bytes(&self) -> Option<u64> {
         match self {
             Self::Embedded => EMBEDDED.map(|model| model.0.len() as u64),
-            Self::File(path) => path.metadata().ok().map(|metadata| metadata.len()),
+            Self::File(path) | Self::Pulled { path, .. } => {
+                path.metadata().ok().map(|metadata| metadata.len())
+            }
         }
     }
 
@@ -113,8 +169,27 @@ impl ModelSource {
                 let embedded = EMBEDDED.ok_or(ModelError::NotEmbedded)?;
                 Ok(Model::from_static(DEFAULT_NAME, &embedded.0, options)?)
             }
-            Self::File(path) => Ok(Model::load(path, options)?),
+            Self::File(path) | Self::Pulled { path, .. } => Ok(Model::load(path, options)?),
         }
+    }
+
+    /// The layout of prompts: what the catalogue says if the model can have it, else what its file tells.
+    pub fn prompt_form(&self, model: &Model) -> PromptForm {
+        let stated = match self {
+            Self::Pulled { entry, .. } => entry.form(),
+            Self::Embedded | Self::File(_) => None,
+        };
+        let tokenizer = model.tokenizer();
+        let possible = |form: &PromptForm| match form {
+            PromptForm::FimSuffixFirst | PromptForm::FimPrefixFirst => tokenizer.fim().is_some(),
+            PromptForm::InstructGemma4 { .. } | PromptForm::InstructGemma3 => {
+                tokenizer.chat_template().is_some()
+            }
+            PromptForm::Plain => true,
+        };
+        stated
+            .filter(possible)
+            .unwrap_or_else(|| form_of_file(model))
     }
 }
 
@@ -157,7 +232,7 @@ impl CodeModel {
     pub fn load(name: Option<&str>, options: &LoadOptions) -> Result<Self, ModelError> {
         let source = ModelSource::find(name)?;
         let model = source.load(options)?;
-        let form = prompt_form(&model);
+        let form = source.prompt_form(&model);
         let tier = if source == ModelSource::Embedded {
             Tier::Small
         } else {
@@ -188,7 +263,7 @@ impl CodeModel {
 }
 
 /// The layout that a model was trained for, as far as its file tells.
-pub fn prompt_form(model: &Model) -> PromptForm {
+fn form_of_file(model: &Model) -> PromptForm {
     let (info, tokenizer) = (model.info(), model.tokenizer());
     let traits = ModelTraits {
         name: &info.name,

@@ -124,3 +124,22 @@ fn eval_reports_by_language_and_kind() {
             .is_some_and(|ms| ms > 0.0)
     );
 }
+
+#[test]
+fn completions_and_manual_follow_the_definition() {
+    let printed = |line: &str| {
+        let output = Command::new(program())
+            .args(line.split(' '))
+            .output()
+            .expect("the program starts");
+        assert!(output.status.success(), "{line}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = printed(&format!("completions {shell}"));
+        assert!(script.contains("verify"), "{shell}");
+    }
+    assert!(printed("man").contains(".TH carat 1"));
+    let page = printed("man model pull");
+    assert!(page.contains("carat\\-model\\-pull") && page.contains("HF_ENDPOINT"));
+}

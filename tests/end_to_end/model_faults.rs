@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use carat_tests::{Client, Launch};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{URI, program};
 
@@ -170,5 +170,39 @@ fn tensors_of_another_shape_or_type() {
     assert!(
         said.contains(TENSOR) && said.contains("200"),
         "it names tensor and type: {said}"
+    );
+}
+
+#[test]
+fn doctor_tells_the_last_error() {
+    let state = directory();
+    let folder = state.path().to_string_lossy().into_owned();
+    let mut server = Launch::new(program())
+        .argument("lsp")
+        .argument("--model")
+        .argument("/nonexistent/lost.gguf")
+        .environment("XDG_STATE_HOME", &folder)
+        .start();
+    server.initialize(&Client::inline());
+    server.notification("window/showMessage");
+    drop(server);
+    let output = Command::new(program())
+        .args(["doctor", "--json"])
+        .env("XDG_STATE_HOME", &folder)
+        .env("CARAT_MODELS", state.path())
+        .output()
+        .expect("a program");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let last = report["last_error"]["message"].as_str().expect("an error");
+    assert!(last.contains("lost.gguf"), "{last}");
+    assert_eq!(report["model"]["name"], "default");
+    let models = report["models"].as_array().expect("models");
+    let speed = |name: &str| {
+        let model = models.iter().find(|model| model["name"] == name);
+        model.expect(name)["tokens_per_s_max"].as_f64().expect(name)
+    };
+    assert!(
+        speed("gemma-4-26b-a4b") > speed("gemma-4-31b"),
+        "fewer bytes a token"
     );
 }

@@ -14,11 +14,13 @@
 //! assert!(server.response(id).is_ok());
 //! ```
 
+mod http;
 mod naive;
 mod process;
 mod random;
 mod server;
 
+pub use http::{HttpReply, HttpRequest, HttpServer};
 pub use naive::{NaiveText, Units};
 pub use process::cpu_time;
 pub use random::Random;

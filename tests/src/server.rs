@@ -52,6 +52,8 @@ impl Launch {
     pub fn start(self) -> Server {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            // Errors that tests provoke are none of the user's.
+            .env("XDG_STATE_HOME", std::env::temp_dir().join("carat-tests"))
             .envs(self.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -16,6 +16,14 @@ use crate::models::ModelSource;
 /// Fewer runs have no median that means anything.
 const REPEATS_MIN: u32 = 3;
 
+/// What `--help` says below the options.
+pub(super) const HELP: &str = "\
+Examples:
+  carat bench                                   the embedded model
+  carat bench --model 26b --generate-tokens 32 --depth 2048 --json
+
+Close other programs first: memory is shared. docs/performance.md explains the numbers.";
+
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     /// Name or GGUF file of the model

@@ -13,6 +13,13 @@ use super::output;
 use crate::completion::{self, Completion, Query};
 use crate::models::CodeModel;
 
+/// What `--help` says below the options.
+pub(super) const HELP: &str = "\
+Examples:
+  carat complete src/main.rs:10:5                  what would be shown behind column 5 of line 10
+  carat complete src/main.rs:10:5 --model 26b      from a model that was pulled
+  carat complete src/main.rs:10:5 --model m.gguf --json --show-prompt";
+
 #[derive(Debug, Args)]
 pub(super) struct CompleteArgs {
     /// The caret; line and column count from 1, columns in characters

@@ -9,6 +9,7 @@ mod complete;
 mod debug;
 mod doctor;
 mod eval;
+mod generated;
 mod machine;
 mod model;
 mod output;
@@ -19,9 +20,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::logging;
 
+/// What `--help` says below the commands.
+const HELP: &str = "\
+Examples:
+  carat complete src/main.rs:10:5     ghost text for a caret, from the embedded model
+  carat doctor                        what this machine can do
+  carat model pull gemma-4-26b-a4b    the large model, for much better answers
+  carat complete src/main.rs:10:5 --model 26b
+
+An editor starts `carat` without arguments; editors/ of the repository has the set-up for each.";
+
 /// Code completion with Gemma 4 inside its own process: a language server, and its tools.
 #[derive(Debug, Parser)]
-#[command(name = "carat", version, about, disable_help_subcommand = true)]
+#[command(name = "carat", version, about, disable_help_subcommand = true, after_help = HELP)]
 struct Cli {
     /// Without a subcommand, the language server starts on standard input and output.
     #[command(subcommand)]
@@ -33,15 +44,23 @@ enum Command {
     /// Serve an editor on standard input and output (what `carat` alone does too)
     Lsp(LspArgs),
     /// Print ghost text for a caret
+    #[command(after_help = complete::HELP)]
     Complete(complete::CompleteArgs),
-    /// Show models, and what is in them
+    /// Show models, what is in them, and bring them here
     Model(model::ModelArgs),
     /// Measure how fast a model loads, reads and writes
+    #[command(after_help = bench::HELP)]
     Bench(bench::BenchArgs),
     /// Measure how often the model's proposals are right
     Eval(eval::EvalArgs),
-    /// Tell what was found, what is slow, and what to do
-    Doctor,
+    /// Tell what was found, what is slow, and what to do; for pasting into a message
+    Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = generated::COMPLETIONS_HELP)]
+    Completions(generated::CompletionsArgs),
+    /// Print a page of the manual
+    #[command(after_help = generated::MAN_HELP)]
+    Man(generated::ManArgs),
     /// Print what the engine computes, to compare it with other engines
     Debug(debug::DebugArgs),
 }
@@ -102,7 +121,9 @@ pub fn main() -> ExitCode {
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
-        Some(Command::Doctor) => doctor::run(),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Completions(args)) => generated::completions(&args),
+        Some(Command::Man(args)) => generated::man(&args),
         Some(Command::Debug(args)) => debug::run(&args),
     };
     match result {

@@ -1,6 +1,7 @@
 //! Writes results to standard output.
 
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -22,6 +23,15 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes one JSON object on one line.
 pub(super) fn print_json(object: &serde_json::Value) -> anyhow::Result<()> {
     print(&object.to_string())
+}
+
+/// A path for readers, with `~` for the home folder: reports are shown to others.
+pub(super) fn path(path: &Path) -> String {
+    let home = std::env::home_dir().filter(|home| home.parent().is_some());
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        Some(inside) => Path::new("~").join(inside).display().to_string(),
+        None => path.display().to_string(),
+    }
 }
 
 /// A number of bytes for readers.

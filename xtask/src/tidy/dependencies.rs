@@ -1,4 +1,4 @@
-//! Who may depend on whom, under which licences, and that nothing in the product can reach the network.
+//! Who may depend on whom, under which licences, and which of them may reach the network.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,6 +26,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio", &["carat"]),
     ("tower", &["carat"]),
     ("clap", &["carat"]),
+    ("rustls", &["carat"]),
+    ("ureq", &["carat"]),
     ("serde_json", &["carat", "carat-tests", "xtask"]),
 ];
 

@@ -64,7 +64,25 @@ const WALLS: &[Wall] = &[
         tests_too: true,
     },
     Wall {
-        what: "no source file opens a socket",
+        what: "HTTP is for `carat model pull` and lives in server/src/models/http.rs",
+        words: &["ureq", "rustls", "rustls_native_certs"],
+        scope: &[],
+        allowed: &["server/src/models/http.rs"],
+        tests_too: true,
+    },
+    Wall {
+        what: "the server downloads nothing: only the command line calls the modules that do",
+        words: &["download", "http"],
+        scope: &["server/src/"],
+        allowed: &[
+            "server/src/models.rs",
+            "server/src/models/",
+            "server/src/cli/model/",
+        ],
+        tests_too: false,
+    },
+    Wall {
+        what: "no source file opens a socket; HTTP is in server/src/models/http.rs, over a library",
         words: &[
             "std::net",
             "tokio::net",
@@ -289,6 +307,22 @@ mod tests {
     fn only_tests_may_open_sockets() {
         check_lines("server/src/cli.rs", "use std::net::TcpStream;", &[1]);
         check_lines("tests/src/lib.rs", "use std::net::TcpListener;", &[]);
+    }
+
+    #[test]
+    fn only_the_command_line_downloads() {
+        check_lines("server/src/models/http.rs", "use ureq::Agent;", &[]);
+        check_lines("server/src/models/download.rs", "use ureq::Agent;", &[1]);
+        check_lines("engine/src/lib.rs", "use rustls::ClientConfig;", &[1]);
+        let text = "use crate::models::download;\nuse crate::models::http::Client;\n";
+        check_lines("server/src/cli/model/pull.rs", text, &[]);
+        check_lines("server/src/cli/doctor.rs", text, &[1, 2]);
+        check_lines("server/src/lsp/backend.rs", text, &[1, 2]);
+        check_lines(
+            "server/src/models/http.rs",
+            "use std::net::TcpStream;",
+            &[1],
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::output;
-use crate::models::{ModelSource, prompt_form};
+use crate::models::catalogue::Catalogue;
+use crate::models::{ModelError, ModelSource};
+use crate::prompt::PromptForm;
 
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
@@ -20,10 +22,17 @@ pub(super) struct InfoArgs {
 }
 
 pub(super) fn run(args: &InfoArgs) -> anyhow::Result<()> {
-    let model = ModelSource::find(Some(&args.model))?.load(&LoadOptions::default())?;
+    let source = match ModelSource::find(Some(&args.model)) {
+        Err(ModelError::NotPulled { name } | ModelError::Incomplete { name }) => {
+            return not_pulled(&name, args.json);
+        }
+        source => source?,
+    };
+    let model = source.load(&LoadOptions::default())?;
+    let form = source.prompt_form(&model);
     let info = model.info();
     if !args.json {
-        return output::print(&for_readers(&model));
+        return output::print(&for_readers(&model, form));
     }
     let types: serde_json::Map<_, _> = info
         .tensor_types
@@ -43,14 +52,49 @@ pub(super) fn run(args: &InfoArgs) -> anyhow::Result<()> {
         "vocabulary": info.vocabulary,
         "weight_bytes_per_token": info.weight_bytes_per_token,
         "tensor_types": types,
-        "prompt_form": prompt_form(&model).name(),
+        "prompt_form": form.name(),
         "chat_template": model.tokenizer().chat_template().is_some(),
         "fill_in_the_middle": model.tokenizer().fim().is_some(),
         "cache_bytes": Session::cache_bytes(&model, &SessionOptions::default()),
     }))
 }
 
-fn for_readers(model: &Model) -> String {
+/// What the catalogue tells of a model that is not here.
+fn not_pulled(name: &str, json: bool) -> anyhow::Result<()> {
+    let catalogue = Catalogue::of_user()?;
+    let entry = super::entry(&catalogue, name)?;
+    if json {
+        return output::print_json(&json!({
+            "name": entry.name,
+            "title": entry.title,
+            "state": "absent",
+            "page": entry.page(),
+            "file_bytes": entry.size_bytes,
+            "sha256": entry.sha256,
+            "memory_bytes": entry.memory_bytes,
+            "weight_bytes_per_token": entry.token_bytes,
+            "prompt_form": entry.prompt_form,
+            "license": entry.license,
+            "license_url": entry.license_url,
+        }));
+    }
+    let known = |bytes: Option<u64>| bytes.map_or("told by the server".to_owned(), output::bytes);
+    output::print(&format!(
+        "name          {}\nmodel         {}\nstate         not on this machine: carat model pull {}\nfile          {}\nmemory        about {}\na token reads about {}\nSHA-256       {}\nlicence       {} {}\nfrom          {}",
+        entry.name,
+        entry.title,
+        entry.name,
+        known(entry.size_bytes),
+        output::bytes(entry.memory_bytes),
+        output::bytes(entry.token_bytes),
+        entry.sha256.as_deref().unwrap_or("told by the server"),
+        entry.license,
+        entry.license_url.as_deref().unwrap_or_default(),
+        entry.page(),
+    ))
+}
+
+fn for_readers(model: &Model, form: PromptForm) -> String {
     let info = model.info();
     let experts = if info.experts > 0 {
         format!(
@@ -98,6 +142,6 @@ fn for_readers(model: &Model) -> String {
             options.kv.name()
         ),
     );
-    row("prompts", prompt_form(model).name().to_owned());
+    row("prompts", form.name().to_owned());
     text
 }
