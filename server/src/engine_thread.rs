@@ -13,6 +13,7 @@ use ropey::Rope;
 use crate::arbiter::{Arbiter, GenerationKey, Place};
 use crate::completion;
 use crate::generator::Generator;
+use crate::status::StatusBoard;
 
 /// What the engine is to do.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct Job {
     pub(crate) language_id: Arc<str>,
     pub(crate) place: Place,
     pub(crate) explicit: bool,
+    pub(crate) max_tokens: Option<usize>,
     pub(crate) cancel: CancelToken,
 }
 
@@ -77,6 +79,7 @@ pub fn spawn(
     load: impl FnOnce() -> anyhow::Result<Box<dyn Generator>> + Send + 'static,
     mailbox: Arc<Mailbox>,
     arbiter: Arbiter,
+    status: StatusBoard,
     failed: impl FnOnce(String) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -90,13 +93,17 @@ pub fn spawn(
             });
             match loaded {
                 Ok(mut generator) => {
+                    status.ready(generator.facts().name);
                     arbiter.model_ready(generator.facts());
                     while let Some(job) = mailbox.take() {
-                        work(generator.as_mut(), &job, &arbiter);
+                        status.busy();
+                        work(generator.as_mut(), &job, &arbiter, &status);
+                        status.idle();
                     }
                 }
                 Err(error) => {
                     arbiter.model_failed();
+                    status.failed(format!("{error:#}"));
                     failed(format!("{error:#}"));
                 }
             }
@@ -104,8 +111,10 @@ pub fn spawn(
 }
 
 /// One job, whatever happens in it.
-fn work(generator: &mut dyn Generator, job: &Job, arbiter: &Arbiter) {
-    let result = catch_unwind(AssertUnwindSafe(|| generate(generator, job, arbiter)));
+fn work(generator: &mut dyn Generator, job: &Job, arbiter: &Arbiter, status: &StatusBoard) {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        generate(generator, job, arbiter, status)
+    }));
     let stop = match result {
         Ok(Ok(stop)) => Some(stop),
         Ok(Err(GenerateError::Cancelled)) => Some(StopReason::Cancelled),
@@ -126,6 +135,7 @@ fn generate(
     generator: &mut dyn Generator,
     job: &Job,
     arbiter: &Arbiter,
+    status: &StatusBoard,
 ) -> Result<StopReason, GenerateError> {
     if job.cancel.is_cancelled() {
         return Ok(StopReason::Cancelled);
@@ -139,7 +149,7 @@ fn generate(
         prefix: &prefix,
         suffix: &suffix,
         explicit: job.explicit,
-        max_tokens: None,
+        max_tokens: job.max_tokens,
     };
     let plan = Arc::new(generator.plan(&query));
     if arbiter.planned(job.key, &plan).is_break() {
@@ -160,6 +170,7 @@ fn generate(
         stop = summary.stop.as_str(),
         "generated"
     );
+    status.wrote(summary.tokens.len(), summary.decode);
     Ok(summary.stop)
 }
 

@@ -12,13 +12,13 @@ pub mod scripted;
 
 pub use engine::EngineGenerator;
 
-/// The generator for a model by name or path; `None` is the embedded one.
-pub fn load(model: Option<&str>) -> anyhow::Result<Box<dyn Generator>> {
+/// The generator for a model by name or path; `None` is the embedded one, and as many threads as there are cores.
+pub fn load(model: Option<&str>, threads: Option<usize>) -> anyhow::Result<Box<dyn Generator>> {
     #[cfg(feature = "testing")]
     if let Some(scripted) = scripted::Scripted::from_environment() {
         return Ok(Box::new(scripted?));
     }
-    Ok(Box::new(EngineGenerator::load(model)?))
+    Ok(Box::new(EngineGenerator::load(model, threads)?))
 }
 
 /// Which model answers.

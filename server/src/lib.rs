@@ -12,5 +12,6 @@ pub mod models;
 pub mod positions;
 pub mod prompt;
 pub mod settings;
+pub mod status;
 #[cfg(test)]
 mod testing;

@@ -2,10 +2,13 @@
 
 mod backend;
 mod capabilities;
+mod configuration;
+mod file_uri;
 mod from_lsp;
 mod ingress;
 mod input;
 mod parent;
+mod status;
 mod to_lsp;
 
 use std::process::ExitCode;
@@ -21,7 +24,9 @@ use tower_lsp::{Client, LspService, Server};
 use crate::arbiter::Arbiter;
 use crate::engine_thread::{self, Mailbox};
 use crate::generator;
+use crate::status::StatusBoard;
 use backend::Backend;
+use configuration::Configuration;
 use from_lsp::ClientFacts;
 use ingress::{Ingress, Signals};
 
@@ -74,10 +79,25 @@ async fn serve(model: Option<String>) -> bool {
     .custom_method("workspace/executeCommand", Backend::execute_command)
     .finish();
 
+    let board = StatusBoard::default();
+    let configuration = Configuration::default();
+    if let Some(client) = &handle {
+        configuration.connect(client.clone());
+    }
+    let greet: ingress::Greet = {
+        let (client, board, configuration) = (handle.clone(), board.clone(), configuration.clone());
+        Box::new(move |facts: &ClientFacts| {
+            configuration.initialized();
+            if let Some(client) = client.filter(|_| facts.status) {
+                status::tell(client, &board);
+            }
+        })
+    };
     let troubles = handle.map(|client| tell_troubles(client, Arc::clone(&signals)));
     let start: ingress::Start = {
         let (arbiter, orphaned, engine) =
             (arbiter.clone(), Arc::clone(&orphaned), Arc::clone(&engine));
+        let board = board.clone();
         Box::new(move |client: &ClientFacts, settings| {
             watch_parent(client.process_id, orphaned);
             let model = model.or(settings.model);
@@ -88,9 +108,10 @@ async fn serve(model: Option<String>) -> bool {
                 }
             };
             match engine_thread::spawn(
-                move || generator::load(model.as_deref()),
+                move || generator::load(model.as_deref(), settings.threads),
                 mailbox,
                 arbiter,
+                board,
                 failed,
             ) {
                 Ok(thread) => drop(engine.set(thread)),
@@ -103,7 +124,9 @@ async fn serve(model: Option<String>) -> bool {
         arbiter.clone(),
         client,
         Arc::clone(&signals),
-        start,
+        (start, greet),
+        configuration,
+        board,
     );
     let stdin = input::clean(tokio::io::stdin(), Arc::clone(&input_ended));
     let server =

@@ -42,6 +42,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Tell what was found, what is slow, and what to do
     Doctor,
+    /// Print the JSON schema of the settings
+    Schema,
     /// Print what the engine computes, to compare it with other engines
     Debug(debug::DebugArgs),
 }
@@ -103,12 +105,17 @@ pub fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Doctor) => doctor::run(),
+        Some(Command::Schema) => schema(),
         Some(Command::Debug(args)) => debug::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+fn schema() -> anyhow::Result<()> {
+    output::print(&format!("{:#}", crate::settings::schema()))
 }
 
 fn serve(model: Option<String>) -> ExitCode {

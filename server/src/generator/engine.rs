@@ -22,10 +22,10 @@ pub struct EngineGenerator {
 }
 
 impl EngineGenerator {
-    /// Loads the model of that name or path; `None` is the embedded one.
-    pub fn load(model: Option<&str>) -> Result<Self, ModelError> {
+    /// Loads the model of that name or path; `None` is the embedded one, and as many threads as there are cores.
+    pub fn load(model: Option<&str>, threads: Option<usize>) -> Result<Self, ModelError> {
         Ok(Self {
-            model: CodeModel::load(model, &LoadOptions::default())?,
+            model: CodeModel::load(model, &LoadOptions { threads })?,
             sessions: Vec::new(),
         })
     }

@@ -17,6 +17,9 @@ use crate::arbiter::{Answer, RecordView, Shown};
 /// The command that tells what the last completion was asked and answered.
 pub(super) const LAST_PROMPT: &str = "carat.lastPrompt";
 
+/// The command that pauses completion, or resumes it.
+pub(super) const TOGGLE: &str = "carat.toggle";
+
 /// The command by which tests see what the scripted generator is doing.
 #[cfg(feature = "testing")]
 const ACTIVITY: &str = "carat.testing.activity";
@@ -79,6 +82,10 @@ impl Backend {
                     .map_or(Value::Null, |view| last_prompt(&view))),
                 _ => Err(Error::internal_error()),
             },
+            Some(TOGGLE) => match ingress::pinned() {
+                Some(Pinned::Paused(paused)) => Ok(json!({ "paused": paused })),
+                _ => Err(Error::internal_error()),
+            },
             #[cfg(feature = "testing")]
             Some(ACTIVITY) => Ok(activity()),
             Some(other) => Err(Error::invalid_params(format!(
@@ -93,6 +100,7 @@ impl Backend {
         let ticket = match ingress::pinned() {
             Some(Pinned::Completion(ticket)) => ticket,
             Some(Pinned::NotOpen) => return Ok(None),
+            Some(Pinned::Off) => return Ok(Some(None)),
             Some(Pinned::Malformed(what)) => return Err(Error::invalid_params(what)),
             _ => return Err(Error::internal_error()),
         };

@@ -3,9 +3,10 @@
 use tower_lsp::gen_lsp_types::{
     CompletionOptions, ExecuteCommandOptions, InitializeResult, PositionEncodingKind,
     ServerCapabilities, ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions,
+    WorkspaceFoldersServerCapabilities, WorkspaceOptions,
 };
 
-use super::backend::LAST_PROMPT;
+use super::backend::{LAST_PROMPT, TOGGLE};
 use super::from_lsp::ClientFacts;
 use crate::positions::Encoding;
 
@@ -28,6 +29,8 @@ pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
             TextDocumentSyncOptions {
                 open_close: Some(true),
                 change: Some(TextDocumentSyncKind::Incremental),
+                // A project's settings are read again when they are saved.
+                save: Some(true.into()),
                 ..TextDocumentSyncOptions::default()
             }
             .into(),
@@ -35,8 +38,15 @@ pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
         inline_completion_provider: client.inline_completion.then(|| true.into()),
         completion_provider: (!client.inline_completion).then_some(menu),
         execute_command_provider: Some(ExecuteCommandOptions {
-            commands: vec![LAST_PROMPT.to_owned()],
+            commands: vec![LAST_PROMPT.to_owned(), TOGGLE.to_owned()],
             ..ExecuteCommandOptions::default()
+        }),
+        workspace: Some(WorkspaceOptions {
+            workspace_folders: Some(WorkspaceFoldersServerCapabilities {
+                supported: Some(true),
+                change_notifications: Some(true.into()),
+            }),
+            ..WorkspaceOptions::default()
         }),
         ..ServerCapabilities::default()
     };

@@ -19,6 +19,8 @@ pub(super) struct ClientFacts {
     /// Whether the key is there, whatever its value: lsp-mode sends null.
     pub(super) inline_completion: bool,
     pub(super) process_id: Option<u32>,
+    /// Whether it understands `carat/status`.
+    pub(super) status: bool,
 }
 
 pub(super) fn client_facts(params: &Value) -> ClientFacts {
@@ -35,6 +37,7 @@ pub(super) fn client_facts(params: &Value) -> ClientFacts {
             .get("processId")
             .and_then(Value::as_u64)
             .and_then(|id| id.try_into().ok()),
+        status: super::status::wanted(params),
     }
 }
 
@@ -172,6 +175,13 @@ pub(super) fn document_uri(params: Option<&Value>) -> Option<&str> {
     params?.pointer("/textDocument/uri")?.as_str()
 }
 
+/// The files of a `workspace/didChangeWatchedFiles`.
+pub(super) fn changed_files(params: Option<&Value>) -> impl Iterator<Item = &str> {
+    let changes = params.and_then(|params| params.get("changes"));
+    let changes = changes.and_then(Value::as_array).into_iter().flatten();
+    changes.filter_map(|change| change.get("uri")?.as_str())
+}
+
 /// The caret of a completion request.
 pub(super) fn caret(value: Option<&Value>) -> Result<SentCaret, String> {
     let positioned: Positioned = params(value)?;
@@ -241,6 +251,7 @@ mod tests {
                 encoding: Encoding::Utf16,
                 inline_completion: false,
                 process_id: None,
+                status: false,
             };
             assert_eq!(client_facts(&params), expected);
         }

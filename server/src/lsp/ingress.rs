@@ -17,13 +17,15 @@ use tower::Service;
 use tower_lsp::ExitedError;
 use tower_lsp::jsonrpc::{Id, Request, Response};
 
-use super::backend::LAST_PROMPT;
+use super::backend::{LAST_PROMPT, TOGGLE};
+use super::configuration::Configuration;
 use super::from_lsp::{self, ClientFacts};
 use super::input;
 use crate::arbiter::{Arbiter, Query, RecordView, RequestKey, Ticket};
 use crate::documents::{Documents, SyncFault};
 use crate::positions::Encoding;
-use crate::settings::Settings;
+use crate::settings::{Settings, Trigger};
+use crate::status::StatusBoard;
 
 /// What a handler needs of the moment at which its request arrived.
 pub(super) enum Pinned {
@@ -31,6 +33,10 @@ pub(super) enum Pinned {
     Completion(Ticket),
     /// The document is not open.
     NotOpen,
+    /// The settings say that nothing is to be completed here, or now.
+    Off,
+    /// Whether completion is paused since the request.
+    Paused(bool),
     /// The parameters cannot be read.
     Malformed(String),
     /// The record of the last completion before the request.
@@ -60,6 +66,9 @@ pub(super) struct Signals {
 /// Starts the engine and the watch over the client's process, once the client has said what it wants.
 pub(super) type Start = Box<dyn FnOnce(&ClientFacts, Settings) + Send>;
 
+/// Called once, as soon as the client may be sent messages.
+pub(super) type Greet = Box<dyn FnOnce(&ClientFacts) + Send>;
+
 /// The layer in front of the framework's service.
 pub(super) struct Ingress<S> {
     inner: S,
@@ -67,8 +76,10 @@ pub(super) struct Ingress<S> {
     client: Arc<OnceLock<ClientFacts>>,
     signals: Arc<Signals>,
     start: Option<Start>,
+    greet: Option<Greet>,
     documents: Documents,
-    settings: Settings,
+    configuration: Configuration,
+    status: StatusBoard,
     /// Until this resolves, `initialize` has no answer and nothing else is read: not every client waits.
     initializing: Option<oneshot::Receiver<()>>,
     /// The last completion request. All before it have their answers.
@@ -83,7 +94,9 @@ impl<S> Ingress<S> {
         arbiter: Arbiter,
         client: Arc<OnceLock<ClientFacts>>,
         signals: Arc<Signals>,
-        start: Start,
+        (start, greet): (Start, Greet),
+        configuration: Configuration,
+        status: StatusBoard,
     ) -> Self {
         Self {
             inner,
@@ -91,8 +104,10 @@ impl<S> Ingress<S> {
             client,
             signals,
             start: Some(start),
+            greet: Some(greet),
             documents: Documents::default(),
-            settings: Settings::default(),
+            configuration,
+            status,
             initializing: None,
             last: None,
         }
@@ -115,12 +130,7 @@ impl<S> Ingress<S> {
         let params = params.unwrap_or(Value::Null);
         if let (Some(start), Some(_)) = (self.start.take_if(|_| id.is_some()), &id) {
             let client = self.client.get_or_init(|| from_lsp::client_facts(&params));
-            let (settings, complaints) =
-                Settings::from_options(params.get("initializationOptions"));
-            for complaint in complaints {
-                tracing::warn!("{complaint}");
-            }
-            self.settings = settings.clone();
+            let settings = self.configuration.initialize(&params);
             start(client, settings);
         }
         let request = Request::build(method)
@@ -208,10 +218,17 @@ impl<S> Ingress<S> {
         let encoding = self.encoding();
         // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
         let explicit = caret.invoked && !menu;
+        let settings = self
+            .configuration
+            .of_document(&caret.uri, &snapshot.language_id);
+        let in_time = explicit || menu || settings.trigger == Trigger::Automatic;
+        if !in_time || !settings.completes(&snapshot.language_id) {
+            return Pinned::Off;
+        }
         let deadline = match (menu, explicit) {
-            (true, _) => self.settings.menu_deadline,
-            (false, true) => self.settings.explicit_deadline,
-            (false, false) => self.settings.deadline,
+            (true, _) => settings.menu_deadline,
+            (false, true) => settings.explicit_deadline,
+            (false, false) => settings.deadline,
         };
         let ticket = self.arbiter.submit(Query {
             caret: caret.offset(&snapshot, encoding),
@@ -223,6 +240,7 @@ impl<S> Ingress<S> {
             snapshot,
             explicit,
             deadline,
+            max_tokens: settings.max_tokens,
         });
         self.last = request.id().map(|id| (id.clone(), ticket.key()));
         Pinned::Completion(ticket)
@@ -240,6 +258,12 @@ impl<S> Ingress<S> {
         true
     }
 
+    fn toggle(&mut self) -> Pinned {
+        let paused = self.configuration.toggle();
+        self.status.paused(paused);
+        Pinned::Paused(paused)
+    }
+
     /// What a request finds when its handler runs.
     fn pin(&mut self, request: &Request) -> Option<Pinned> {
         request.id()?;
@@ -248,7 +272,11 @@ impl<S> Ingress<S> {
             "textDocument/completion" => Some(self.completion(request, true)),
             "workspace/executeCommand" => {
                 let command = request.params()?.get("command")?.as_str()?;
-                (command == LAST_PROMPT).then(|| Pinned::Record(self.arbiter.last_record()))
+                match command {
+                    LAST_PROMPT => Some(Pinned::Record(self.arbiter.last_record())),
+                    TOGGLE => Some(self.toggle()),
+                    _ => None,
+                }
             }
             _ => None,
         }
@@ -263,6 +291,26 @@ impl<S> Ingress<S> {
             "textDocument/didOpen" => self.opened(request.params()),
             "textDocument/didChange" => self.changed(request.params()),
             "textDocument/didClose" => self.closed(request.params()),
+            "textDocument/didSave" => {
+                if let Some(uri) = from_lsp::document_uri(request.params()) {
+                    self.configuration.file_changed(uri);
+                }
+            }
+            "workspace/didChangeConfiguration" => self.configuration.changed(request.params()),
+            "workspace/didChangeWorkspaceFolders" => {
+                self.configuration.folders_changed(request.params());
+            }
+            "workspace/didChangeWatchedFiles" => {
+                for uri in from_lsp::changed_files(request.params()) {
+                    self.configuration.file_changed(uri);
+                }
+            }
+            "initialized" => {
+                if let (Some(greet), Some(client)) = (self.greet.take(), self.client.get()) {
+                    greet(client);
+                }
+                return false;
+            }
             "$/cancelRequest" => return self.cancelled(request.params()),
             _ => return false,
         }
