@@ -10,6 +10,7 @@ mod document_sync;
 mod inline_completion;
 mod lifecycle;
 mod model_faults;
+mod no_network;
 mod settings;
 
 use std::path::Path;
