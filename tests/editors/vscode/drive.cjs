@@ -85,7 +85,7 @@ async function withBinary(run) {
         say("workbench is up");
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
         check(true, `status bar: ${JSON.stringify(await editor.status())}`);
-        await completes(editor, workspace, { file: "inventory.rs", line: 27, typed: "self.items.get", picture: "1-rust" });
+        await completes(editor, workspace, { file: "inventory.rs", line: 27, typed: "self.items.get(", picture: "1-rust" });
         await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "C", picture: "2-python" });
 
         await editor.command("Carat: Pause or Resume Completion");
