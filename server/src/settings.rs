@@ -1,6 +1,6 @@
 //! The settings as the server uses them: defaults, then the user's, narrowed by the project's.
 //!
-//! [`options`] is the form in which they are sent, [`project`] reads `.carat.toml`, [`store`] holds
+//! `options` is the form in which they are sent, `project` reads `.carat.toml`, `store` holds
 //! what one connection has said so far. Settings of user-defined code actions are fields of their own
 //! in both forms.
 

@@ -37,7 +37,7 @@ fn strace_works(folder: &Path) -> bool {
 /// What an editor does in a day: settings, edits, ghost text, commands, actions.
 fn session(server: &mut Server) {
     let mut client = Client::inline().options(json!({ "explicitDeadlineMs": 20_000 }));
-    client.params["capabilities"]["experimental"] = json!({ "caratStatus": true });
+    client.params["capabilities"]["experimental"] = json!({ "carat": { "status": true } });
     let capabilities = server.initialize(&client)["capabilities"].clone();
     server.open(URI, "rust", "fn main() {\n    let name = \n}\n");
     let caret = json!({ "line": 1, "character": 15 });

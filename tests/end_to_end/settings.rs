@@ -156,7 +156,7 @@ fn the_pause_is_a_command() {
 
 fn with_status() -> Client {
     let mut client = Client::inline();
-    client.params["capabilities"]["experimental"] = json!({ "caratStatus": true });
+    client.params["capabilities"]["experimental"] = json!({ "carat": { "status": true } });
     client
 }
 

@@ -10,6 +10,12 @@ import { Pages } from "./pages";
 import { serverSettings } from "./settings";
 import { StatusBar, type Status } from "./status";
 
+/** The parameters of `carat/explanation`. */
+interface Explanation {
+    title: string;
+    markdown: string;
+}
+
 /** Settings that the server reads when it starts. */
 const AT_START = ["carat.server", "carat.model", "carat.threads"];
 
@@ -24,7 +30,7 @@ export function activate(context: vscode.ExtensionContext): void {
     const pages = new Pages();
     context.subscriptions.push(log, bar, pages);
 
-    const restart = () => (turn = turn.then(() => stop()).then(() => start(context, log, bar)));
+    const restart = () => (turn = turn.then(() => stop()).then(() => start(context, log, bar, pages)));
     const command = (id: string, run: () => unknown) => {
         const told = async () => {
             try {
@@ -64,14 +70,15 @@ export function deactivate(): Promise<void> {
     return turn.then(() => stop());
 }
 
-async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel, bar: StatusBar): Promise<void> {
+async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): Promise<void> {
     bar.show({ state: "loading" });
     try {
         binary = await findBinary(context);
         log.info(`${binary.version} at ${binary.path}`);
         client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log));
-        client.registerFeature(statusFeature());
+        client.registerFeature(extensionsFeature());
         client.onNotification("carat/status", (status: Status) => bar.show(status));
+        client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));
         await client.start();
     } catch (error) {
         client = undefined;
@@ -116,11 +123,11 @@ function options(log: vscode.LogOutputChannel): LanguageClientOptions {
     };
 }
 
-/** Tells the server that `carat/status` is understood. */
-function statusFeature(): StaticFeature {
+/** Tells the server which extensions of the protocol are understood. */
+function extensionsFeature(): StaticFeature {
     return {
         fillClientCapabilities: (capabilities) => {
-            capabilities.experimental = { ...capabilities.experimental, caratStatus: true };
+            capabilities.experimental = { ...capabilities.experimental, carat: { status: true, explanation: true } };
         },
         initialize: () => undefined,
         getState: () => ({ kind: "static" }),

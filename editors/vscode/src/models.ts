@@ -3,13 +3,18 @@ import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import * as vscode from "vscode";
 
-/** What `carat model list --json` says of a model; later versions may say more. */
+/** What `carat model list --json` says of a model. The embedded one has no state. */
 interface Listed {
     name: string;
-    installed?: boolean;
+    title?: string;
+    /** `pulled`, `partial` or `absent`. */
+    state?: string;
+    /** The embedded model's size. */
     file_bytes?: number | null;
-    note?: string | null;
-    description?: string | null;
+    /** The size of a file to pull, as far as it is known. */
+    size_bytes?: number | null;
+    /** Whether this machine has the memory for it. */
+    fits?: boolean | null;
 }
 
 interface Choice extends vscode.QuickPickItem {
@@ -22,18 +27,27 @@ export async function chooseModel(program: string): Promise<void> {
     const choices: Choice[] = listed.map((model) => ({
         model,
         label: model.name,
-        description: [size(model.file_bytes), model.installed === false ? "to download" : ""].filter(Boolean).join(", "),
-        detail: model.note ?? model.description ?? undefined,
+        description: [size(model.file_bytes ?? model.size_bytes), hint(model)].filter(Boolean).join(", "),
+        detail: model.title,
     }));
     choices.push({ label: "Choose a GGUF file…" });
     const choice = await vscode.window.showQuickPick(choices, { title: "Model that completes code", matchOnDescription: true });
     if (!choice) return;
     const name = choice.model ? choice.model.name : await chooseFile();
     if (name === undefined) return;
-    if (choice.model?.installed === false && !(await pull(program, name))) return;
+    if (choice.model && toPull(choice.model) && !(await pull(program, name))) return;
     const setting = name === "default" ? undefined : name;
     // The change of the setting starts the server again.
     await vscode.workspace.getConfiguration("carat").update("model", setting, vscode.ConfigurationTarget.Global);
+}
+
+function toPull(model: Listed): boolean {
+    return model.state !== undefined && model.state !== "pulled";
+}
+
+function hint(model: Listed): string {
+    if (model.fits === false) return "too large for this machine";
+    return toPull(model) ? "to download" : "";
 }
 
 async function chooseFile(): Promise<string | undefined> {

@@ -16,8 +16,19 @@ export class Pages implements vscode.TextDocumentContentProvider, vscode.Disposa
         return this.texts.get(uri.path) ?? "This page is gone; run the command again.";
     }
 
+    /** Shows Markdown as it is meant to look, beside the editor. */
+    async showMarkdown(title: string, markdown: string): Promise<void> {
+        const uri = this.keep(`${title.replace(/[^\p{L}\p{N} _.-]+/gu, " ").trim()}.md`, `# ${title}\n\n${markdown}\n`);
+        await vscode.commands.executeCommand("markdown.showPreviewToSide", uri);
+    }
+
     /** Shows a text beside the editor; the name's extension decides its language. */
     async show(name: string, text: string): Promise<void> {
+        const document = await vscode.workspace.openTextDocument(this.keep(name, text));
+        await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preview: true, preserveFocus: true });
+    }
+
+    private keep(name: string, text: string): vscode.Uri {
         const uri = vscode.Uri.from({ scheme: SCHEME, path: `/${name}` });
         this.texts.delete(uri.path);
         this.texts.set(uri.path, text);
@@ -26,8 +37,7 @@ export class Pages implements vscode.TextDocumentContentProvider, vscode.Disposa
             this.texts.delete(oldest);
         }
         this.changed.fire(uri);
-        const document = await vscode.workspace.openTextDocument(uri);
-        await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preview: true, preserveFocus: true });
+        return uri;
     }
 
     dispose(): void {

@@ -33,7 +33,7 @@ impl Notification for StatusNotification {
 
 /// Whether a client understands `carat/status`: others may complain about notifications that they do not know.
 pub(super) fn wanted(params: &Value) -> bool {
-    let wish = params.pointer("/capabilities/experimental/caratStatus");
+    let wish = params.pointer("/capabilities/experimental/carat/status");
     wish.and_then(Value::as_bool) == Some(true)
 }
 

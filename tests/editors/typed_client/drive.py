@@ -70,7 +70,7 @@ class Client(LanguageClient):
 def capabilities(inline):
     return t.ClientCapabilities(
         general=t.GeneralClientCapabilities(position_encodings=[t.PositionEncodingKind.Utf16]),
-        experimental={"caratStatus": True},
+        experimental={"carat": {"status": True}},
         window=t.WindowClientCapabilities(work_done_progress=True, show_document=t.ShowDocumentClientCapabilities(support=True)),
         workspace=t.WorkspaceClientCapabilities(
             configuration=True, apply_edit=True,

@@ -50,7 +50,7 @@ end
 ---@return vim.lsp.ClientConfig
 function M.client_config()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
-  capabilities.experimental = { caratStatus = true }
+  capabilities.experimental = { carat = { status = true } }
   local settings = next(M.options.settings) and M.options.settings or vim.empty_dict()
   return {
     name = 'carat',
