@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::actions::{CustomAction, custom};
+
 /// The longest deadline that can be set: no editor waits longer.
 const DEADLINE_MS_MAX: u64 = 60_000;
 
@@ -19,6 +21,8 @@ pub struct Settings {
     pub explicit_deadline: Duration,
     /// When an entry for a completion menu is answered at the latest: menus wait for all their sources.
     pub menu_deadline: Duration,
+    /// Code actions of the user's own.
+    pub actions: Vec<CustomAction>,
 }
 
 impl Default for Settings {
@@ -28,6 +32,7 @@ impl Default for Settings {
             deadline: Duration::from_millis(700),
             explicit_deadline: Duration::from_secs(5),
             menu_deadline: Duration::from_millis(400),
+            actions: Vec::new(),
         }
     }
 }
@@ -51,6 +56,11 @@ impl Settings {
                     read(value).map(|ms| settings.explicit_deadline = deadline(ms))
                 }
                 "menuDeadlineMs" => read(value).map(|ms| settings.menu_deadline = deadline(ms)),
+                "actions" => read(value).map(|entries: Vec<Value>| {
+                    let (actions, mistakes) = custom::usable(&entries);
+                    settings.actions = actions;
+                    complaints.extend(mistakes);
+                }),
                 _ => Err("there is no such setting".to_owned()),
             };
             if let Err(what) = result {

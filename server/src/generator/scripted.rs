@@ -10,6 +10,7 @@ use carat_engine::{CancelToken, GenerateError, GenerationSummary, StopReason, To
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
+use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Plan, Query};
 use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
 
@@ -35,6 +36,10 @@ pub struct Script {
     pub load_ms: u64,
     /// Compute while waiting, so that the process's CPU time shows the work.
     pub spin: bool,
+    /// What code actions are answered: the first attempt, then the second; `text` if there are none.
+    pub answers: Vec<String>,
+    /// Whether the model takes instructions.
+    pub instruct: bool,
     /// Panic in every generation whose document contains this; nothing never panics.
     pub panic_at: String,
 }
@@ -48,6 +53,8 @@ impl Default for Script {
             prefill_ms: 0,
             load_ms: 0,
             spin: false,
+            answers: Vec::new(),
+            instruct: true,
             panic_at: String::new(),
         }
     }
@@ -70,6 +77,23 @@ pub static ACTIVITY: Activity = Activity {
     generations: AtomicU64::new(0),
     tokens: AtomicU64::new(0),
 };
+
+/// A generation under way; ends on all ways out, a panic included.
+struct Busy;
+
+impl Busy {
+    fn begin() -> Self {
+        ACTIVITY.generations.fetch_add(1, Ordering::Relaxed);
+        ACTIVITY.busy.store(true, Ordering::Release);
+        Self
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        ACTIVITY.busy.store(false, Ordering::Release);
+    }
+}
 
 /// Follows a [`Script`].
 #[derive(Debug)]
@@ -108,9 +132,12 @@ impl Scripted {
         true
     }
 
+    /// Writes `text` from its token number `from` on.
     fn write(
         &self,
-        plan: &Plan,
+        text: &str,
+        from: usize,
+        prompt_tokens: usize,
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> GenerationSummary {
@@ -121,7 +148,7 @@ impl Scripted {
             tokens: Vec::new(),
             log_probs: Vec::new(),
             text: String::new(),
-            prompt_tokens: plan.prompt.tokens.len(),
+            prompt_tokens,
             reused_tokens: 0,
             prefill,
             decode: Duration::ZERO,
@@ -131,7 +158,7 @@ impl Scripted {
             summary.stop = StopReason::Cancelled;
             return summary;
         }
-        for token in tokens(&self.script.text, self.script.token_bytes) {
+        for token in tokens(text, self.script.token_bytes).skip(from) {
             if self.pass(self.script.ms_per_token, cancel) {
                 summary.stop = StopReason::Cancelled;
                 break;
@@ -168,22 +195,38 @@ impl Generator for Scripted {
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        /// Ends the activity on all ways out, the panic included.
-        struct Busy;
-        impl Drop for Busy {
-            fn drop(&mut self) {
-                ACTIVITY.busy.store(false, Ordering::Release);
-            }
-        }
-        ACTIVITY.generations.fetch_add(1, Ordering::Relaxed);
-        ACTIVITY.busy.store(true, Ordering::Release);
-        let _busy = Busy;
+        let _busy = Busy::begin();
         let panic_at = &self.script.panic_at;
         assert!(
             panic_at.is_empty() || !plan.prefix.contains(panic_at),
             "the script says so"
         );
-        Ok(self.write(plan, cancel, on_text))
+        let prompt_tokens = plan.prompt.tokens.len();
+        Ok(self.write(&self.script.text, 0, prompt_tokens, cancel, on_text))
+    }
+
+    fn instruct(&self) -> Option<Instruct<'_>> {
+        self.script.instruct.then_some(Instruct {
+            form: PromptForm::InstructGemma4 {
+                thought_block: true,
+            },
+            vocabulary: &Bytes,
+            context_tokens: 1 << 20,
+        })
+    }
+
+    fn act(
+        &mut self,
+        turn: &Turn<'_>,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        let _busy = Busy::begin();
+        let answers = &self.script.answers;
+        let answer = answers.get(turn.attempt).or_else(|| answers.last());
+        let text = answer.unwrap_or(&self.script.text);
+        let (from, prompt_tokens) = (turn.written.len(), turn.prompt.len());
+        Ok(self.write(text, from, prompt_tokens, cancel, on_text))
     }
 
     fn discard_sessions(&mut self) {}

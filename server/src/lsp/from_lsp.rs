@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tower_lsp::jsonrpc::Id;
 
+use super::actions::ActionFacts;
 use crate::arbiter::Selected;
 use crate::documents::{Change, Snapshot};
 use crate::positions::{self, Encoding, LineColumn};
@@ -19,6 +20,8 @@ pub(super) struct ClientFacts {
     /// Whether the key is there, whatever its value: lsp-mode sends null.
     pub(super) inline_completion: bool,
     pub(super) process_id: Option<u32>,
+    /// What it can do with the outcome of code actions.
+    pub(super) actions: ActionFacts,
 }
 
 pub(super) fn client_facts(params: &Value) -> ClientFacts {
@@ -35,6 +38,7 @@ pub(super) fn client_facts(params: &Value) -> ClientFacts {
             .get("processId")
             .and_then(Value::as_u64)
             .and_then(|id| id.try_into().ok()),
+        actions: ActionFacts::read(params),
     }
 }
 
@@ -84,7 +88,7 @@ struct ContentChange {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct WireRange {
+pub(super) struct WireRange {
     start: WirePosition,
     end: WirePosition,
 }
@@ -204,6 +208,11 @@ impl SentCaret {
     }
 }
 
+/// The progress that a `window/workDoneProgress/cancel` names.
+pub(super) fn progress_token(params: Option<&Value>) -> Option<&str> {
+    params?.get("token")?.as_str()
+}
+
 /// The request that a `$/cancelRequest` names.
 pub(super) fn cancelled(params: Option<&Value>) -> Option<Id> {
     match params?.get("id")? {
@@ -241,6 +250,7 @@ mod tests {
                 encoding: Encoding::Utf16,
                 inline_completion: false,
                 process_id: None,
+                actions: ActionFacts::default(),
             };
             assert_eq!(client_facts(&params), expected);
         }

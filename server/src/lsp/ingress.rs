@@ -17,6 +17,7 @@ use tower::Service;
 use tower_lsp::ExitedError;
 use tower_lsp::jsonrpc::{Id, Request, Response};
 
+use super::actions::{self, ActionBook, BadOrder, Begun, MenuRequest};
 use super::backend::LAST_PROMPT;
 use super::from_lsp::{self, ClientFacts};
 use super::input;
@@ -33,6 +34,10 @@ pub(super) enum Pinned {
     NotOpen,
     /// The parameters cannot be read.
     Malformed(String),
+    /// What a menu of code actions is asked for.
+    Menu(Box<MenuRequest>),
+    /// A code action that is queued, or why it is not.
+    Action(Result<Box<Begun>, String>),
     /// The record of the last completion before the request.
     Record(oneshot::Receiver<Option<RecordView>>),
 }
@@ -64,6 +69,7 @@ pub(super) type Start = Box<dyn FnOnce(&ClientFacts, Settings) + Send>;
 pub(super) struct Ingress<S> {
     inner: S,
     arbiter: Arbiter,
+    actions: ActionBook,
     client: Arc<OnceLock<ClientFacts>>,
     signals: Arc<Signals>,
     start: Option<Start>,
@@ -81,6 +87,7 @@ impl<S> Ingress<S> {
     pub(super) fn new(
         inner: S,
         arbiter: Arbiter,
+        actions: ActionBook,
         client: Arc<OnceLock<ClientFacts>>,
         signals: Arc<Signals>,
         start: Start,
@@ -88,6 +95,7 @@ impl<S> Ingress<S> {
         Self {
             inner,
             arbiter,
+            actions,
             client,
             signals,
             start: Some(start),
@@ -137,6 +145,7 @@ impl<S> Ingress<S> {
                 text_document: document,
             }) => {
                 self.arbiter.closed(&document.uri);
+                self.actions.closed(&document.uri);
                 self.documents.open(
                     &document.uri,
                     &document.language_id,
@@ -153,13 +162,11 @@ impl<S> Ingress<S> {
             Ok(changed) => from_lsp::changes(changed),
             Err(error) => return self.lose_track(params, &error),
         };
-        let before = self
-            .documents
-            .snapshot(&uri)
-            .map_or(0, |document| document.version);
+        let before = self.documents.snapshot(&uri);
+        let last = before.as_ref().map_or(0, |document| document.version);
         match self
             .documents
-            .change(&uri, version.unwrap_or(before), &changes, self.encoding())
+            .change(&uri, version.unwrap_or(last), &changes, self.encoding())
         {
             Ok(()) => {}
             Err(SyncFault::NotOpen) => {
@@ -171,6 +178,9 @@ impl<S> Ingress<S> {
         }
         if let Some(document) = self.documents.snapshot(&uri) {
             self.arbiter.edited(&document);
+            if let Some(before) = before {
+                self.actions.edited(&before, &document);
+            }
         }
     }
 
@@ -195,6 +205,7 @@ impl<S> Ingress<S> {
     fn forget(&mut self, uri: &str) {
         self.documents.close(uri);
         self.arbiter.closed(uri);
+        self.actions.closed(uri);
     }
 
     fn completion(&mut self, request: &Request, menu: bool) -> Pinned {
@@ -228,6 +239,31 @@ impl<S> Ingress<S> {
         Pinned::Completion(ticket)
     }
 
+    fn menu(&self, request: &Request) -> Pinned {
+        let snapshot = |uri: &str| self.documents.snapshot(uri);
+        let custom = &self.settings.actions;
+        match actions::menu_request(request.params(), self.encoding(), custom, snapshot) {
+            Ok(Some(menu)) => Pinned::Menu(Box::new(menu)),
+            Ok(None) => Pinned::NotOpen,
+            Err(error) => Pinned::Malformed(error),
+        }
+    }
+
+    fn action(&self, request: &Request) -> Pinned {
+        let snapshot = |uri: &str| self.documents.snapshot(uri);
+        let custom = &self.settings.actions;
+        match actions::order(request.params(), self.encoding(), custom, snapshot) {
+            Ok(order) => {
+                let begun = self
+                    .actions
+                    .begin(order.snapshot, order.selection, order.action);
+                Pinned::Action(begun.map(Box::new))
+            }
+            Err(BadOrder::Refused(why)) => Pinned::Action(Err(why)),
+            Err(BadOrder::Malformed(what)) => Pinned::Malformed(what),
+        }
+    }
+
     /// True if the cancellation was ours; all others are the framework's.
     fn cancelled(&mut self, params: Option<&Value>) -> bool {
         let Some(id) = from_lsp::cancelled(params) else {
@@ -246,8 +282,12 @@ impl<S> Ingress<S> {
         match request.method() {
             "textDocument/inlineCompletion" => Some(self.completion(request, false)),
             "textDocument/completion" => Some(self.completion(request, true)),
+            "textDocument/codeAction" => Some(self.menu(request)),
             "workspace/executeCommand" => {
                 let command = request.params()?.get("command")?.as_str()?;
+                if actions::COMMANDS.contains(&command) {
+                    return Some(self.action(request));
+                }
                 (command == LAST_PROMPT).then(|| Pinned::Record(self.arbiter.last_record()))
             }
             _ => None,
@@ -264,6 +304,12 @@ impl<S> Ingress<S> {
             "textDocument/didChange" => self.changed(request.params()),
             "textDocument/didClose" => self.closed(request.params()),
             "$/cancelRequest" => return self.cancelled(request.params()),
+            "window/workDoneProgress/cancel" => {
+                let token = from_lsp::progress_token(request.params());
+                if !token.is_some_and(|token| self.actions.cancel_token(token)) {
+                    tracing::debug!("a progress that is not of this server is cancelled");
+                }
+            }
             _ => return false,
         }
         true
@@ -316,6 +362,7 @@ where
         self.signals.client_listens.notify_one();
         if request.method() == "shutdown" && request.id().is_some() {
             self.signals.shut_down.store(true, Ordering::Release);
+            self.actions.halt();
             self.arbiter.halt();
         }
         if self.notified(&request) {
