@@ -38,6 +38,8 @@ pub struct Script {
     pub spin: bool,
     /// What code actions are answered: the first attempt, then the second; `text` if there are none.
     pub answers: Vec<String>,
+    /// Time before the first token of such an answer.
+    pub answer_prefill_ms: u64,
     /// Whether the model takes instructions.
     pub instruct: bool,
     /// Panic in every generation whose document contains this; nothing never panics.
@@ -54,6 +56,7 @@ impl Default for Script {
             load_ms: 0,
             spin: false,
             answers: Vec::new(),
+            answer_prefill_ms: 0,
             instruct: true,
             panic_at: String::new(),
         }
@@ -137,18 +140,18 @@ impl Scripted {
         &self,
         text: &str,
         from: usize,
-        prompt_tokens: usize,
+        prefill_ms: u64,
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> GenerationSummary {
         let begun = Instant::now();
-        let cancelled = self.pass(self.script.prefill_ms, cancel);
+        let cancelled = self.pass(prefill_ms, cancel);
         let prefill = begun.elapsed();
         let mut summary = GenerationSummary {
             tokens: Vec::new(),
             log_probs: Vec::new(),
             text: String::new(),
-            prompt_tokens,
+            prompt_tokens: 0,
             reused_tokens: 0,
             prefill,
             decode: Duration::ZERO,
@@ -201,8 +204,10 @@ impl Generator for Scripted {
             panic_at.is_empty() || !plan.prefix.contains(panic_at),
             "the script says so"
         );
-        let prompt_tokens = plan.prompt.tokens.len();
-        Ok(self.write(&self.script.text, 0, prompt_tokens, cancel, on_text))
+        let script = &self.script;
+        let mut summary = self.write(&script.text, 0, script.prefill_ms, cancel, on_text);
+        summary.prompt_tokens = plan.prompt.tokens.len();
+        Ok(summary)
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {
@@ -225,8 +230,10 @@ impl Generator for Scripted {
         let answers = &self.script.answers;
         let answer = answers.get(turn.attempt).or_else(|| answers.last());
         let text = answer.unwrap_or(&self.script.text);
-        let (from, prompt_tokens) = (turn.written.len(), turn.prompt.len());
-        Ok(self.write(text, from, prompt_tokens, cancel, on_text))
+        let prefill_ms = self.script.answer_prefill_ms;
+        let mut summary = self.write(text, turn.written.len(), prefill_ms, cancel, on_text);
+        summary.prompt_tokens = turn.prompt.len();
+        Ok(summary)
     }
 
     fn discard_sessions(&mut self) {}
