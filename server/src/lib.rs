@@ -1,4 +1,5 @@
 //! Carat's language server and command line.
+pub mod actions;
 pub mod arbiter;
 pub mod cli;
 pub mod completion;

@@ -1,5 +1,6 @@
 //! The language server: the only place that knows the protocol. Everything inside it uses byte offsets.
 
+mod actions;
 mod backend;
 mod capabilities;
 mod configuration;
@@ -25,6 +26,7 @@ use crate::arbiter::Arbiter;
 use crate::engine_thread::{self, Mailbox};
 use crate::generator;
 use crate::status::StatusBoard;
+use actions::{ActionBook, Performer, Views};
 use backend::Backend;
 use configuration::Configuration;
 use from_lsp::ClientFacts;
@@ -69,13 +71,21 @@ async fn serve(model: Option<String>) -> bool {
     let engine = Arc::new(OnceLock::new());
 
     let facts = Arc::clone(&client);
+    let book = ActionBook::new(Arc::clone(&mailbox));
+    let views = Arc::new(Views::default());
     let mut handle = None;
     let (service, socket) = LspService::build_with_lifecycle_methods(|client| {
-        handle = Some(client);
-        Backend { client: facts }
+        handle = Some(client.clone());
+        let (book, views) = (book.clone(), Arc::clone(&views));
+        let performer = Performer::new(client, Arc::clone(&facts), book, views);
+        Backend {
+            client: facts,
+            performer: Arc::new(performer),
+        }
     })
     .custom_method("textDocument/inlineCompletion", Backend::inline_completion)
     .custom_method("textDocument/completion", Backend::completion_menu)
+    .custom_method("textDocument/codeAction", Backend::code_action)
     .custom_method("workspace/executeCommand", Backend::execute_command)
     .finish();
 
@@ -122,6 +132,7 @@ async fn serve(model: Option<String>) -> bool {
     let ingress = Ingress::new(
         service,
         arbiter.clone(),
+        book,
         client,
         Arc::clone(&signals),
         (start, greet),
@@ -140,6 +151,7 @@ async fn serve(model: Option<String>) -> bool {
     if let Some(engine) = engine.get() {
         wait_for(engine).await;
     }
+    views.remove();
     signals.shut_down.load(Ordering::Acquire)
 }
 

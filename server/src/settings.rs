@@ -1,8 +1,7 @@
 //! The settings as the server uses them: defaults, then the user's, narrowed by the project's.
 //!
 //! `options` is the form in which they are sent, `project` reads `.carat.toml`, `store` holds
-//! what one connection has said so far. Settings of user-defined code actions are fields of their own
-//! in both forms.
+//! what one connection has said so far.
 
 mod options;
 mod project;
@@ -14,6 +13,8 @@ use std::time::Duration;
 pub use options::{Options, Trigger, USER_ONLY, schema};
 pub use project::FILE_NAME as PROJECT_FILE;
 pub use store::Store;
+
+use crate::actions::{CustomAction, custom};
 
 /// The longest deadline that can be set: no editor waits longer.
 const DEADLINE_MS_MAX: u64 = 60_000;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub menu_deadline: Duration,
     /// Most tokens of a completion; `None` leaves it to the place of the caret.
     pub max_tokens: Option<usize>,
+    /// Code actions of the user's own.
+    pub actions: Vec<CustomAction>,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             explicit_deadline: Duration::from_secs(5),
             menu_deadline: Duration::from_millis(400),
             max_tokens: None,
+            actions: Vec::new(),
         }
     }
 }
@@ -76,6 +80,8 @@ impl Settings {
             trigger: options.trigger.unwrap_or(defaults.trigger),
             model: options.model.clone().filter(|name| !name.is_empty()),
             threads: options.threads.map(threads),
+            // What cannot be used was named when the options were read.
+            actions: custom::usable(options.actions.as_deref().unwrap_or_default()).0,
             ..defaults
         }
         .with_limits(options)

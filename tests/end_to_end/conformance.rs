@@ -49,7 +49,16 @@ fn the_capabilities_are_static_and_never_both() {
         );
         assert_eq!(
             capabilities["executeCommandProvider"]["commands"],
-            json!(["carat.lastPrompt", "carat.toggle"])
+            json!([
+                "carat.lastPrompt",
+                "carat.toggle",
+                "carat.explain",
+                "carat.refactor",
+                "carat.document",
+                "carat.writeTests",
+                "carat.fix",
+                "carat.custom",
+            ])
         );
     }
     let (_server, capabilities) = started(&Client::menu());

@@ -4,6 +4,7 @@
 //! tests say so and pass. The harness is the crate `carat-tests`.
 
 mod cancellation;
+mod code_actions;
 mod command_line;
 mod conformance;
 mod document_sync;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The command that repairs what `--check` finds.
 const COMMAND: &str = "cargo xtask generate";
@@ -107,6 +107,8 @@ struct Setting<'a> {
     user_only: bool,
     /// The type of the values, for objects.
     values: Option<&'a str>,
+    /// The schema of the elements, for arrays.
+    items: Option<Value>,
 }
 
 /// The settings in a schema, in the order of their names.
@@ -138,6 +140,7 @@ fn setting<'a>(schema: &'a Value, name: &'a str, property: &'a Value) -> Result<
         maximum: property["maximum"].as_u64(),
         user_only: property["x-scope"] == "user",
         values: property["additionalProperties"]["type"].as_str(),
+        items: property.get("items").map(|items| resolved(schema, items)),
     })
 }
 
@@ -149,6 +152,26 @@ fn kind(property: &Value) -> Option<String> {
     };
     let kind = kinds.into_iter().find(|kind| *kind != "null")?;
     Some(kind.to_owned())
+}
+
+/// A schema with what it refers to in place of the references, and words in place of alternatives.
+fn resolved(schema: &Value, part: &Value) -> Value {
+    let reference = part["$ref"].as_str();
+    if let Some(name) = reference.and_then(|path| path.strip_prefix("#/$defs/")) {
+        let words = words(schema, part);
+        if words.is_empty() {
+            return resolved(schema, &schema["$defs"][name]);
+        }
+        let (words, meanings): (Vec<_>, Vec<_>) = words.into_iter().unzip();
+        return json!({ "type": "string", "enum": words, "enumDescriptions": meanings });
+    }
+    match part {
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(name, value)| (name.clone(), resolved(schema, value)))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 /// The words of an enumeration that a property refers to.

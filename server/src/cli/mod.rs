@@ -3,15 +3,19 @@
 //! Results go to standard output, everything else to standard error. The exit code is 0 on success,
 //! 1 for a job that failed (with one line that says why and what to do), 2 for wrong usage.
 
+mod act;
 mod bench;
 mod caret;
 mod complete;
 mod debug;
 mod doctor;
 mod eval;
+mod explain;
+mod lines;
 mod machine;
 mod model;
 mod output;
+mod refactor;
 
 use std::process::ExitCode;
 
@@ -34,6 +38,10 @@ enum Command {
     Lsp(LspArgs),
     /// Print ghost text for a caret
     Complete(complete::CompleteArgs),
+    /// Explain code in prose
+    Explain(explain::ExplainArgs),
+    /// Rewrite code as told; prints a diff
+    Refactor(refactor::RefactorArgs),
     /// Show models, and what is in them
     Model(model::ModelArgs),
     /// Measure how fast a model loads, reads and writes
@@ -101,6 +109,8 @@ pub fn main() -> ExitCode {
         None => return serve(None),
         Some(Command::Lsp(args)) => return serve(args.model),
         Some(Command::Complete(args)) => complete::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Refactor(args)) => refactor::run(&args),
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),

@@ -1,11 +1,12 @@
 //! What the server says it can do.
 
 use tower_lsp::gen_lsp_types::{
-    CompletionOptions, ExecuteCommandOptions, InitializeResult, PositionEncodingKind,
-    ServerCapabilities, ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions,
-    WorkspaceFoldersServerCapabilities, WorkspaceOptions,
+    CodeActionKind, CodeActionOptions, CompletionOptions, ExecuteCommandOptions, InitializeResult,
+    PositionEncodingKind, ServerCapabilities, ServerInfo, TextDocumentSyncKind,
+    TextDocumentSyncOptions, WorkspaceFoldersServerCapabilities, WorkspaceOptions,
 };
 
+use super::actions;
 use super::backend::{LAST_PROMPT, TOGGLE};
 use super::from_lsp::ClientFacts;
 use crate::positions::Encoding;
@@ -37,8 +38,23 @@ pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
         ),
         inline_completion_provider: client.inline_completion.then(|| true.into()),
         completion_provider: (!client.inline_completion).then_some(menu),
+        code_action_provider: Some(
+            CodeActionOptions {
+                code_action_kinds: Some(
+                    actions::kinds()
+                        .map(|kind| CodeActionKind::from(kind.to_owned()))
+                        .collect(),
+                ),
+                ..CodeActionOptions::default()
+            }
+            .into(),
+        ),
         execute_command_provider: Some(ExecuteCommandOptions {
-            commands: vec![LAST_PROMPT.to_owned(), TOGGLE.to_owned()],
+            commands: [LAST_PROMPT, TOGGLE]
+                .into_iter()
+                .chain(actions::COMMANDS)
+                .map(str::to_owned)
+                .collect(),
             ..ExecuteCommandOptions::default()
         }),
         workspace: Some(WorkspaceOptions {

@@ -8,6 +8,7 @@ use tower_lsp::Client;
 use tower_lsp::gen_lsp_types::{ConfigurationItem, MessageType};
 
 use super::file_uri;
+use crate::actions::CustomAction;
 use crate::settings::{Settings, Store};
 
 /// The name under which clients keep the settings.
@@ -93,6 +94,11 @@ impl Configuration {
         let path = file_uri::path(uri);
         self.store()
             .of_document(path.as_deref().map(Path::new), language_id)
+    }
+
+    /// The user's own code actions.
+    pub(super) fn actions(&self) -> Vec<CustomAction> {
+        self.store().user().actions.clone()
     }
 
     /// Pauses completion, or resumes it. Returns whether it is paused now.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tower_lsp::jsonrpc::Id;
 
+use super::actions::ActionFacts;
 use crate::arbiter::Selected;
 use crate::documents::{Change, Snapshot};
 use crate::positions::{self, Encoding, LineColumn};
@@ -21,6 +22,8 @@ pub(super) struct ClientFacts {
     pub(super) process_id: Option<u32>,
     /// Whether it understands `carat/status`.
     pub(super) status: bool,
+    /// What it can do with the outcome of code actions.
+    pub(super) actions: ActionFacts,
 }
 
 pub(super) fn client_facts(params: &Value) -> ClientFacts {
@@ -38,6 +41,7 @@ pub(super) fn client_facts(params: &Value) -> ClientFacts {
             .and_then(Value::as_u64)
             .and_then(|id| id.try_into().ok()),
         status: super::status::wanted(params),
+        actions: ActionFacts::read(params),
     }
 }
 
@@ -87,7 +91,7 @@ struct ContentChange {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct WireRange {
+pub(super) struct WireRange {
     start: WirePosition,
     end: WirePosition,
 }
@@ -214,6 +218,11 @@ impl SentCaret {
     }
 }
 
+/// The progress that a `window/workDoneProgress/cancel` names.
+pub(super) fn progress_token(params: Option<&Value>) -> Option<&str> {
+    params?.get("token")?.as_str()
+}
+
 /// The request that a `$/cancelRequest` names.
 pub(super) fn cancelled(params: Option<&Value>) -> Option<Id> {
     match params?.get("id")? {
@@ -252,6 +261,7 @@ mod tests {
                 inline_completion: false,
                 process_id: None,
                 status: false,
+                actions: ActionFacts::default(),
             };
             assert_eq!(client_facts(&params), expected);
         }

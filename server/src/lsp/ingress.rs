@@ -17,6 +17,7 @@ use tower::Service;
 use tower_lsp::ExitedError;
 use tower_lsp::jsonrpc::{Id, Request, Response};
 
+use super::actions::{self, ActionBook, BadOrder, Begun, MenuRequest};
 use super::backend::{LAST_PROMPT, TOGGLE};
 use super::configuration::Configuration;
 use super::from_lsp::{self, ClientFacts};
@@ -39,6 +40,10 @@ pub(super) enum Pinned {
     Paused(bool),
     /// The parameters cannot be read.
     Malformed(String),
+    /// What a menu of code actions is asked for.
+    Menu(Box<MenuRequest>),
+    /// A code action that is queued, or why it is not.
+    Action(Result<Box<Begun>, String>),
     /// The record of the last completion before the request.
     Record(oneshot::Receiver<Option<RecordView>>),
 }
@@ -73,6 +78,7 @@ pub(super) type Greet = Box<dyn FnOnce(&ClientFacts) + Send>;
 pub(super) struct Ingress<S> {
     inner: S,
     arbiter: Arbiter,
+    actions: ActionBook,
     client: Arc<OnceLock<ClientFacts>>,
     signals: Arc<Signals>,
     start: Option<Start>,
@@ -92,6 +98,7 @@ impl<S> Ingress<S> {
     pub(super) fn new(
         inner: S,
         arbiter: Arbiter,
+        actions: ActionBook,
         client: Arc<OnceLock<ClientFacts>>,
         signals: Arc<Signals>,
         (start, greet): (Start, Greet),
@@ -101,6 +108,7 @@ impl<S> Ingress<S> {
         Self {
             inner,
             arbiter,
+            actions,
             client,
             signals,
             start: Some(start),
@@ -147,6 +155,7 @@ impl<S> Ingress<S> {
                 text_document: document,
             }) => {
                 self.arbiter.closed(&document.uri);
+                self.actions.closed(&document.uri);
                 self.documents.open(
                     &document.uri,
                     &document.language_id,
@@ -163,13 +172,11 @@ impl<S> Ingress<S> {
             Ok(changed) => from_lsp::changes(changed),
             Err(error) => return self.lose_track(params, &error),
         };
-        let before = self
-            .documents
-            .snapshot(&uri)
-            .map_or(0, |document| document.version);
+        let before = self.documents.snapshot(&uri);
+        let last = before.as_ref().map_or(0, |document| document.version);
         match self
             .documents
-            .change(&uri, version.unwrap_or(before), &changes, self.encoding())
+            .change(&uri, version.unwrap_or(last), &changes, self.encoding())
         {
             Ok(()) => {}
             Err(SyncFault::NotOpen) => {
@@ -181,6 +188,9 @@ impl<S> Ingress<S> {
         }
         if let Some(document) = self.documents.snapshot(&uri) {
             self.arbiter.edited(&document);
+            if let Some(before) = before {
+                self.actions.edited(&before, &document);
+            }
         }
     }
 
@@ -205,6 +215,7 @@ impl<S> Ingress<S> {
     fn forget(&mut self, uri: &str) {
         self.documents.close(uri);
         self.arbiter.closed(uri);
+        self.actions.closed(uri);
     }
 
     fn completion(&mut self, request: &Request, menu: bool) -> Pinned {
@@ -246,6 +257,31 @@ impl<S> Ingress<S> {
         Pinned::Completion(ticket)
     }
 
+    fn menu(&self, request: &Request) -> Pinned {
+        let snapshot = |uri: &str| self.documents.snapshot(uri);
+        let custom = &self.configuration.actions();
+        match actions::menu_request(request.params(), self.encoding(), custom, snapshot) {
+            Ok(Some(menu)) => Pinned::Menu(Box::new(menu)),
+            Ok(None) => Pinned::NotOpen,
+            Err(error) => Pinned::Malformed(error),
+        }
+    }
+
+    fn action(&self, request: &Request) -> Pinned {
+        let snapshot = |uri: &str| self.documents.snapshot(uri);
+        let custom = &self.configuration.actions();
+        match actions::order(request.params(), self.encoding(), custom, snapshot) {
+            Ok(order) => {
+                let begun = self
+                    .actions
+                    .begin(order.snapshot, order.selection, order.action);
+                Pinned::Action(begun.map(Box::new))
+            }
+            Err(BadOrder::Refused(why)) => Pinned::Action(Err(why)),
+            Err(BadOrder::Malformed(what)) => Pinned::Malformed(what),
+        }
+    }
+
     /// True if the cancellation was ours; all others are the framework's.
     fn cancelled(&mut self, params: Option<&Value>) -> bool {
         let Some(id) = from_lsp::cancelled(params) else {
@@ -270,11 +306,13 @@ impl<S> Ingress<S> {
         match request.method() {
             "textDocument/inlineCompletion" => Some(self.completion(request, false)),
             "textDocument/completion" => Some(self.completion(request, true)),
+            "textDocument/codeAction" => Some(self.menu(request)),
             "workspace/executeCommand" => {
                 let command = request.params()?.get("command")?.as_str()?;
                 match command {
                     LAST_PROMPT => Some(Pinned::Record(self.arbiter.last_record())),
                     TOGGLE => Some(self.toggle()),
+                    command if actions::COMMANDS.contains(&command) => Some(self.action(request)),
                     _ => None,
                 }
             }
@@ -312,6 +350,12 @@ impl<S> Ingress<S> {
                 return false;
             }
             "$/cancelRequest" => return self.cancelled(request.params()),
+            "window/workDoneProgress/cancel" => {
+                let token = from_lsp::progress_token(request.params());
+                if !token.is_some_and(|token| self.actions.cancel_token(token)) {
+                    tracing::debug!("a progress that is not of this server is cancelled");
+                }
+            }
             _ => return false,
         }
         true
@@ -364,6 +408,7 @@ where
         self.signals.client_listens.notify_one();
         if request.method() == "shutdown" && request.id().is_some() {
             self.signals.shut_down.store(true, Ordering::Release);
+            self.actions.halt();
             self.arbiter.halt();
         }
         if self.notified(&request) {

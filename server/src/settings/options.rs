@@ -8,11 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::actions::{CustomAction, custom};
+
 use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, Settings, THREADS_MAX};
 
 /// What only the user may set: a project comes with other people's code, and must not choose which
 /// files this process opens or how much of the machine it takes.
-pub const USER_ONLY: &[&str] = &["model", "threads"];
+pub const USER_ONLY: &[&str] = &["actions", "model", "threads"];
 
 /// When ghost text is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +55,9 @@ pub struct Options {
     /// Most tokens (pieces of words) of one completion. By default it depends on where the caret is.
     #[schemars(range(min = 1, max = MAX_TOKENS_MAX))]
     pub max_tokens: Option<u64>,
+    /// Code actions of your own. Each has a `title`, a `prompt` that says what to do with the code, and a `kind`: `rewrite` for new code, `explain` for prose.
+    #[schemars(with = "Option<Vec<CustomAction>>")]
+    pub actions: Option<Vec<Value>>,
 }
 
 impl From<&Settings> for Options {
@@ -68,6 +73,7 @@ impl From<&Settings> for Options {
             explicit_deadline_ms: ms(settings.explicit_deadline),
             menu_deadline_ms: ms(settings.menu_deadline),
             max_tokens: settings.max_tokens.map(|tokens| tokens as u64),
+            actions: Some(Vec::new()),
         }
     }
 }
@@ -88,7 +94,12 @@ pub(super) fn usable(value: &Value, complaints: &mut Vec<String>) -> Map<String,
     };
     for (key, value) in options.iter().filter(|(_, value)| !value.is_null()) {
         match serde_json::from_value::<Options>(json!({ key: value })) {
-            Ok(_) => drop(usable.insert(key.clone(), value.clone())),
+            Ok(options) => {
+                // One mistake costs one action.
+                let (_, mistakes) = custom::usable(options.actions.as_deref().unwrap_or_default());
+                complaints.extend(mistakes);
+                usable.insert(key.clone(), value.clone());
+            }
             Err(_) if !names().contains(key) => complaints.push(format!(
                 "setting `{key}` is ignored: there is no such setting"
             )),

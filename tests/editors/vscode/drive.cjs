@@ -5,7 +5,7 @@ const os = require("node:os");
 const path = require("node:path");
 const { open, say, sleep, until } = require("./browser.cjs");
 
-const { OUT, FIXTURES, CARAT, VSIX, CODE_SERVER } = process.env;
+const { OUT, FIXTURES, CARAT, VSIX, CODE_SERVER, INSTRUCT_MODEL } = process.env;
 let failures = 0;
 
 function check(ok, what) {
@@ -99,6 +99,13 @@ async function withBinary(run) {
         await editor.command("Carat: Pause or Resume Completion");
         await until("the status bar names the model again", async () => (await page.locator('.statusbar-item[id$="carat.status"] .codicon-debug-pause').count()) === 0);
 
+        await editor.goTo(15, 10);
+        await editor.command("Carat: Explain");
+        const refusal = await until("an answer to Explain", () => editor.toasts());
+        check(/takes instructions/.test(refusal) && /carat model pull/.test(refusal), `Explain without a model for it: ${JSON.stringify(refusal)}`);
+        await editor.shot("7-explain-refused");
+        await editor.command("Notifications: Clear All Notifications");
+
         await editor.command("Carat: Show Last Prompt");
         await page.waitForSelector(".tab >> text=carat last prompt.txt");
         await page.waitForSelector(".view-line >> text=--- prompt");
@@ -118,6 +125,50 @@ async function withBinary(run) {
     } catch (error) {
         await editor.shot("failure").catch(() => {});
         say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
+/** A model that takes instructions; what it says does not matter here. */
+async function withInstructions(run) {
+    const workspace = path.join(run, "project");
+    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const machineSettings = { "carat.server.path": CARAT, "carat.model": INSTRUCT_MODEL };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment: process.env });
+    const editor = hands(page);
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes(path.basename(INSTRUCT_MODEL, ".gguf")));
+        check(true, `status bar: ${JSON.stringify(await editor.status())}`);
+        await editor.openFile("severity.rs");
+        await editor.goTo(14, 12);
+        await editor.command("Carat: Explain");
+        const explained = await until("a page, or why there is none", async () => {
+            const pages = await page.locator(".tab >> text=/Preview .*as_str/").count();
+            return pages > 0 ? "a page" : await editor.toasts();
+        });
+        await sleep(1000);
+        await editor.shot("8-explain");
+        check(explained === "a page" || /cannot be used/.test(explained), `Explain ends in ${JSON.stringify(explained)}`);
+        if (explained !== "a page") await editor.command("Notifications: Clear All Notifications");
+        await page.locator(".tab >> text=severity.rs").first().click();
+        await editor.goTo(14, 12);
+        const before = fs.readFileSync(path.join(workspace, "severity.rs"), "utf8");
+        await editor.command("Carat: Refactor");
+        await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+        await editor.shot("9-refactor-asks");
+        await page.keyboard.type("return a String");
+        await editor.press("Enter");
+        const outcome = await until("a preview of the change, or why there is none", async () => {
+            const preview = await page.locator(".refactor-preview, .tab >> text=/Refactor Preview/").count();
+            return preview > 0 ? "a preview" : await editor.toasts();
+        });
+        await editor.shot("10-refactor");
+        check(fs.readFileSync(path.join(workspace, "severity.rs"), "utf8") === before, `Refactor ends in ${JSON.stringify(outcome)}, and nothing changed unseen`);
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
         throw error;
     } finally {
         await close();
@@ -153,6 +204,8 @@ async function inFolder(test) {
 (async () => {
     await inFolder(withBinary);
     await inFolder(withoutBinary);
+    if (INSTRUCT_MODEL) await inFolder(withInstructions);
+    else say("left out: Explain and Refactor with a model that takes instructions; give its GGUF file in INSTRUCT_MODEL");
 })()
     .catch((error) => {
         say("FAIL", error.message);

@@ -63,6 +63,9 @@ fn property(setting: &Setting<'_>) -> Value {
     if let Some(values) = setting.values {
         put("additionalProperties", json!({ "type": values }));
     }
+    if let Some(items) = &setting.items {
+        put("items", items.clone());
+    }
     Value::Object(property)
 }
 
