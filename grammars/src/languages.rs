@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::items::{self, ItemSyntax};
+
 /// How one kind of string literal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StringSyntax {
@@ -32,6 +34,8 @@ pub struct Language {
     pub character_literals: bool,
     /// Whether blocks are told by indentation rather than by brackets.
     pub blocks_by_indentation: bool,
+    /// How its grammar names items.
+    pub items: &'static ItemSyntax,
     grammar: fn() -> tree_sitter::Language,
 }
 
@@ -89,6 +93,7 @@ pub const ALL: &[Language] = &[
         strings: &[spanning("\"")],
         character_literals: true,
         blocks_by_indentation: false,
+        items: &items::RUST,
         grammar: || tree_sitter_rust::LANGUAGE.into(),
     },
     Language {
@@ -100,6 +105,7 @@ pub const ALL: &[Language] = &[
         strings: &[spanning("\"\"\""), spanning("'''"), plain("\""), plain("'")],
         character_literals: false,
         blocks_by_indentation: true,
+        items: &items::PYTHON,
         grammar: || tree_sitter_python::LANGUAGE.into(),
     },
     Language {
@@ -111,6 +117,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
+        items: &items::SCRIPT,
         grammar: || tree_sitter_javascript::LANGUAGE.into(),
     },
     Language {
@@ -122,6 +129,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
+        items: &items::SCRIPT,
         grammar: || tree_sitter_javascript::LANGUAGE.into(),
     },
     Language {
@@ -133,6 +141,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
+        items: &items::SCRIPT,
         grammar: || tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
     },
     Language {
@@ -144,6 +153,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
+        items: &items::SCRIPT,
         grammar: || tree_sitter_typescript::LANGUAGE_TSX.into(),
     },
     Language {
@@ -155,6 +165,7 @@ pub const ALL: &[Language] = &[
         strings: &[plain("\""), raw("`")],
         character_literals: true,
         blocks_by_indentation: false,
+        items: &items::GO,
         grammar: || tree_sitter_go::LANGUAGE.into(),
     },
     Language {
@@ -166,6 +177,7 @@ pub const ALL: &[Language] = &[
         strings: &[plain("\"")],
         character_literals: true,
         blocks_by_indentation: false,
+        items: &items::C,
         grammar: || tree_sitter_c::LANGUAGE.into(),
     },
     Language {
@@ -177,6 +189,7 @@ pub const ALL: &[Language] = &[
         strings: &[plain("\"")],
         character_literals: true,
         blocks_by_indentation: false,
+        items: &items::C,
         grammar: || tree_sitter_cpp::LANGUAGE.into(),
     },
 ];

@@ -20,8 +20,10 @@
 //! assert_eq!(tree.root().kind(), "source_file");
 //! ```
 
+mod items;
 pub mod languages;
 mod parse;
 
+pub use items::{Item, ItemSyntax};
 pub use languages::Language;
 pub use parse::{Edit, SyntaxTree};

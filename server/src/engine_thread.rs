@@ -1,5 +1,11 @@
 //! The one thread that owns the model: takes the newest job, generates, reports to the arbiter.
+//!
+//! Completions go first. One that arrives while a code action runs interrupts it within a layer; the
+//! action goes back to the head of its queue and goes on later from what its session still holds.
 
+pub(crate) mod action;
+
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,9 +16,12 @@ use carat_engine::{CancelToken, GenerateError, StopReason};
 use carat_grammars::languages;
 use ropey::Rope;
 
+use action::{ActionJob, ActionKey, End};
+
 use crate::arbiter::{Arbiter, GenerationKey, Place};
 use crate::completion;
 use crate::generator::Generator;
+use crate::status::StatusBoard;
 
 /// What the engine is to do.
 #[derive(Clone, Debug)]
@@ -22,10 +31,15 @@ pub struct Job {
     pub(crate) language_id: Arc<str>,
     pub(crate) place: Place,
     pub(crate) explicit: bool,
+    pub(crate) max_tokens: Option<usize>,
     pub(crate) cancel: CancelToken,
 }
 
-/// Room for one job: a newer one replaces one that has not begun.
+/// Code actions that wait at the same time. Each takes a minute on a slow machine: who asks for more
+/// has forgotten the first.
+pub(crate) const ACTIONS_MAX: usize = 4;
+
+/// Room for one completion, of which a newer one replaces one that has not begun, and for a few actions.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     slot: Mutex<Slot>,
@@ -35,30 +49,115 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 struct Slot {
     job: Option<Job>,
+    actions: VecDeque<ActionJob>,
+    /// The action that the engine is at, and what interrupts it.
+    acting: Option<(ActionKey, CancelToken)>,
     closed: bool,
+}
+
+/// What the engine does next.
+enum Work {
+    Complete(Job),
+    Act(ActionJob, CancelToken),
+}
+
+/// Why an action is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// Too many wait.
+    Full,
+    /// There is no engine.
+    Closed,
 }
 
 impl Mailbox {
     pub(crate) fn post(&self, job: Job) {
-        self.lock().job = Some(job);
+        let mut slot = self.lock();
+        slot.job = Some(job);
+        if let Some((_, interrupt)) = &slot.acting {
+            interrupt.cancel();
+        }
+        drop(slot);
         self.changed.notify_one();
     }
 
-    /// Ends the thread after the job that it is at.
+    /// Queues an action; says how many are before it.
+    pub(crate) fn post_action(&self, job: ActionJob) -> Result<usize, NotTaken> {
+        let mut slot = self.lock();
+        let before = slot.actions.len() + usize::from(slot.acting.is_some());
+        if slot.closed {
+            return Err(NotTaken::Closed);
+        }
+        if before >= ACTIONS_MAX {
+            return Err(NotTaken::Full);
+        }
+        slot.actions.push_back(job);
+        drop(slot);
+        self.changed.notify_one();
+        Ok(before)
+    }
+
+    /// Ends an action whose cancel token is set: now if it waits, within a layer if it runs.
+    pub(crate) fn cancel_action(&self, key: ActionKey) {
+        let mut slot = self.lock();
+        if let Some((_, interrupt)) = slot.acting.as_ref().filter(|(acting, _)| *acting == key) {
+            interrupt.cancel();
+        }
+        let at = slot.actions.iter().position(|job| job.key == key);
+        let waiting = at.and_then(|at| slot.actions.remove(at));
+        drop(slot);
+        if let Some(job) = waiting {
+            job.end(End::Cancelled);
+        }
+    }
+
+    /// Ends the thread after the job that it is at. Actions that wait are dropped, which their
+    /// watchers notice.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        let mut slot = self.lock();
+        slot.closed = true;
+        slot.actions.clear();
+        if let Some((_, interrupt)) = &slot.acting {
+            interrupt.cancel();
+        }
+        drop(slot);
         self.changed.notify_one();
     }
 
-    /// Waits for a job; `None` when the mailbox is closed.
-    fn take(&self) -> Option<Job> {
+    /// An interrupted action waits at the head of the queue.
+    fn put_back(&self, job: ActionJob) {
+        let mut slot = self.lock();
+        slot.acting = None;
+        if slot.closed {
+            return;
+        }
+        // Cancelled between its last look at the token and here.
+        if job.cancel.is_cancelled() {
+            drop(slot);
+            return job.end(End::Cancelled);
+        }
+        slot.actions.push_front(job);
+    }
+
+    fn done_acting(&self) {
+        self.lock().acting = None;
+    }
+
+    /// Waits for work, completions first; `None` when the mailbox is closed.
+    fn take(&self) -> Option<Work> {
         let mut slot = self.lock();
         loop {
             if slot.closed {
                 return None;
             }
             if let Some(job) = slot.job.take() {
-                return Some(job);
+                return Some(Work::Complete(job));
+            }
+            if let Some(job) = slot.actions.pop_front() {
+                // Under the lock: a completion that is posted from here on finds what to interrupt.
+                let interrupt = CancelToken::new();
+                slot.acting = Some((job.key, interrupt.clone()));
+                return Some(Work::Act(job, interrupt));
             }
             slot = self
                 .changed
@@ -77,6 +176,7 @@ pub fn spawn(
     load: impl FnOnce() -> anyhow::Result<Box<dyn Generator>> + Send + 'static,
     mailbox: Arc<Mailbox>,
     arbiter: Arbiter,
+    status: StatusBoard,
     failed: impl FnOnce(String) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -90,22 +190,39 @@ pub fn spawn(
             });
             match loaded {
                 Ok(mut generator) => {
+                    status.ready(generator.facts().name);
                     arbiter.model_ready(generator.facts());
-                    while let Some(job) = mailbox.take() {
-                        work(generator.as_mut(), &job, &arbiter);
+                    while let Some(work) = mailbox.take() {
+                        status.busy();
+                        match work {
+                            Work::Complete(job) => {
+                                complete(generator.as_mut(), &job, &arbiter, &status);
+                            }
+                            Work::Act(job, interrupt) => {
+                                match action::work(generator.as_mut(), job, &interrupt) {
+                                    Some(job) => mailbox.put_back(job),
+                                    None => mailbox.done_acting(),
+                                }
+                            }
+                        }
+                        status.idle();
                     }
                 }
                 Err(error) => {
                     arbiter.model_failed();
+                    status.failed(format!("{error:#}"));
+                    mailbox.close();
                     failed(format!("{error:#}"));
                 }
             }
         })
 }
 
-/// One job, whatever happens in it.
-fn work(generator: &mut dyn Generator, job: &Job, arbiter: &Arbiter) {
-    let result = catch_unwind(AssertUnwindSafe(|| generate(generator, job, arbiter)));
+/// One completion, whatever happens in it.
+fn complete(generator: &mut dyn Generator, job: &Job, arbiter: &Arbiter, status: &StatusBoard) {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        generate(generator, job, arbiter, status)
+    }));
     let stop = match result {
         Ok(Ok(stop)) => Some(stop),
         Ok(Err(GenerateError::Cancelled)) => Some(StopReason::Cancelled),
@@ -126,6 +243,7 @@ fn generate(
     generator: &mut dyn Generator,
     job: &Job,
     arbiter: &Arbiter,
+    status: &StatusBoard,
 ) -> Result<StopReason, GenerateError> {
     if job.cancel.is_cancelled() {
         return Ok(StopReason::Cancelled);
@@ -139,7 +257,7 @@ fn generate(
         prefix: &prefix,
         suffix: &suffix,
         explicit: job.explicit,
-        max_tokens: None,
+        max_tokens: job.max_tokens,
     };
     let plan = Arc::new(generator.plan(&query));
     if arbiter.planned(job.key, &plan).is_break() {
@@ -160,6 +278,7 @@ fn generate(
         stop = summary.stop.as_str(),
         "generated"
     );
+    status.wrote(summary.tokens.len(), summary.decode);
     Ok(summary.stop)
 }
 
@@ -183,7 +302,7 @@ fn surroundings(text: &Rope, caret: usize) -> (String, String) {
 }
 
 /// The last part of a URI's path: what the model may know of where the file lies.
-fn file_name(uri: &str) -> &str {
+pub(crate) fn file_name(uri: &str) -> &str {
     let path = uri.split(['?', '#']).next().unwrap_or(uri);
     path.rsplit(['/', ':']).next().unwrap_or(path)
 }

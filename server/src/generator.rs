@@ -4,21 +4,23 @@ use std::ops::ControlFlow;
 
 use carat_engine::{CancelToken, GenerateError, GenerationSummary};
 
+use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
 
+pub(crate) mod act;
 mod engine;
 #[cfg(feature = "testing")]
 pub mod scripted;
 
 pub use engine::EngineGenerator;
 
-/// The generator for a model by name or path; `None` is the embedded one.
-pub fn load(model: Option<&str>) -> anyhow::Result<Box<dyn Generator>> {
+/// The generator for a model by name or path; `None` is the embedded one, and as many threads as there are cores.
+pub fn load(model: Option<&str>, threads: Option<usize>) -> anyhow::Result<Box<dyn Generator>> {
     #[cfg(feature = "testing")]
     if let Some(scripted) = scripted::Scripted::from_environment() {
         return Ok(Box::new(scripted?));
     }
-    Ok(Box::new(EngineGenerator::load(model)?))
+    Ok(Box::new(EngineGenerator::load(model, threads)?))
 }
 
 /// Which model answers.
@@ -43,6 +45,18 @@ pub trait Generator: Send {
         &mut self,
         document: &str,
         plan: &Plan,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError>;
+
+    /// How the model is told what to do; `None` if it only completes.
+    fn instruct(&self) -> Option<Instruct<'_>>;
+
+    /// Goes on with a code action, in a session that completions leave alone. Of an answer that is
+    /// cut off by `cancel`, the summary has the tokens whose text is whole, so that it can go on.
+    fn act(
+        &mut self,
+        turn: &Turn<'_>,
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError>;

@@ -1,4 +1,5 @@
 //! Carat's language server and command line.
+pub mod actions;
 pub mod arbiter;
 pub mod cli;
 pub mod completion;
@@ -12,5 +13,6 @@ pub mod models;
 pub mod positions;
 pub mod prompt;
 pub mod settings;
+pub mod status;
 #[cfg(test)]
 mod testing;

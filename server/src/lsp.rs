@@ -1,11 +1,15 @@
 //! The language server: the only place that knows the protocol. Everything inside it uses byte offsets.
 
+mod actions;
 mod backend;
 mod capabilities;
+mod configuration;
+mod file_uri;
 mod from_lsp;
 mod ingress;
 mod input;
 mod parent;
+mod status;
 mod to_lsp;
 
 use std::process::ExitCode;
@@ -21,7 +25,10 @@ use tower_lsp::{Client, LspService, Server};
 use crate::arbiter::Arbiter;
 use crate::engine_thread::{self, Mailbox};
 use crate::generator;
+use crate::status::StatusBoard;
+use actions::{ActionBook, Performer, Views};
 use backend::Backend;
+use configuration::Configuration;
 use from_lsp::ClientFacts;
 use ingress::{Ingress, Signals};
 
@@ -64,20 +71,43 @@ async fn serve(model: Option<String>) -> bool {
     let engine = Arc::new(OnceLock::new());
 
     let facts = Arc::clone(&client);
+    let book = ActionBook::new(Arc::clone(&mailbox));
+    let views = Arc::new(Views::default());
     let mut handle = None;
     let (service, socket) = LspService::build_with_lifecycle_methods(|client| {
-        handle = Some(client);
-        Backend { client: facts }
+        handle = Some(client.clone());
+        let (book, views) = (book.clone(), Arc::clone(&views));
+        let performer = Performer::new(client, Arc::clone(&facts), book, views);
+        Backend {
+            client: facts,
+            performer: Arc::new(performer),
+        }
     })
     .custom_method("textDocument/inlineCompletion", Backend::inline_completion)
     .custom_method("textDocument/completion", Backend::completion_menu)
+    .custom_method("textDocument/codeAction", Backend::code_action)
     .custom_method("workspace/executeCommand", Backend::execute_command)
     .finish();
 
+    let board = StatusBoard::default();
+    let configuration = Configuration::default();
+    if let Some(client) = &handle {
+        configuration.connect(client.clone());
+    }
+    let greet: ingress::Greet = {
+        let (client, board, configuration) = (handle.clone(), board.clone(), configuration.clone());
+        Box::new(move |facts: &ClientFacts| {
+            configuration.initialized();
+            if let Some(client) = client.filter(|_| facts.status) {
+                status::tell(client, &board);
+            }
+        })
+    };
     let troubles = handle.map(|client| tell_troubles(client, Arc::clone(&signals)));
     let start: ingress::Start = {
         let (arbiter, orphaned, engine) =
             (arbiter.clone(), Arc::clone(&orphaned), Arc::clone(&engine));
+        let board = board.clone();
         Box::new(move |client: &ClientFacts, settings| {
             watch_parent(client.process_id, orphaned);
             let model = model.or(settings.model);
@@ -88,9 +118,10 @@ async fn serve(model: Option<String>) -> bool {
                 }
             };
             match engine_thread::spawn(
-                move || generator::load(model.as_deref()),
+                move || generator::load(model.as_deref(), settings.threads),
                 mailbox,
                 arbiter,
+                board,
                 failed,
             ) {
                 Ok(thread) => drop(engine.set(thread)),
@@ -101,9 +132,12 @@ async fn serve(model: Option<String>) -> bool {
     let ingress = Ingress::new(
         service,
         arbiter.clone(),
+        book,
         client,
         Arc::clone(&signals),
-        start,
+        (start, greet),
+        configuration,
+        board,
     );
     let stdin = input::clean(tokio::io::stdin(), Arc::clone(&input_ended));
     let server =
@@ -117,6 +151,7 @@ async fn serve(model: Option<String>) -> bool {
     if let Some(engine) = engine.get() {
         wait_for(engine).await;
     }
+    views.remove();
     signals.shut_down.load(Ordering::Acquire)
 }
 

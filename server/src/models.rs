@@ -15,7 +15,9 @@ use carat_engine::{GenerateError, LoadError, LoadOptions, Model, Session, Sessio
 
 use self::catalogue::{Catalogue, CatalogueError, Entry};
 use self::store::{NoFolder, State, Store};
+use crate::actions::Instruct;
 use crate::completion::{self, Plan, Query};
+use crate::generator::act;
 use crate::prompt::{ModelTraits, PromptBudget, PromptForm};
 
 /// The name of the embedded model.
@@ -248,6 +250,17 @@ impl CodeModel {
         })
     }
 
+    /// How it is told what to do, if it was tuned for that.
+    pub fn instruct(&self) -> Option<Instruct<'_>> {
+        Some(Instruct {
+            form: instruct_form(&self.model)?,
+            vocabulary: self.model.tokenizer(),
+            context_tokens: act::session_options()
+                .context_tokens
+                .min(self.model.info().context_length),
+        })
+    }
+
     /// Prompt, limits and the reading of the answer for a caret.
     pub fn plan(&self, query: &Query<'_>) -> Plan {
         completion::plan(query, self.form, &self.budget, self.model.tokenizer())
@@ -264,14 +277,22 @@ impl CodeModel {
 
 /// The layout that a model was trained for, as far as its file tells.
 fn form_of_file(model: &Model) -> PromptForm {
-    let (info, tokenizer) = (model.info(), model.tokenizer());
-    let traits = ModelTraits {
+    PromptForm::of(&traits(model), model.tokenizer())
+}
+
+/// The form in which it takes instructions, if it was tuned for them.
+pub fn instruct_form(model: &Model) -> Option<PromptForm> {
+    PromptForm::instruct(&traits(model), model.tokenizer())
+}
+
+fn traits(model: &Model) -> ModelTraits<'_> {
+    let info = model.info();
+    ModelTraits {
         name: &info.name,
         is_plain_gemma1: info.is_plain_gemma1,
-        has_chat_template: tokenizer.chat_template().is_some(),
+        has_chat_template: model.tokenizer().chat_template().is_some(),
         has_per_layer_embeddings: info.has_per_layer_embeddings,
-    };
-    PromptForm::of(&traits, tokenizer)
+    }
 }
 
 #[cfg(test)]

@@ -1,105 +1,140 @@
-//! What a client may set, as it is sent and as the server uses it.
+//! The settings as the server uses them: defaults, then the user's, narrowed by the project's.
+//!
+//! `options` is the form in which they are sent, `project` reads `.carat.toml`, `store` holds
+//! what one connection has said so far.
 
+mod options;
+mod project;
+mod store;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
+pub use options::{Options, Trigger, USER_ONLY, schema};
+pub use project::FILE_NAME as PROJECT_FILE;
+pub use store::Store;
+
+use crate::actions::{CustomAction, custom};
 
 /// The longest deadline that can be set: no editor waits longer.
 const DEADLINE_MS_MAX: u64 = 60_000;
 
-/// The settings of one connection.
+/// Longer completions are not read by anyone.
+const MAX_TOKENS_MAX: u64 = 1024;
+
+/// More than any machine has; the cores of this one bound it as well.
+const THREADS_MAX: u64 = 1024;
+
+/// The key of [`Settings::languages`] for all languages that are not named.
+const ALL_LANGUAGES: &str = "*";
+
+/// The settings of one connection, or of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether code is completed at all.
+    pub enable: bool,
+    /// Languages by their LSP identifiers; what is not named is on.
+    pub languages: BTreeMap<String, bool>,
+    /// When ghost text is offered.
+    pub trigger: Trigger,
     /// Name or path of the model; `None` is the embedded one.
     pub model: Option<String>,
+    /// Threads that compute; `None` is one for each core.
+    pub threads: Option<usize>,
     /// When a completion that the editor asked for on its own is answered at the latest.
     pub deadline: Duration,
     /// When a completion that the user asked for is answered at the latest.
     pub explicit_deadline: Duration,
     /// When an entry for a completion menu is answered at the latest: menus wait for all their sources.
     pub menu_deadline: Duration,
+    /// Most tokens of a completion; `None` leaves it to the place of the caret.
+    pub max_tokens: Option<usize>,
+    /// Code actions of the user's own.
+    pub actions: Vec<CustomAction>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            enable: true,
+            languages: BTreeMap::new(),
+            trigger: Trigger::Automatic,
             model: None,
+            threads: None,
             deadline: Duration::from_millis(700),
             explicit_deadline: Duration::from_secs(5),
             menu_deadline: Duration::from_millis(400),
+            max_tokens: None,
+            actions: Vec::new(),
         }
     }
 }
 
 impl Settings {
-    /// Reads `initializationOptions`. What cannot be used is left at its default and named in the
-    /// second value: a typing error must not take completion away.
-    pub fn from_options(options: Option<&Value>) -> (Self, Vec<String>) {
-        let mut settings = Self::default();
-        let mut complaints = Vec::new();
-        let Some(Value::Object(options)) = options else {
-            return (settings, complaints);
-        };
-        for (key, value) in options {
-            let result = match key.as_str() {
-                "model" => read(value).map(|model: Option<String>| {
-                    settings.model = model.filter(|name| !name.is_empty());
-                }),
-                "deadlineMs" => read(value).map(|ms| settings.deadline = deadline(ms)),
-                "explicitDeadlineMs" => {
-                    read(value).map(|ms| settings.explicit_deadline = deadline(ms))
-                }
-                "menuDeadlineMs" => read(value).map(|ms| settings.menu_deadline = deadline(ms)),
-                _ => Err("there is no such setting".to_owned()),
-            };
-            if let Err(what) = result {
-                complaints.push(format!("setting `{key}` is ignored: {what}"));
-            }
+    /// The defaults with what a user has set.
+    fn of_user(options: &Options) -> Self {
+        let defaults = Self::default();
+        Self {
+            enable: options.enable.unwrap_or(defaults.enable),
+            languages: options.languages.clone().unwrap_or(defaults.languages),
+            trigger: options.trigger.unwrap_or(defaults.trigger),
+            model: options.model.clone().filter(|name| !name.is_empty()),
+            threads: options.threads.map(threads),
+            // What cannot be used was named when the options were read.
+            actions: custom::usable(options.actions.as_deref().unwrap_or_default()).0,
+            ..defaults
         }
-        (settings, complaints)
+        .with_limits(options)
+    }
+
+    /// These settings for a document of a project. What is off in either is off.
+    fn of_project(&self, options: &Options, language_id: &str) -> Self {
+        let languages = options.languages.as_ref();
+        let completes = options.enable.unwrap_or(true)
+            && languages.is_none_or(|languages| has_language(languages, language_id));
+        Self {
+            enable: self.enable && completes,
+            trigger: match (self.trigger, options.trigger) {
+                (Trigger::Manual, _) | (_, Some(Trigger::Manual)) => Trigger::Manual,
+                _ => Trigger::Automatic,
+            },
+            ..self.clone()
+        }
+        .with_limits(options)
+    }
+
+    /// Deadlines and lengths: the last word counts.
+    fn with_limits(mut self, options: &Options) -> Self {
+        let set = |at: &mut Duration, ms: Option<u64>| {
+            if let Some(ms) = ms {
+                *at = Duration::from_millis(ms.min(DEADLINE_MS_MAX));
+            }
+        };
+        set(&mut self.deadline, options.deadline_ms);
+        set(&mut self.explicit_deadline, options.explicit_deadline_ms);
+        set(&mut self.menu_deadline, options.menu_deadline_ms);
+        if let Some(tokens) = options.max_tokens {
+            self.max_tokens = Some(tokens.clamp(1, MAX_TOKENS_MAX) as usize);
+        }
+        self
+    }
+
+    /// Whether documents of this language are completed.
+    pub fn completes(&self, language_id: &str) -> bool {
+        self.enable && has_language(&self.languages, language_id)
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(value: &Value) -> Result<T, String> {
-    T::deserialize(value).map_err(|error| error.to_string())
+fn has_language(languages: &BTreeMap<String, bool>, id: &str) -> bool {
+    let named = languages.get(id).or_else(|| languages.get(ALL_LANGUAGES));
+    named.copied().unwrap_or(true)
 }
 
-fn deadline(ms: u64) -> Duration {
-    Duration::from_millis(ms.min(DEADLINE_MS_MAX))
+/// Threads beyond the cores would only wait for each other.
+fn threads(wanted: u64) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (wanted.min(THREADS_MAX) as usize).clamp(1, cores)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn bad_keys_fall_back_and_are_named() {
-        let options = json!({ "model": "x.gguf", "deadlineMs": "soon", "menuDeadlineMs": 999_999_999, "colour": 1 });
-        let (settings, complaints) = Settings::from_options(Some(&options));
-        assert_eq!(settings.model.as_deref(), Some("x.gguf"));
-        assert_eq!(settings.deadline, Settings::default().deadline);
-        assert_eq!(
-            settings.menu_deadline,
-            Duration::from_millis(DEADLINE_MS_MAX)
-        );
-        assert_eq!(complaints.len(), 2, "{complaints:?}");
-    }
-
-    #[test]
-    fn nothing_sent_is_all_defaults() {
-        for options in [
-            None,
-            Some(json!(null)),
-            Some(json!([])),
-            Some(json!({ "model": null })),
-        ] {
-            assert_eq!(
-                Settings::from_options(options.as_ref()),
-                (Settings::default(), vec![])
-            );
-        }
-    }
-}
+mod tests;

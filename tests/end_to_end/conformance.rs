@@ -45,11 +45,20 @@ fn the_capabilities_are_static_and_never_both() {
         assert_eq!(capabilities.get("completionProvider"), None);
         assert_eq!(
             capabilities["textDocumentSync"],
-            json!({ "openClose": true, "change": 2 })
+            json!({ "openClose": true, "change": 2, "save": true })
         );
         assert_eq!(
             capabilities["executeCommandProvider"]["commands"],
-            json!(["carat.lastPrompt"])
+            json!([
+                "carat.lastPrompt",
+                "carat.toggle",
+                "carat.explain",
+                "carat.refactor",
+                "carat.document",
+                "carat.writeTests",
+                "carat.fix",
+                "carat.custom",
+            ])
         );
     }
     let (_server, capabilities) = started(&Client::menu());
@@ -65,9 +74,13 @@ fn odd_parameters_of_initialize_do_no_harm() {
         json!({ "capabilities": inline, "initializationOptions": { "deadlineMs": "soon", "colour": true } }),
         json!({ "capabilities": inline, "initializationOptions": [] }),
     ] {
+        let has_bad_settings = params.pointer("/initializationOptions/colour").is_some();
         let (mut server, capabilities) = started(&Client { params });
         assert_eq!(capabilities["inlineCompletionProvider"], true);
         assert_alive(&mut server);
+        if has_bad_settings {
+            server.notification("window/showMessage");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! tests say so and pass. The harness is the crate `carat-tests`.
 
 mod cancellation;
+mod code_actions;
 mod command_line;
 mod conformance;
 mod document_sync;
@@ -11,6 +12,8 @@ mod inline_completion;
 mod lifecycle;
 mod model_faults;
 mod model_pull;
+mod no_network;
+mod settings;
 
 use std::path::Path;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::tidy;
+use crate::{generate, tidy};
 
 /// The test command of the README, word for word.
 pub(crate) const TEST_COMMAND: [&str; 5] = [
@@ -45,6 +45,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         print_line(&tally.closing_line());
         return Err(error);
     }
+    step("generate", || generate::run(root, true))?;
     step("doc", || {
         let document = [
             "cargo",

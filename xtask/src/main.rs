@@ -1,6 +1,7 @@
 //! What a contributor runs: `cargo xtask ci` before a push, `cargo xtask tidy` while editing.
 
 mod ci;
+mod generate;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -12,16 +13,20 @@ const HELP: &str = "\
 usage: cargo xtask COMMAND
 
   ci      formatting, lints, tests, tests of the other kernels, documentation, tidy; stops at the first failure
+  generate [--check]
+          the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
 
-What a user runs is a `carat` command. `generate`, `eval` and `latency` will be commands here
-when there is something to generate and to measure; today there is not.
+What a user runs is a `carat` command. `eval` and `latency` will be commands here
+when there is something to measure; today there is not.
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => repository_root().and_then(|root| ci::run(&root)),
+        ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
+        ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),
         ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
         ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");

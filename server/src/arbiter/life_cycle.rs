@@ -326,6 +326,7 @@ impl LifeCycle {
             language_id: Arc::clone(&query.snapshot.language_id),
             place: live.place.clone(),
             explicit: query.explicit,
+            max_tokens: query.max_tokens,
             cancel,
         };
         self.live = Some(live);

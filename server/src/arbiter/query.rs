@@ -20,6 +20,8 @@ pub struct Query {
     pub selected: Option<Selected>,
     /// How long the client is to wait at most.
     pub deadline: Duration,
+    /// Most tokens of the completion; `None` leaves it to the place of the caret.
+    pub max_tokens: Option<usize>,
 }
 
 /// The selected entry of an open completion menu.

@@ -81,7 +81,7 @@ impl Caret {
 }
 
 /// Reads a text file, within bounds.
-fn read(file: &Path) -> anyhow::Result<String> {
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let shown = file.display();
     let metadata = file
         .metadata()

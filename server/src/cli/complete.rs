@@ -117,7 +117,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// The file's path as the model sees it: below `root` if it lies there, else its name.
-fn path_in(root: Option<&Path>, file: &Path) -> String {
+pub(super) fn path_in(root: Option<&Path>, file: &Path) -> String {
     let absolute = |path: &Path| {
         path.canonicalize()
             .or_else(|_| std::path::absolute(path))

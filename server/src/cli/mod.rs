@@ -3,16 +3,20 @@
 //! Results go to standard output, everything else to standard error. The exit code is 0 on success,
 //! 1 for a job that failed (with one line that says why and what to do), 2 for wrong usage.
 
+mod act;
 mod bench;
 mod caret;
 mod complete;
 mod debug;
 mod doctor;
 mod eval;
+mod explain;
 mod generated;
+mod lines;
 mod machine;
 mod model;
 mod output;
+mod refactor;
 
 use std::process::ExitCode;
 
@@ -46,6 +50,10 @@ enum Command {
     /// Print ghost text for a caret
     #[command(after_help = complete::HELP)]
     Complete(complete::CompleteArgs),
+    /// Explain code in prose
+    Explain(explain::ExplainArgs),
+    /// Rewrite code as told; prints a diff
+    Refactor(refactor::RefactorArgs),
     /// Show models, what is in them, and bring them here
     Model(model::ModelArgs),
     /// Measure how fast a model loads, reads and writes
@@ -61,6 +69,8 @@ enum Command {
     /// Print a page of the manual
     #[command(after_help = generated::MAN_HELP)]
     Man(generated::ManArgs),
+    /// Print the JSON schema of the settings
+    Schema,
     /// Print what the engine computes, to compare it with other engines
     Debug(debug::DebugArgs),
 }
@@ -118,18 +128,25 @@ pub fn main() -> ExitCode {
         None => return serve(None),
         Some(Command::Lsp(args)) => return serve(args.model),
         Some(Command::Complete(args)) => complete::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Refactor(args)) => refactor::run(&args),
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Completions(args)) => generated::completions(&args),
         Some(Command::Man(args)) => generated::man(&args),
+        Some(Command::Schema) => schema(),
         Some(Command::Debug(args)) => debug::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+fn schema() -> anyhow::Result<()> {
+    output::print(&format!("{:#}", crate::settings::schema()))
 }
 
 fn serve(model: Option<String>) -> ExitCode {

@@ -20,6 +20,41 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Text that is written in pieces. A reader that has closed the pipe hears no more and is no failure.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    failed: Option<io::Error>,
+    ends_line: bool,
+}
+
+impl Stream {
+    /// Writes a piece, at once.
+    pub(super) fn write(&mut self, text: &str) {
+        if self.failed.is_some() || text.is_empty() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
+        self.failed = written.err();
+        self.ends_line = text.ends_with('\n');
+    }
+
+    /// Ends the last line.
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        if !self.ends_line {
+            self.write("\n");
+        }
+        match self.failed {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(error).context("the result cannot be written to standard output")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Writes one JSON object on one line.
 pub(super) fn print_json(object: &serde_json::Value) -> anyhow::Result<()> {
     print(&object.to_string())

@@ -6,7 +6,8 @@ use carat_engine::{
     CancelToken, GenerateError, GenerationSummary, LoadOptions, Session, SessionOptions,
 };
 
-use super::{Generator, ModelFacts};
+use super::{Generator, ModelFacts, act};
+use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
 use crate::models::{CodeModel, ModelError};
 
@@ -19,14 +20,17 @@ pub struct EngineGenerator {
     model: CodeModel,
     /// The least recently used first.
     sessions: Vec<(String, Session)>,
+    /// Of code actions; the last one's prompt stays for the next.
+    actions: Option<Session>,
 }
 
 impl EngineGenerator {
-    /// Loads the model of that name or path; `None` is the embedded one.
-    pub fn load(model: Option<&str>) -> Result<Self, ModelError> {
+    /// Loads the model of that name or path; `None` is the embedded one, and as many threads as there are cores.
+    pub fn load(model: Option<&str>, threads: Option<usize>) -> Result<Self, ModelError> {
         Ok(Self {
-            model: CodeModel::load(model, &LoadOptions::default())?,
+            model: CodeModel::load(model, &LoadOptions { threads })?,
             sessions: Vec::new(),
+            actions: None,
         })
     }
 
@@ -64,7 +68,25 @@ impl Generator for EngineGenerator {
             .generate(&plan.prompt.tokens, &plan.request, cancel, on_text)
     }
 
+    fn instruct(&self) -> Option<Instruct<'_>> {
+        self.model.instruct()
+    }
+
+    fn act(
+        &mut self,
+        turn: &Turn<'_>,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        let session = match &mut self.actions {
+            Some(session) => session,
+            none => none.insert(self.model.model.new_session(&act::session_options())?),
+        };
+        act::go_on(session, turn, cancel, on_text)
+    }
+
     fn discard_sessions(&mut self) {
         self.sessions.clear();
+        self.actions = None;
     }
 }

@@ -10,6 +10,7 @@ use carat_engine::{CancelToken, GenerateError, GenerationSummary, StopReason, To
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
+use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Plan, Query};
 use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
 
@@ -35,6 +36,12 @@ pub struct Script {
     pub load_ms: u64,
     /// Compute while waiting, so that the process's CPU time shows the work.
     pub spin: bool,
+    /// What code actions are answered: the first attempt, then the second; `text` if there are none.
+    pub answers: Vec<String>,
+    /// Time before the first token of such an answer.
+    pub answer_prefill_ms: u64,
+    /// Whether the model takes instructions.
+    pub instruct: bool,
     /// Panic in every generation whose document contains this; nothing never panics.
     pub panic_at: String,
 }
@@ -48,6 +55,9 @@ impl Default for Script {
             prefill_ms: 0,
             load_ms: 0,
             spin: false,
+            answers: Vec::new(),
+            answer_prefill_ms: 0,
+            instruct: true,
             panic_at: String::new(),
         }
     }
@@ -70,6 +80,23 @@ pub static ACTIVITY: Activity = Activity {
     generations: AtomicU64::new(0),
     tokens: AtomicU64::new(0),
 };
+
+/// A generation under way; ends on all ways out, a panic included.
+struct Busy;
+
+impl Busy {
+    fn begin() -> Self {
+        ACTIVITY.generations.fetch_add(1, Ordering::Relaxed);
+        ACTIVITY.busy.store(true, Ordering::Release);
+        Self
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        ACTIVITY.busy.store(false, Ordering::Release);
+    }
+}
 
 /// Follows a [`Script`].
 #[derive(Debug)]
@@ -108,20 +135,23 @@ impl Scripted {
         true
     }
 
+    /// Writes `text` from its token number `from` on.
     fn write(
         &self,
-        plan: &Plan,
+        text: &str,
+        from: usize,
+        prefill_ms: u64,
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> GenerationSummary {
         let begun = Instant::now();
-        let cancelled = self.pass(self.script.prefill_ms, cancel);
+        let cancelled = self.pass(prefill_ms, cancel);
         let prefill = begun.elapsed();
         let mut summary = GenerationSummary {
             tokens: Vec::new(),
             log_probs: Vec::new(),
             text: String::new(),
-            prompt_tokens: plan.prompt.tokens.len(),
+            prompt_tokens: 0,
             reused_tokens: 0,
             prefill,
             decode: Duration::ZERO,
@@ -131,7 +161,7 @@ impl Scripted {
             summary.stop = StopReason::Cancelled;
             return summary;
         }
-        for token in tokens(&self.script.text, self.script.token_bytes) {
+        for token in tokens(text, self.script.token_bytes).skip(from) {
             if self.pass(self.script.ms_per_token, cancel) {
                 summary.stop = StopReason::Cancelled;
                 break;
@@ -168,22 +198,42 @@ impl Generator for Scripted {
         cancel: &CancelToken,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        /// Ends the activity on all ways out, the panic included.
-        struct Busy;
-        impl Drop for Busy {
-            fn drop(&mut self) {
-                ACTIVITY.busy.store(false, Ordering::Release);
-            }
-        }
-        ACTIVITY.generations.fetch_add(1, Ordering::Relaxed);
-        ACTIVITY.busy.store(true, Ordering::Release);
-        let _busy = Busy;
+        let _busy = Busy::begin();
         let panic_at = &self.script.panic_at;
         assert!(
             panic_at.is_empty() || !plan.prefix.contains(panic_at),
             "the script says so"
         );
-        Ok(self.write(plan, cancel, on_text))
+        let script = &self.script;
+        let mut summary = self.write(&script.text, 0, script.prefill_ms, cancel, on_text);
+        summary.prompt_tokens = plan.prompt.tokens.len();
+        Ok(summary)
+    }
+
+    fn instruct(&self) -> Option<Instruct<'_>> {
+        self.script.instruct.then_some(Instruct {
+            form: PromptForm::InstructGemma4 {
+                thought_block: true,
+            },
+            vocabulary: &Bytes,
+            context_tokens: 1 << 20,
+        })
+    }
+
+    fn act(
+        &mut self,
+        turn: &Turn<'_>,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        let _busy = Busy::begin();
+        let answers = &self.script.answers;
+        let answer = answers.get(turn.attempt).or_else(|| answers.last());
+        let text = answer.unwrap_or(&self.script.text);
+        let prefill_ms = self.script.answer_prefill_ms;
+        let mut summary = self.write(text, turn.written.len(), prefill_ms, cancel, on_text);
+        summary.prompt_tokens = turn.prompt.len();
+        Ok(summary)
     }
 
     fn discard_sessions(&mut self) {}

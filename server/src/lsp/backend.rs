@@ -9,6 +9,7 @@ use tower_lsp::gen_lsp_types::{
 };
 use tower_lsp::jsonrpc::{Error, Result};
 
+use super::actions::{self, Performer};
 use super::from_lsp::ClientFacts;
 use super::ingress::{self, Pinned};
 use super::{capabilities, to_lsp};
@@ -17,6 +18,9 @@ use crate::arbiter::{Answer, RecordView, Shown};
 /// The command that tells what the last completion was asked and answered.
 pub(super) const LAST_PROMPT: &str = "carat.lastPrompt";
 
+/// The command that pauses completion, or resumes it.
+pub(super) const TOGGLE: &str = "carat.toggle";
+
 /// The command by which tests see what the scripted generator is doing.
 #[cfg(feature = "testing")]
 const ACTIVITY: &str = "carat.testing.activity";
@@ -24,6 +28,7 @@ const ACTIVITY: &str = "carat.testing.activity";
 /// The framework's view of the server. All state is elsewhere.
 pub(super) struct Backend {
     pub(super) client: Arc<OnceLock<ClientFacts>>,
+    pub(super) performer: Arc<Performer>,
 }
 
 impl LanguageServer for Backend {
@@ -68,6 +73,32 @@ impl Backend {
         )))
     }
 
+    /// `textDocument/codeAction`: null for a document that is not open.
+    pub(super) async fn code_action(&self, _: Value) -> Result<Value> {
+        let request = match ingress::pinned() {
+            Some(Pinned::Menu(request)) => request,
+            Some(Pinned::NotOpen) => return Ok(Value::Null),
+            Some(Pinned::Malformed(what)) => return Err(Error::invalid_params(what)),
+            _ => return Err(Error::internal_error()),
+        };
+        let facts = self.client.get().ok_or_else(Error::internal_error)?.actions;
+        // Parsing takes milliseconds in which this task could do nothing else.
+        tokio::task::spawn_blocking(move || actions::menu(&request, facts))
+            .await
+            .map_err(|_| Error::internal_error())
+    }
+
+    /// An action: it goes on in the background, its command is answered at once.
+    fn run_action(&self) -> Result<Value> {
+        match ingress::pinned() {
+            Some(Pinned::Action(Ok(begun))) => self.performer.follow(*begun),
+            Some(Pinned::Action(Err(why))) => self.performer.refuse(why),
+            Some(Pinned::Malformed(what)) => return Err(Error::invalid_params(what)),
+            _ => return Err(Error::internal_error()),
+        }
+        Ok(Value::Null)
+    }
+
     /// `workspace/executeCommand`.
     pub(super) async fn execute_command(&self, params: Value) -> Result<Value> {
         match params.get("command").and_then(Value::as_str) {
@@ -79,8 +110,13 @@ impl Backend {
                     .map_or(Value::Null, |view| last_prompt(&view))),
                 _ => Err(Error::internal_error()),
             },
+            Some(TOGGLE) => match ingress::pinned() {
+                Some(Pinned::Paused(paused)) => Ok(json!({ "paused": paused })),
+                _ => Err(Error::internal_error()),
+            },
             #[cfg(feature = "testing")]
             Some(ACTIVITY) => Ok(activity()),
+            Some(name) if actions::COMMANDS.contains(&name) => self.run_action(),
             Some(other) => Err(Error::invalid_params(format!(
                 "there is no command `{other}`"
             ))),
@@ -93,6 +129,7 @@ impl Backend {
         let ticket = match ingress::pinned() {
             Some(Pinned::Completion(ticket)) => ticket,
             Some(Pinned::NotOpen) => return Ok(None),
+            Some(Pinned::Off) => return Ok(Some(None)),
             Some(Pinned::Malformed(what)) => return Err(Error::invalid_params(what)),
             _ => return Err(Error::internal_error()),
         };

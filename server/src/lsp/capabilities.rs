@@ -1,11 +1,13 @@
 //! What the server says it can do.
 
 use tower_lsp::gen_lsp_types::{
-    CompletionOptions, ExecuteCommandOptions, InitializeResult, PositionEncodingKind,
-    ServerCapabilities, ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions,
+    CodeActionKind, CodeActionOptions, CompletionOptions, ExecuteCommandOptions, InitializeResult,
+    PositionEncodingKind, ServerCapabilities, ServerInfo, TextDocumentSyncKind,
+    TextDocumentSyncOptions, WorkspaceFoldersServerCapabilities, WorkspaceOptions,
 };
 
-use super::backend::LAST_PROMPT;
+use super::actions;
+use super::backend::{LAST_PROMPT, TOGGLE};
 use super::from_lsp::ClientFacts;
 use crate::positions::Encoding;
 
@@ -28,15 +30,39 @@ pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
             TextDocumentSyncOptions {
                 open_close: Some(true),
                 change: Some(TextDocumentSyncKind::Incremental),
+                // A project's settings are read again when they are saved.
+                save: Some(true.into()),
                 ..TextDocumentSyncOptions::default()
             }
             .into(),
         ),
         inline_completion_provider: client.inline_completion.then(|| true.into()),
         completion_provider: (!client.inline_completion).then_some(menu),
+        code_action_provider: Some(
+            CodeActionOptions {
+                code_action_kinds: Some(
+                    actions::kinds()
+                        .map(|kind| CodeActionKind::from(kind.to_owned()))
+                        .collect(),
+                ),
+                ..CodeActionOptions::default()
+            }
+            .into(),
+        ),
         execute_command_provider: Some(ExecuteCommandOptions {
-            commands: vec![LAST_PROMPT.to_owned()],
+            commands: [LAST_PROMPT, TOGGLE]
+                .into_iter()
+                .chain(actions::COMMANDS)
+                .map(str::to_owned)
+                .collect(),
             ..ExecuteCommandOptions::default()
+        }),
+        workspace: Some(WorkspaceOptions {
+            workspace_folders: Some(WorkspaceFoldersServerCapabilities {
+                supported: Some(true),
+                change_notifications: Some(true.into()),
+            }),
+            ..WorkspaceOptions::default()
         }),
         ..ServerCapabilities::default()
     };

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tower_lsp::jsonrpc::Id;
 
+use super::actions::ActionFacts;
 use crate::arbiter::Selected;
 use crate::documents::{Change, Snapshot};
 use crate::positions::{self, Encoding, LineColumn};
@@ -19,6 +20,10 @@ pub(super) struct ClientFacts {
     /// Whether the key is there, whatever its value: lsp-mode sends null.
     pub(super) inline_completion: bool,
     pub(super) process_id: Option<u32>,
+    /// Whether it understands `carat/status`.
+    pub(super) status: bool,
+    /// What it can do with the outcome of code actions.
+    pub(super) actions: ActionFacts,
 }
 
 pub(super) fn client_facts(params: &Value) -> ClientFacts {
@@ -35,6 +40,8 @@ pub(super) fn client_facts(params: &Value) -> ClientFacts {
             .get("processId")
             .and_then(Value::as_u64)
             .and_then(|id| id.try_into().ok()),
+        status: super::status::wanted(params),
+        actions: ActionFacts::read(params),
     }
 }
 
@@ -84,7 +91,7 @@ struct ContentChange {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct WireRange {
+pub(super) struct WireRange {
     start: WirePosition,
     end: WirePosition,
 }
@@ -172,6 +179,13 @@ pub(super) fn document_uri(params: Option<&Value>) -> Option<&str> {
     params?.pointer("/textDocument/uri")?.as_str()
 }
 
+/// The files of a `workspace/didChangeWatchedFiles`.
+pub(super) fn changed_files(params: Option<&Value>) -> impl Iterator<Item = &str> {
+    let changes = params.and_then(|params| params.get("changes"));
+    let changes = changes.and_then(Value::as_array).into_iter().flatten();
+    changes.filter_map(|change| change.get("uri")?.as_str())
+}
+
 /// The caret of a completion request.
 pub(super) fn caret(value: Option<&Value>) -> Result<SentCaret, String> {
     let positioned: Positioned = params(value)?;
@@ -202,6 +216,11 @@ impl SentCaret {
             text: text.clone(),
         })
     }
+}
+
+/// The progress that a `window/workDoneProgress/cancel` names.
+pub(super) fn progress_token(params: Option<&Value>) -> Option<&str> {
+    params?.get("token")?.as_str()
 }
 
 /// The request that a `$/cancelRequest` names.
@@ -241,6 +260,8 @@ mod tests {
                 encoding: Encoding::Utf16,
                 inline_completion: false,
                 process_id: None,
+                status: false,
+                actions: ActionFacts::default(),
             };
             assert_eq!(client_facts(&params), expected);
         }

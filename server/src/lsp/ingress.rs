@@ -17,13 +17,16 @@ use tower::Service;
 use tower_lsp::ExitedError;
 use tower_lsp::jsonrpc::{Id, Request, Response};
 
-use super::backend::LAST_PROMPT;
+use super::actions::{self, ActionBook, BadOrder, Begun, MenuRequest};
+use super::backend::{LAST_PROMPT, TOGGLE};
+use super::configuration::Configuration;
 use super::from_lsp::{self, ClientFacts};
 use super::input;
 use crate::arbiter::{Arbiter, Query, RecordView, RequestKey, Ticket};
 use crate::documents::{Documents, SyncFault};
 use crate::positions::Encoding;
-use crate::settings::Settings;
+use crate::settings::{Settings, Trigger};
+use crate::status::StatusBoard;
 
 /// What a handler needs of the moment at which its request arrived.
 pub(super) enum Pinned {
@@ -31,8 +34,16 @@ pub(super) enum Pinned {
     Completion(Ticket),
     /// The document is not open.
     NotOpen,
+    /// The settings say that nothing is to be completed here, or now.
+    Off,
+    /// Whether completion is paused since the request.
+    Paused(bool),
     /// The parameters cannot be read.
     Malformed(String),
+    /// What a menu of code actions is asked for.
+    Menu(Box<MenuRequest>),
+    /// A code action that is queued, or why it is not.
+    Action(Result<Box<Begun>, String>),
     /// The record of the last completion before the request.
     Record(oneshot::Receiver<Option<RecordView>>),
 }
@@ -60,15 +71,21 @@ pub(super) struct Signals {
 /// Starts the engine and the watch over the client's process, once the client has said what it wants.
 pub(super) type Start = Box<dyn FnOnce(&ClientFacts, Settings) + Send>;
 
+/// Called once, as soon as the client may be sent messages.
+pub(super) type Greet = Box<dyn FnOnce(&ClientFacts) + Send>;
+
 /// The layer in front of the framework's service.
 pub(super) struct Ingress<S> {
     inner: S,
     arbiter: Arbiter,
+    actions: ActionBook,
     client: Arc<OnceLock<ClientFacts>>,
     signals: Arc<Signals>,
     start: Option<Start>,
+    greet: Option<Greet>,
     documents: Documents,
-    settings: Settings,
+    configuration: Configuration,
+    status: StatusBoard,
     /// Until this resolves, `initialize` has no answer and nothing else is read: not every client waits.
     initializing: Option<oneshot::Receiver<()>>,
     /// The last completion request. All before it have their answers.
@@ -81,18 +98,24 @@ impl<S> Ingress<S> {
     pub(super) fn new(
         inner: S,
         arbiter: Arbiter,
+        actions: ActionBook,
         client: Arc<OnceLock<ClientFacts>>,
         signals: Arc<Signals>,
-        start: Start,
+        (start, greet): (Start, Greet),
+        configuration: Configuration,
+        status: StatusBoard,
     ) -> Self {
         Self {
             inner,
             arbiter,
+            actions,
             client,
             signals,
             start: Some(start),
+            greet: Some(greet),
             documents: Documents::default(),
-            settings: Settings::default(),
+            configuration,
+            status,
             initializing: None,
             last: None,
         }
@@ -115,12 +138,7 @@ impl<S> Ingress<S> {
         let params = params.unwrap_or(Value::Null);
         if let (Some(start), Some(_)) = (self.start.take_if(|_| id.is_some()), &id) {
             let client = self.client.get_or_init(|| from_lsp::client_facts(&params));
-            let (settings, complaints) =
-                Settings::from_options(params.get("initializationOptions"));
-            for complaint in complaints {
-                tracing::warn!("{complaint}");
-            }
-            self.settings = settings.clone();
+            let settings = self.configuration.initialize(&params);
             start(client, settings);
         }
         let request = Request::build(method)
@@ -137,6 +155,7 @@ impl<S> Ingress<S> {
                 text_document: document,
             }) => {
                 self.arbiter.closed(&document.uri);
+                self.actions.closed(&document.uri);
                 self.documents.open(
                     &document.uri,
                     &document.language_id,
@@ -153,13 +172,11 @@ impl<S> Ingress<S> {
             Ok(changed) => from_lsp::changes(changed),
             Err(error) => return self.lose_track(params, &error),
         };
-        let before = self
-            .documents
-            .snapshot(&uri)
-            .map_or(0, |document| document.version);
+        let before = self.documents.snapshot(&uri);
+        let last = before.as_ref().map_or(0, |document| document.version);
         match self
             .documents
-            .change(&uri, version.unwrap_or(before), &changes, self.encoding())
+            .change(&uri, version.unwrap_or(last), &changes, self.encoding())
         {
             Ok(()) => {}
             Err(SyncFault::NotOpen) => {
@@ -171,6 +188,9 @@ impl<S> Ingress<S> {
         }
         if let Some(document) = self.documents.snapshot(&uri) {
             self.arbiter.edited(&document);
+            if let Some(before) = before {
+                self.actions.edited(&before, &document);
+            }
         }
     }
 
@@ -195,6 +215,7 @@ impl<S> Ingress<S> {
     fn forget(&mut self, uri: &str) {
         self.documents.close(uri);
         self.arbiter.closed(uri);
+        self.actions.closed(uri);
     }
 
     fn completion(&mut self, request: &Request, menu: bool) -> Pinned {
@@ -208,10 +229,17 @@ impl<S> Ingress<S> {
         let encoding = self.encoding();
         // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
         let explicit = caret.invoked && !menu;
+        let settings = self
+            .configuration
+            .of_document(&caret.uri, &snapshot.language_id);
+        let in_time = explicit || menu || settings.trigger == Trigger::Automatic;
+        if !in_time || !settings.completes(&snapshot.language_id) {
+            return Pinned::Off;
+        }
         let deadline = match (menu, explicit) {
-            (true, _) => self.settings.menu_deadline,
-            (false, true) => self.settings.explicit_deadline,
-            (false, false) => self.settings.deadline,
+            (true, _) => settings.menu_deadline,
+            (false, true) => settings.explicit_deadline,
+            (false, false) => settings.deadline,
         };
         let ticket = self.arbiter.submit(Query {
             caret: caret.offset(&snapshot, encoding),
@@ -223,9 +251,35 @@ impl<S> Ingress<S> {
             snapshot,
             explicit,
             deadline,
+            max_tokens: settings.max_tokens,
         });
         self.last = request.id().map(|id| (id.clone(), ticket.key()));
         Pinned::Completion(ticket)
+    }
+
+    fn menu(&self, request: &Request) -> Pinned {
+        let snapshot = |uri: &str| self.documents.snapshot(uri);
+        let custom = &self.configuration.actions();
+        match actions::menu_request(request.params(), self.encoding(), custom, snapshot) {
+            Ok(Some(menu)) => Pinned::Menu(Box::new(menu)),
+            Ok(None) => Pinned::NotOpen,
+            Err(error) => Pinned::Malformed(error),
+        }
+    }
+
+    fn action(&self, request: &Request) -> Pinned {
+        let snapshot = |uri: &str| self.documents.snapshot(uri);
+        let custom = &self.configuration.actions();
+        match actions::order(request.params(), self.encoding(), custom, snapshot) {
+            Ok(order) => {
+                let begun = self
+                    .actions
+                    .begin(order.snapshot, order.selection, order.action);
+                Pinned::Action(begun.map(Box::new))
+            }
+            Err(BadOrder::Refused(why)) => Pinned::Action(Err(why)),
+            Err(BadOrder::Malformed(what)) => Pinned::Malformed(what),
+        }
     }
 
     /// True if the cancellation was ours; all others are the framework's.
@@ -240,15 +294,27 @@ impl<S> Ingress<S> {
         true
     }
 
+    fn toggle(&mut self) -> Pinned {
+        let paused = self.configuration.toggle();
+        self.status.paused(paused);
+        Pinned::Paused(paused)
+    }
+
     /// What a request finds when its handler runs.
     fn pin(&mut self, request: &Request) -> Option<Pinned> {
         request.id()?;
         match request.method() {
             "textDocument/inlineCompletion" => Some(self.completion(request, false)),
             "textDocument/completion" => Some(self.completion(request, true)),
+            "textDocument/codeAction" => Some(self.menu(request)),
             "workspace/executeCommand" => {
                 let command = request.params()?.get("command")?.as_str()?;
-                (command == LAST_PROMPT).then(|| Pinned::Record(self.arbiter.last_record()))
+                match command {
+                    LAST_PROMPT => Some(Pinned::Record(self.arbiter.last_record())),
+                    TOGGLE => Some(self.toggle()),
+                    command if actions::COMMANDS.contains(&command) => Some(self.action(request)),
+                    _ => None,
+                }
             }
             _ => None,
         }
@@ -263,7 +329,33 @@ impl<S> Ingress<S> {
             "textDocument/didOpen" => self.opened(request.params()),
             "textDocument/didChange" => self.changed(request.params()),
             "textDocument/didClose" => self.closed(request.params()),
+            "textDocument/didSave" => {
+                if let Some(uri) = from_lsp::document_uri(request.params()) {
+                    self.configuration.file_changed(uri);
+                }
+            }
+            "workspace/didChangeConfiguration" => self.configuration.changed(request.params()),
+            "workspace/didChangeWorkspaceFolders" => {
+                self.configuration.folders_changed(request.params());
+            }
+            "workspace/didChangeWatchedFiles" => {
+                for uri in from_lsp::changed_files(request.params()) {
+                    self.configuration.file_changed(uri);
+                }
+            }
+            "initialized" => {
+                if let (Some(greet), Some(client)) = (self.greet.take(), self.client.get()) {
+                    greet(client);
+                }
+                return false;
+            }
             "$/cancelRequest" => return self.cancelled(request.params()),
+            "window/workDoneProgress/cancel" => {
+                let token = from_lsp::progress_token(request.params());
+                if !token.is_some_and(|token| self.actions.cancel_token(token)) {
+                    tracing::debug!("a progress that is not of this server is cancelled");
+                }
+            }
             _ => return false,
         }
         true
@@ -316,6 +408,7 @@ where
         self.signals.client_listens.notify_one();
         if request.method() == "shutdown" && request.id().is_some() {
             self.signals.shut_down.store(true, Ordering::Release);
+            self.actions.halt();
             self.arbiter.halt();
         }
         if self.notified(&request) {

@@ -49,19 +49,23 @@ impl PromptForm {
                 Self::FimPrefixFirst
             };
         }
+        Self::instruct(traits, vocabulary).unwrap_or(Self::Plain)
+    }
+
+    /// The form in which a model takes instructions, if it was tuned for them: completions may use
+    /// another one, as `CodeGemma` has both.
+    pub fn instruct(traits: &ModelTraits<'_>, vocabulary: &dyn Vocabulary) -> Option<Self> {
         if !traits.has_chat_template {
-            return Self::Plain;
+            return None;
         }
         if vocabulary.control("<|turn>").is_some() {
-            return Self::InstructGemma4 {
+            return Some(Self::InstructGemma4 {
                 thought_block: !traits.has_per_layer_embeddings,
-            };
+            });
         }
-        if vocabulary.control("<start_of_turn>").is_some() {
-            Self::InstructGemma3
-        } else {
-            Self::Plain
-        }
+        vocabulary
+            .control("<start_of_turn>")
+            .map(|_| Self::InstructGemma3)
     }
 
     /// Its name in messages and test files.

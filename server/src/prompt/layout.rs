@@ -87,7 +87,7 @@ const ROLE: &str = "You are the completion engine of a code editor. You are show
     beginning with the line of the caret as far as it is typed. Stop where the code after the caret goes on. Repeat \
     nothing of the code around it, explain nothing.";
 
-const GEMMA4_BANNED: &[&str] = &[
+pub(super) const GEMMA4_BANNED: &[&str] = &[
     "<|tool>",
     "<tool|>",
     "<|tool_call>",
@@ -211,20 +211,29 @@ fn layout_of(form: PromptForm) -> &'static Layout {
 }
 
 /// Collects a prompt as tokens and as text; text between two control tokens is encoded in one piece.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     vocabulary: &'a dyn Vocabulary,
-    tokens: Vec<TokenId>,
-    text: String,
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) text: String,
     /// Where in `text` the part begins that is not in `tokens` yet.
     pending: usize,
 }
 
-impl Writer<'_> {
-    fn push(&mut self, text: &str) {
+impl<'a> Writer<'a> {
+    pub(super) fn new(vocabulary: &'a dyn Vocabulary) -> Self {
+        Self {
+            vocabulary,
+            tokens: Vec::new(),
+            text: String::new(),
+            pending: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let text = &self.text[self.pending..];
         if !text.is_empty() {
             self.tokens.extend(self.vocabulary.encode(text));
@@ -233,7 +242,7 @@ impl Writer<'_> {
     }
 
     /// A control token; without one in the vocabulary, its text is all that the model can be shown.
-    fn control(&mut self, spelling: &str, token: Option<TokenId>) {
+    pub(super) fn control(&mut self, spelling: &str, token: Option<TokenId>) {
         let Some(token) = token else {
             return self.push(spelling);
         };
@@ -262,12 +271,7 @@ pub(super) fn write(
     };
     let fence = fence_for(window);
     let marks = vocabulary.fill_in_the_middle();
-    let mut writer = Writer {
-        vocabulary,
-        tokens: Vec::new(),
-        text: String::new(),
-        pending: 0,
-    };
+    let mut writer = Writer::new(vocabulary);
     for part in layout.parts {
         match *part {
             Part::Bos => writer.control("<bos>", Some(vocabulary.bos())),

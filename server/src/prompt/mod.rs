@@ -4,10 +4,12 @@
 //! much text goes in is a [`PromptBudget`]; what may go in is a [`PromptInput`].
 
 mod budget;
+mod chat;
 mod form;
 mod layout;
 
 pub use budget::PromptBudget;
+pub use chat::{Chat, chat};
 pub use form::{ModelTraits, PromptForm};
 
 use carat_engine::{TokenId, Tokenizer};

@@ -8,7 +8,8 @@ use carat_grammars::languages;
 use proptest::prelude::*;
 
 use super::{
-    FimMarks, ModelTraits, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary, budget, build,
+    Chat, FimMarks, ModelTraits, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary, budget,
+    build, chat,
 };
 use crate::testing::{Case, cases, compare};
 
@@ -183,6 +184,51 @@ fn prompts_are_as_written() {
             .unwrap_or_else(|| panic!("no form `{name}`"));
         Some(prompt_of(case, form))
     });
+}
+
+#[test]
+fn a_turn_is_written_as_the_chat_template_has_it() {
+    let vocabulary = words();
+    let write = |form, system| {
+        let said = Chat {
+            system,
+            user: " What is 2+2?\n",
+            answer: "It",
+        };
+        chat(form, &said, &vocabulary).map(|prompt| {
+            assert_eq!(vocabulary.decode(&prompt.tokens), prompt.text);
+            assert_eq!(prompt.stop_tokens.len(), 1);
+            assert!(!prompt.banned_tokens.is_empty());
+            prompt.text
+        })
+    };
+    let gemma4 = |thought_block| PromptForm::InstructGemma4 { thought_block };
+    for (form, system, expected) in [
+        (
+            gemma4(true),
+            "",
+            "<bos><|turn>user\nWhat is 2+2?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>It",
+        ),
+        (
+            gemma4(true),
+            " Rules.\n",
+            "<bos><|turn>system\nRules.<turn|>\n<|turn>user\nWhat is 2+2?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>It",
+        ),
+        (
+            gemma4(false),
+            "",
+            "<bos><|turn>user\nWhat is 2+2?<turn|>\n<|turn>model\nIt",
+        ),
+        (
+            PromptForm::InstructGemma3,
+            "Rules.",
+            "<bos><start_of_turn>user\nRules.\n\nWhat is 2+2?<end_of_turn>\n<start_of_turn>model\nIt",
+        ),
+    ] {
+        assert_eq!(write(form, system).as_deref(), Some(expected));
+    }
+    assert_eq!(write(PromptForm::Plain, ""), None);
+    assert_eq!(write(PromptForm::FimSuffixFirst, ""), None);
 }
 
 #[test]

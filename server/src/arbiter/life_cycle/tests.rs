@@ -178,6 +178,7 @@ fn query(text: &str) -> Query {
         explicit: false,
         selected: None,
         deadline: DEADLINE,
+        max_tokens: None,
     }
 }
 

@@ -1,0 +1,118 @@
+-- What `:Carat NAME` does.
+local carat = require('carat')
+local M = {}
+
+local function say(text, level)
+  vim.notify('Carat: ' .. text, level or vim.log.levels.INFO)
+end
+
+---Sends a command of the server; `done` gets its result.
+local function execute(command, arguments, done)
+  local client = carat.client()
+  if not client then return say('no server runs for this buffer; see :checkhealth carat', vim.log.levels.WARN) end
+  local params = { command = command, arguments = arguments }
+  local handler = function(problem, result)
+    if problem then return say(problem.message, vim.log.levels.ERROR) end
+    done(result)
+  end
+  if vim.fn.has('nvim-0.11') == 1 then
+    client:request('workspace/executeCommand', params, handler, 0)
+  else
+    client.request('workspace/executeCommand', params, handler, 0)
+  end
+end
+
+---Shows lines in a scratch buffer beside the window.
+local function page(name, text)
+  local buffer = vim.api.nvim_create_buf(false, true)
+  vim.api.nvim_buf_set_lines(buffer, 0, -1, false, vim.split(text, '\n', { plain = true }))
+  vim.bo[buffer].modifiable = false
+  vim.bo[buffer].bufhidden = 'wipe'
+  vim.cmd.vsplit()
+  vim.api.nvim_win_set_buf(0, buffer)
+  vim.wo[0][0].wrap = true
+  vim.w.carat_page = name
+end
+
+---Runs the code action whose command is `id`, for the lines of the call or the caret.
+local function action(id, call, complete)
+  local range = call.range > 0 and { start = { call.line1, 0 }, ['end'] = { call.line2, math.huge } } or nil
+  if range then
+    range['end'][2] = #vim.fn.getline(call.line2)
+  end
+  vim.lsp.buf.code_action({
+    range = range,
+    apply = true,
+    filter = function(found)
+      local command = type(found.command) == 'table' and found.command or found
+      if command.command ~= id then return false end
+      return complete == nil or complete(command)
+    end,
+  })
+end
+
+local subcommands = {}
+
+function subcommands.status()
+  local status = carat.status
+  local lines = { carat.statusline() ~= '' and carat.statusline() or 'not running' }
+  if type(status.message) == 'string' then table.insert(lines, status.message) end
+  if type(status.memoryBytes) == 'number' then
+    table.insert(lines, ('%d MiB'):format(status.memoryBytes / 1048576))
+  end
+  if type(status.tokensPerSecond) == 'number' then
+    table.insert(lines, ('%.1f tokens a second'):format(status.tokensPerSecond))
+  end
+  say(table.concat(lines, ', '))
+end
+
+function subcommands.toggle()
+  execute('carat.toggle', {}, function(result) say(result.paused and 'paused' or 'resumed') end)
+end
+
+function subcommands.prompt()
+  execute('carat.lastPrompt', {}, function(record)
+    if type(record) ~= 'table' then return say('nothing has been completed yet') end
+    local head = ('%s\nmodel %s, %.0f ms\n'):format(record.uri, record.model, record.ms)
+    page('prompt', head .. '--- prompt\n' .. record.prompt .. '\n--- completion\n' .. record.completion)
+  end)
+end
+
+function subcommands.explain(call)
+  action('carat.explain', call)
+end
+
+function subcommands.refactor(call)
+  vim.ui.input({ prompt = 'What is to change? ' }, function(instruction)
+    if not instruction or vim.trim(instruction) == '' then return end
+    action('carat.refactor', call, function(command)
+      local first = command.arguments and command.arguments[1]
+      if type(first) == 'table' then first.instruction = vim.trim(instruction) end
+      return true
+    end)
+  end)
+end
+
+function subcommands.doctor()
+  vim.system({ carat.options.cmd[1], 'doctor' }, { text = true }, function(done)
+    vim.schedule(function() page('doctor', done.stdout .. done.stderr) end)
+  end)
+end
+
+function subcommands.restart()
+  local clients = vim.lsp.get_clients({ name = 'carat' })
+  for _, client in ipairs(clients) do
+    if vim.fn.has('nvim-0.11') == 1 then client:stop() else client.stop() end
+  end
+  -- A server that has stopped is started by the next attempt to attach.
+  vim.defer_fn(function() carat.start(vim.api.nvim_create_augroup('carat', { clear = false })) end, 500)
+end
+
+function M.run(call)
+  local name = call.args == '' and 'status' or call.args
+  local run = subcommands[name]
+  if not run then return say(('there is no `:Carat %s`'):format(name), vim.log.levels.ERROR) end
+  run(call)
+end
+
+return M

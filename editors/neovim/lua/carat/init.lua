@@ -1,0 +1,167 @@
+-- Carat in Neovim: starts the language server, shows its ghost text, binds keys that leave menus alone.
+local M = {}
+
+---@class carat.Options
+local defaults = {
+  cmd = { 'carat' }, -- the program and its arguments
+  filetypes = nil, -- nil: all
+  settings = {}, -- of the server; docs/configuration.md lists them
+  keys = {
+    accept = '<Tab>', -- take the ghost text; does what it did before when there is none
+    next = '<M-]>', -- the next proposal, where the server has several
+    previous = '<M-[>',
+  }, -- false instead of a key binds none
+}
+
+M.options = vim.deepcopy(defaults)
+M.status = { state = 'stopped' }
+
+local configured = false
+
+---Whether this Neovim shows ghost text of language servers (0.12 and newer).
+function M.has_ghost_text()
+  return vim.lsp.inline_completion ~= nil
+end
+
+---@param options? carat.Options
+function M.setup(options)
+  configured = true
+  M.options = vim.tbl_deep_extend('force', vim.deepcopy(defaults), options or {})
+  vim.lsp.handlers['carat/status'] = function(_, status)
+    M.status = status
+    vim.cmd.redrawstatus()
+  end
+  local group = vim.api.nvim_create_augroup('carat', {})
+  vim.api.nvim_create_autocmd('LspAttach', {
+    group = group,
+    callback = function(event)
+      local client = vim.lsp.get_client_by_id(event.data.client_id)
+      if client and client.name == 'carat' then M.attach(client, event.buf) end
+    end,
+  })
+  M.start(group)
+end
+
+---What the plugin does by itself, unless the user has called setup().
+function M.setup_once()
+  if not configured then M.setup() end
+end
+
+---@return vim.lsp.ClientConfig
+function M.client_config()
+  local capabilities = vim.lsp.protocol.make_client_capabilities()
+  capabilities.experimental = { carat = { status = true } }
+  local settings = next(M.options.settings) and M.options.settings or vim.empty_dict()
+  return {
+    name = 'carat',
+    cmd = M.options.cmd,
+    filetypes = M.options.filetypes,
+    root_markers = { '.carat.toml', '.git' },
+    capabilities = capabilities,
+    init_options = settings,
+    settings = { carat = settings },
+    on_exit = function() M.status = { state = 'stopped' } end,
+  }
+end
+
+---Starts the server for all buffers of the wanted file types.
+function M.start(group)
+  if vim.fn.executable(M.options.cmd[1]) == 0 then
+    M.status = { state = 'error', message = M.options.cmd[1] .. ' is not executable; see :checkhealth carat' }
+    vim.notify_once('Carat: ' .. M.status.message, vim.log.levels.WARN)
+    return
+  end
+  if vim.lsp.config then
+    vim.lsp.config('carat', M.client_config())
+    vim.lsp.enable('carat')
+    return
+  end
+  -- Neovim 0.10 has no table of servers yet.
+  local start = function(buffer)
+    if vim.bo[buffer].buftype ~= '' then return end
+    local config = M.client_config()
+    if config.filetypes and not vim.tbl_contains(config.filetypes, vim.bo[buffer].filetype) then return end
+    config.root_dir = vim.fs.root(buffer, config.root_markers)
+    vim.lsp.start(config, { bufnr = buffer })
+  end
+  vim.api.nvim_create_autocmd('FileType', { group = group, callback = function(event) start(event.buf) end })
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.api.nvim_buf_is_loaded(buffer) and vim.bo[buffer].filetype ~= '' then start(buffer) end
+  end
+end
+
+---@param client vim.lsp.Client
+---@param buffer integer
+function M.attach(client, buffer)
+  if M.has_ghost_text() and client:supports_method('textDocument/inlineCompletion', buffer) then
+    vim.lsp.inline_completion.enable(true, { bufnr = buffer })
+    M.bind(buffer)
+  elseif vim.lsp.completion then
+    -- 0.11: entries of the completion menu.
+    vim.lsp.completion.enable(true, client.id, buffer, { autotrigger = true })
+  end
+  -- 0.10 has the server behind omnifunc (CTRL-X CTRL-O) by itself.
+end
+
+---Binds the keys in one buffer.
+function M.bind(buffer)
+  local keys = M.options.keys or {}
+  local bind = function(key, description, action)
+    if not key then return end
+    local before = vim.fn.maparg(key, 'i', false, true)
+    vim.keymap.set('i', key, function()
+      -- An open menu keeps its keys.
+      if vim.fn.pumvisible() == 0 and action() then return '' end
+      return M.fall_through(key, before)
+    end, { buffer = buffer, expr = true, replace_keycodes = false, desc = description })
+  end
+  bind(keys.accept, 'Carat: take the ghost text', function()
+    return vim.lsp.inline_completion.get({ bufnr = buffer })
+  end)
+  local select = function(count)
+    return function()
+      if not M.visible(buffer) then return false end
+      vim.lsp.inline_completion.select({ bufnr = buffer, count = count })
+      return true
+    end
+  end
+  bind(keys.next, 'Carat: next ghost text', select(1))
+  bind(keys.previous, 'Carat: previous ghost text', select(-1))
+end
+
+---Whether ghost text is on the screen.
+function M.visible(buffer)
+  local namespace = vim.api.nvim_get_namespaces()['nvim.lsp.inline_completion']
+  return namespace ~= nil and #vim.api.nvim_buf_get_extmarks(buffer, namespace, 0, -1, { limit = 1 }) > 0
+end
+
+---What a key did before it was bound, as the keys of an expression mapping.
+function M.fall_through(key, before)
+  if before.callback and before.expr == 1 then
+    local keys = before.callback() or ''
+    return before.replace_keycodes == 1 and vim.keycode(keys) or keys
+  elseif before.callback then
+    vim.schedule(before.callback)
+    return ''
+  elseif before.rhs and before.expr == 1 then
+    return vim.api.nvim_eval(before.rhs)
+  elseif before.rhs then
+    return vim.keycode(before.rhs)
+  end
+  return vim.keycode(key)
+end
+
+---For status lines: `%{v:lua.require'carat'.statusline()}`. Empty where Carat does not run.
+function M.statusline()
+  local status = M.status
+  if status.state == 'stopped' then return '' end
+  local model = type(status.model) == 'string' and ' ' .. status.model or ''
+  return status.state == 'ready' and 'carat' .. model or ('carat%s (%s)'):format(model, status.state)
+end
+
+---The running client of a buffer, or nil.
+function M.client(buffer)
+  return vim.lsp.get_clients({ name = 'carat', bufnr = buffer or 0 })[1]
+end
+
+return M

@@ -1,0 +1,24 @@
+-- Loaded by Neovim at start-up: defines the command and starts the server unless told otherwise.
+if vim.g.loaded_carat then return end
+vim.g.loaded_carat = true
+
+local names = { 'toggle', 'prompt', 'explain', 'refactor', 'doctor', 'status', 'restart' }
+
+vim.api.nvim_create_user_command('Carat', function(call)
+  require('carat.commands').run(call)
+end, {
+  nargs = '?',
+  range = true,
+  desc = 'Commands of Carat; without a name, its status',
+  complete = function(begun)
+    return vim.tbl_filter(function(name) return vim.startswith(name, begun) end, names)
+  end,
+})
+
+-- After the user's configuration, which may have called setup() with options of its own.
+vim.api.nvim_create_autocmd('VimEnter', {
+  once = true,
+  callback = function()
+    if vim.g.carat_autostart ~= false then require('carat').setup_once() end
+  end,
+})

@@ -1,0 +1,167 @@
+// Starts the language server and connects its status, settings and commands with the editor.
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import * as vscode from "vscode";
+import { LanguageClient, type LanguageClientOptions, type StaticFeature } from "vscode-languageclient/node";
+import { EXPLAIN, REFACTOR, completeArguments, runAction } from "./actions";
+import { BinaryMissing, type Binary, findBinary } from "./binary";
+import { chooseModel } from "./models";
+import { Pages } from "./pages";
+import { serverSettings } from "./settings";
+import { StatusBar, type Status } from "./status";
+
+/** The parameters of `carat/explanation`. */
+interface Explanation {
+    title: string;
+    markdown: string;
+}
+
+/** Settings that the server reads when it starts. */
+const AT_START = ["carat.server", "carat.model", "carat.threads"];
+
+let client: LanguageClient | undefined;
+let binary: Binary | undefined;
+/** Starts and stops follow each other: two servers at once would register the same commands. */
+let turn: Promise<void> = Promise.resolve();
+
+export function activate(context: vscode.ExtensionContext): void {
+    const log = vscode.window.createOutputChannel("Carat", { log: true });
+    const bar = new StatusBar();
+    const pages = new Pages();
+    context.subscriptions.push(log, bar, pages);
+
+    const restart = () => (turn = turn.then(() => stop()).then(() => start(context, log, bar, pages)));
+    const command = (id: string, run: () => unknown) => {
+        const told = async () => {
+            try {
+                await run();
+            } catch (error) {
+                void vscode.window.showErrorMessage(`Carat: ${error instanceof Error ? error.message : error}`);
+            }
+        };
+        context.subscriptions.push(vscode.commands.registerCommand(id, told));
+    };
+    command("carat.pauseOrResume", () => server().sendRequest("workspace/executeCommand", { command: "carat.toggle" }));
+    command("carat.explainSelection", () => runAction(EXPLAIN));
+    command("carat.refactorSelection", () => runAction(REFACTOR));
+    command("carat.chooseModel", async () => chooseModel((binary ??= await findBinary(context)).path));
+    command("carat.showLastPrompt", () => showLastPrompt(pages));
+    command("carat.doctor", async () => {
+        const program = (binary ??= await findBinary(context)).path;
+        const { stdout } = await promisify(execFile)(program, ["doctor"]);
+        await pages.show("carat doctor.txt", stdout);
+    });
+    command("carat.restart", restart);
+    command("carat.menu", () => showMenu(bar, log));
+
+    context.subscriptions.push(
+        vscode.workspace.onDidChangeConfiguration((event) => {
+            if (AT_START.some((name) => event.affectsConfiguration(name))) {
+                void restart();
+            } else if (event.affectsConfiguration("carat")) {
+                void client?.sendNotification("workspace/didChangeConfiguration", { settings: { carat: serverSettings() } });
+            }
+        }),
+    );
+    void restart();
+}
+
+export function deactivate(): Promise<void> {
+    return turn.then(() => stop());
+}
+
+async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): Promise<void> {
+    bar.show({ state: "loading" });
+    try {
+        binary = await findBinary(context);
+        log.info(`${binary.version} at ${binary.path}`);
+        client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log));
+        client.registerFeature(extensionsFeature());
+        client.onNotification("carat/status", (status: Status) => bar.show(status));
+        client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));
+        await client.start();
+    } catch (error) {
+        client = undefined;
+        const what = error instanceof Error ? error.message : String(error);
+        log.error(what);
+        bar.show({ state: "error", message: what });
+        const choices = error instanceof BinaryMissing ? ["Open Settings"] : ["Show Log"];
+        // Not awaited: the message stays until the user has read it.
+        void vscode.window.showErrorMessage(`Carat: ${what}`, ...choices).then((choice) => {
+            if (choice === "Open Settings") void vscode.commands.executeCommand("workbench.action.openSettings", "carat.server.path");
+            if (choice === "Show Log") log.show();
+        });
+    }
+}
+
+async function stop(): Promise<void> {
+    const running = client;
+    client = undefined;
+    try {
+        await running?.dispose();
+    } catch {
+        // A server that has died already has stopped.
+    }
+}
+
+function options(log: vscode.LogOutputChannel): LanguageClientOptions {
+    return {
+        documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-notebook-cell" }],
+        initializationOptions: serverSettings(),
+        outputChannel: log,
+        synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/.carat.toml") },
+        middleware: {
+            executeCommand: async (command, given, next) => {
+                const complete = await completeArguments(command, given);
+                return complete && next(command, complete);
+            },
+            workspace: {
+                // The server's part without this extension's own settings.
+                configuration: () => [serverSettings()],
+            },
+        },
+    };
+}
+
+/** Tells the server which extensions of the protocol are understood. */
+function extensionsFeature(): StaticFeature {
+    return {
+        fillClientCapabilities: (capabilities) => {
+            capabilities.experimental = { ...capabilities.experimental, carat: { status: true, explanation: true } };
+        },
+        initialize: () => undefined,
+        getState: () => ({ kind: "static" }),
+        clear: () => undefined,
+    };
+}
+
+function server(): LanguageClient {
+    if (!client?.isRunning()) throw new Error("the language server does not run; see the output channel “Carat”");
+    return client;
+}
+
+async function showLastPrompt(pages: Pages): Promise<void> {
+    const record: any = await server().sendRequest("workspace/executeCommand", { command: "carat.lastPrompt" });
+    if (!record) {
+        void vscode.window.showInformationMessage("Carat: nothing has been completed yet.");
+        return;
+    }
+    const part = (title: string, text: string) => `--- ${title}\n${text || "(nothing)"}\n`;
+    const head = `${record.uri}\nmodel ${record.model}, tier ${record.tier}, ${Math.round(record.ms)} ms\n`;
+    await pages.show("carat last prompt.txt", head + part("prompt", record.prompt) + part("completion", record.completion));
+}
+
+async function showMenu(bar: StatusBar, log: vscode.LogOutputChannel): Promise<void> {
+    const entries = [
+        { label: bar.status.state === "paused" ? "Resume completion" : "Pause completion", command: "carat.pauseOrResume" },
+        { label: "Choose model…", command: "carat.chooseModel" },
+        { label: "Show last prompt", command: "carat.showLastPrompt" },
+        { label: "Doctor", command: "carat.doctor" },
+        { label: "Restart language server", command: "carat.restart" },
+        { label: "Show log", command: "" },
+    ];
+    const entry = await vscode.window.showQuickPick(entries, { title: "Carat" });
+    if (!entry) return;
+    if (entry.command) await vscode.commands.executeCommand(entry.command);
+    else log.show();
+}

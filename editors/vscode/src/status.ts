@@ -1,0 +1,57 @@
+// The status bar entry: what the server says of itself in `carat/status`.
+import * as vscode from "vscode";
+
+export interface Status {
+    state: "loading" | "ready" | "busy" | "paused" | "error";
+    model?: string | null;
+    memoryBytes?: number | null;
+    tokensPerSecond?: number | null;
+    message?: string | null;
+}
+
+const ICONS: Record<Status["state"], string> = {
+    loading: "$(loading~spin)",
+    ready: "$(sparkle)",
+    busy: "$(sync~spin)",
+    paused: "$(debug-pause)",
+    error: "$(warning)",
+};
+
+export class StatusBar implements vscode.Disposable {
+    private readonly item = vscode.window.createStatusBarItem("carat.status", vscode.StatusBarAlignment.Right, 100);
+    private last: Status = { state: "loading" };
+
+    constructor() {
+        this.item.name = "Carat";
+        this.item.command = "carat.menu";
+        this.show({ state: "loading" });
+        this.item.show();
+    }
+
+    get status(): Status {
+        return this.last;
+    }
+
+    show(status: Status): void {
+        this.last = status;
+        const name = status.model ? `Carat: ${status.model}` : "Carat";
+        this.item.text = `${ICONS[status.state] ?? ICONS.ready} ${name}`;
+        this.item.tooltip = tooltip(status);
+        this.item.accessibilityInformation = { label: `${name}, ${status.state}` };
+        const color = status.state === "error" ? "statusBarItem.warningBackground" : undefined;
+        this.item.backgroundColor = color ? new vscode.ThemeColor(color) : undefined;
+    }
+
+    dispose(): void {
+        this.item.dispose();
+    }
+}
+
+function tooltip(status: Status): string {
+    const lines = [`Carat is ${status.state}.`];
+    if (status.message) lines.push(status.message);
+    if (status.model) lines.push(`Model: ${status.model}`);
+    if (status.memoryBytes) lines.push(`Memory: ${Math.round(status.memoryBytes / 1048576)} MiB`);
+    if (status.tokensPerSecond) lines.push(`Speed: ${status.tokensPerSecond} tokens a second`);
+    return lines.join("\n");
+}

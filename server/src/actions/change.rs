@@ -1,0 +1,168 @@
+//! What happens to a change between its request and its end: small edits out of large ones, and
+//! where a piece of text stands after the user has typed elsewhere.
+
+use std::ops::Range;
+
+use ropey::Rope;
+use similar::{DiffOp, TextDiff};
+
+/// Replaces only the lines that differ: marks, folds and the caret in the rest of a rewritten item
+/// stay where they are.
+pub fn hunks(old: &str, new: &str) -> Vec<(Range<usize>, String)> {
+    let old_lines: Vec<&str> = old.split_inclusive('\n').collect();
+    let new_lines: Vec<&str> = new.split_inclusive('\n').collect();
+    let diff = TextDiff::from_slices(&old_lines, &new_lines);
+    let offsets = |slices: &[&str]| -> Vec<usize> {
+        let mut at = 0;
+        std::iter::once(0)
+            .chain(slices.iter().map(|slice| {
+                at += slice.len();
+                at
+            }))
+            .collect()
+    };
+    let (old_at, new_at) = (offsets(&old_lines), offsets(&new_lines));
+    diff.ops()
+        .iter()
+        .filter(|op| !matches!(op, DiffOp::Equal { .. }))
+        .map(|op| {
+            let (old_range, new_range) = (op.old_range(), op.new_range());
+            (
+                old_at[old_range.start]..old_at[old_range.end],
+                new[new_at[new_range.start]..new_at[new_range.end]].to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// What edits did to a text since some moment: the bytes that each of them touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    edits: Vec<Touched>,
+}
+
+/// From the first byte that differs to the last one, before and after an edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Touched {
+    start: usize,
+    old_end: usize,
+    new_end: usize,
+}
+
+impl Drift {
+    /// Takes note of an edit. Costs one comparison of the texts.
+    pub fn edited(&mut self, before: &Rope, after: &Rope) {
+        let start = before
+            .bytes()
+            .zip(after.bytes())
+            .take_while(|(a, b)| a == b)
+            .count();
+        let room = before.len_bytes().min(after.len_bytes()) - start;
+        let back = before
+            .bytes_at(before.len_bytes())
+            .reversed()
+            .zip(after.bytes_at(after.len_bytes()).reversed())
+            .take(room)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let touched = Touched {
+            start,
+            old_end: before.len_bytes() - back,
+            new_end: after.len_bytes() - back,
+        };
+        if touched.start < touched.old_end || touched.start < touched.new_end {
+            self.edits.push(touched);
+        }
+    }
+
+    /// Where a range of the first text stands in the last one; `None` if an edit touched it.
+    pub fn moved(&self, range: &Range<usize>) -> Option<Range<usize>> {
+        let mut range = range.clone();
+        for edit in &self.edits {
+            if edit.old_end <= range.start {
+                let by = |at: usize| at - edit.old_end + edit.new_end;
+                range = by(range.start)..by(range.end);
+            } else if edit.start < range.end {
+                return None;
+            }
+        }
+        Some(range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn apply(old: &str, hunks: &[(Range<usize>, String)]) -> String {
+        let mut text = old.to_owned();
+        for (range, new) in hunks.iter().rev() {
+            text.replace_range(range.clone(), new);
+        }
+        text
+    }
+
+    #[test]
+    fn only_lines_that_differ_are_replaced() {
+        let (old, new) = (
+            "fn f() {\r\n    a();\r\n    b();\r\n}",
+            "fn f() {\r\n    a();\r\n    c();\r\n    b();\r\n}",
+        );
+        let hunks = hunks(old, new);
+        assert_eq!(hunks, [(20..20, "    c();\r\n".to_owned())]);
+        assert_eq!(apply(old, &hunks), new);
+    }
+
+    proptest! {
+        #[test]
+        fn hunks_make_the_new_text(old in "([ab]{0,2}\r?\n?){0,8}", new in "([ab]{0,2}\r?\n?){0,8}") {
+            prop_assert_eq!(apply(&old, &hunks(&old, &new)), new);
+        }
+
+        /// Wherever a range is said to be, its text is what it was.
+        #[test]
+        fn a_moved_range_holds_its_text(
+            text in "[a-c]{4,20}",
+            range in (0usize..20, 0usize..20),
+            edits in prop::collection::vec((0usize..20, 0usize..6, "[a-cé]{0,4}"), 0..5),
+        ) {
+            let (a, b) = (range.0.min(text.len()), range.1.min(text.len()));
+            let range = a.min(b)..a.max(b);
+            let mut drift = Drift::default();
+            let mut now = text.clone();
+            for (at, length, new) in edits {
+                let before = Rope::from_str(&now);
+                let start = now.floor_char_boundary(at.min(now.len()));
+                let end = now.ceil_char_boundary((start + length).min(now.len()));
+                now.replace_range(start..end, &new);
+                drift.edited(&before, &Rope::from_str(&now));
+            }
+            if let Some(moved) = drift.moved(&range) {
+                prop_assert_eq!(now.get(moved), Some(&text[range]));
+            }
+        }
+    }
+
+    #[test]
+    fn edits_elsewhere_move_and_edits_inside_stop() {
+        let check = |after: &str, expected: Option<&str>| {
+            let before = "one\nTWO\nthree\n";
+            let mut drift = Drift::default();
+            drift.edited(&Rope::from_str(before), &Rope::from_str(after));
+            assert_eq!(
+                drift.moved(&(4..7)).map(|range| &after[range]),
+                expected,
+                "{after:?}"
+            );
+        };
+        check("one\nTWO\nthree\n", Some("TWO"));
+        check("zero\none\nTWO\nthree\n", Some("TWO"));
+        check("TWO\nthree\n", Some("TWO"));
+        check("one\nTWO\nfour\n", Some("TWO"));
+        check("one\nTwO\nthree\n", None);
+        check("one\nthree\n", None);
+        check("1\nTWO\n3\n", None);
+    }
+}

@@ -1,0 +1,64 @@
+//! `carat/status`: an extension of the protocol, for clients that ask for it. docs/lsp.md describes it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tower_lsp::Client;
+use tower_lsp::gen_lsp_types::{LspNotificationMethod, MessageDirection, Notification};
+
+use crate::status::{Status, StatusBoard, memory_bytes};
+
+/// Shorter states are not worth a message: most completions take less.
+const STEADY: Duration = Duration::from_millis(60);
+
+/// The parameters of `carat/status`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StatusParams {
+    state: String,
+    model: Option<String>,
+    memory_bytes: Option<u64>,
+    tokens_per_second: Option<f64>,
+    message: Option<String>,
+}
+
+enum StatusNotification {}
+
+impl Notification for StatusNotification {
+    type Params = StatusParams;
+    const METHOD: LspNotificationMethod<'static> = LspNotificationMethod::Custom("carat/status");
+    const MESSAGE_DIRECTION: MessageDirection = MessageDirection::ServerToClient;
+}
+
+/// Whether a client understands `carat/status`: others may complain about notifications that they do not know.
+pub(super) fn wanted(params: &Value) -> bool {
+    let wish = params.pointer("/capabilities/experimental/carat/status");
+    wish.and_then(Value::as_bool) == Some(true)
+}
+
+/// Tells the client the status, now and whenever it has changed.
+pub(super) fn tell(client: Client, board: &StatusBoard) {
+    let mut watcher = board.watch();
+    tokio::spawn(async move {
+        let mut told: Option<Status> = None;
+        loop {
+            let status = watcher.borrow_and_update().clone();
+            if told.as_ref() != Some(&status) {
+                let params = StatusParams {
+                    state: status.name().to_owned(),
+                    model: status.model.clone(),
+                    memory_bytes: memory_bytes(),
+                    tokens_per_second: status.tokens_per_second,
+                    message: status.message.clone(),
+                };
+                client.send_notification::<StatusNotification>(params).await;
+                told = Some(status);
+            }
+            if watcher.changed().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(STEADY).await;
+        }
+    });
+}

@@ -1,0 +1,137 @@
+//! The settings as they are sent: by a client, or in a project's `.carat.toml`.
+//!
+//! The doc comments of [`Options`] are what editors and docs/configuration.md show.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::actions::{CustomAction, custom};
+
+use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, Settings, THREADS_MAX};
+
+/// What only the user may set: a project comes with other people's code, and must not choose which
+/// files this process opens or how much of the machine it takes.
+pub const USER_ONLY: &[&str] = &["actions", "model", "threads"];
+
+/// When ghost text is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Trigger {
+    /// While typing.
+    #[default]
+    Automatic,
+    /// Only when the user asks for it.
+    Manual,
+}
+
+/// Settings of Carat. All are optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "Carat")]
+pub struct Options {
+    /// Whether Carat completes code. What a project switches off, the user cannot switch on again, and the other way round.
+    pub enable: Option<bool>,
+    /// Languages in which Carat completes code, by their LSP identifiers, such as `{"markdown": false}`. `"*"` stands for all that are not named; `{"*": false, "rust": true}` is Rust alone.
+    pub languages: Option<BTreeMap<String, bool>>,
+    /// Whether ghost text comes while typing (`automatic`) or only when you ask for it (`manual`). Completion menus do not tell the two apart and ignore this.
+    pub trigger: Option<Trigger>,
+    /// Model that completes code: `default` is the embedded one; otherwise a name that `carat model list` shows, or the path of a GGUF file. Takes effect when the server starts.
+    pub model: Option<String>,
+    /// Threads that compute. By default as many as the machine has cores, which is also the most that are used. Takes effect when the server starts.
+    #[schemars(range(min = 1, max = THREADS_MAX))]
+    pub threads: Option<u64>,
+    /// Milliseconds after which ghost text that the editor asked for on its own is shown as far as it is ready.
+    #[schemars(range(max = DEADLINE_MS_MAX))]
+    pub deadline_ms: Option<u64>,
+    /// Milliseconds after which ghost text that you asked for is shown as far as it is ready.
+    #[schemars(range(max = DEADLINE_MS_MAX))]
+    pub explicit_deadline_ms: Option<u64>,
+    /// Milliseconds after which an entry for a completion menu has to be ready. Menus wait for all their sources.
+    #[schemars(range(max = DEADLINE_MS_MAX))]
+    pub menu_deadline_ms: Option<u64>,
+    /// Most tokens (pieces of words) of one completion. By default it depends on where the caret is.
+    #[schemars(range(min = 1, max = MAX_TOKENS_MAX))]
+    pub max_tokens: Option<u64>,
+    /// Code actions of your own. Each has a `title`, a `prompt` that says what to do with the code, and a `kind`: `rewrite` for new code, `explain` for prose.
+    #[schemars(with = "Option<Vec<CustomAction>>")]
+    pub actions: Option<Vec<Value>>,
+}
+
+impl From<&Settings> for Options {
+    fn from(settings: &Settings) -> Self {
+        let ms = |time: std::time::Duration| Some(time.as_millis() as u64);
+        Self {
+            enable: Some(settings.enable),
+            languages: Some(settings.languages.clone()),
+            trigger: Some(settings.trigger),
+            model: settings.model.clone(),
+            threads: settings.threads.map(|threads| threads as u64),
+            deadline_ms: ms(settings.deadline),
+            explicit_deadline_ms: ms(settings.explicit_deadline),
+            menu_deadline_ms: ms(settings.menu_deadline),
+            max_tokens: settings.max_tokens.map(|tokens| tokens as u64),
+            actions: Some(Vec::new()),
+        }
+    }
+}
+
+/// The settings of `value` that can be used, by their names. What cannot be used is named in
+/// `complaints`: a typing error must not take completion away.
+pub(super) fn usable(value: &Value, complaints: &mut Vec<String>) -> Map<String, Value> {
+    let mut usable = Map::new();
+    let options = match value {
+        Value::Object(options) => options,
+        Value::Null => return usable,
+        // Some clients send an empty list for an empty table.
+        Value::Array(items) if items.is_empty() => return usable,
+        _ => {
+            complaints.push("the settings are ignored: they are not an object".to_owned());
+            return usable;
+        }
+    };
+    for (key, value) in options.iter().filter(|(_, value)| !value.is_null()) {
+        match serde_json::from_value::<Options>(json!({ key: value })) {
+            Ok(options) => {
+                // One mistake costs one action.
+                let (_, mistakes) = custom::usable(options.actions.as_deref().unwrap_or_default());
+                complaints.extend(mistakes);
+                usable.insert(key.clone(), value.clone());
+            }
+            Err(_) if !names().contains(key) => complaints.push(format!(
+                "setting `{key}` is ignored: there is no such setting"
+            )),
+            Err(error) => complaints.push(format!("setting `{key}` is ignored: {error}")),
+        }
+    }
+    usable
+}
+
+/// Names of all settings.
+fn names() -> Vec<String> {
+    let schema = schemars::schema_for!(Options);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties
+        .map(|properties| properties.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+/// The JSON schema of the settings with their defaults. `x-scope` is `user` for settings that a
+/// project's file cannot set, else `project`.
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(Options).to_value();
+    let defaults = serde_json::to_value(Options::from(&Settings::default())).unwrap_or_default();
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
+        let scope = if USER_ONLY.contains(&name.as_str()) {
+            "user"
+        } else {
+            "project"
+        };
+        property["x-scope"] = scope.into();
+        property["default"] = defaults[name].clone();
+    }
+    schema
+}

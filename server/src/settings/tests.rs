@@ -1,0 +1,174 @@
+//! What is sent, and what follows from it.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The settings of a document in `language` in a folder with this project file.
+fn resolved(user: &Value, project: &str, language: &str) -> (Settings, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(PROJECT_FILE), project).expect("a file");
+    let mut store = Store::default();
+    let complaints = store.initialize(Some(user), vec![folder.path().to_owned()]);
+    let path = folder.path().join("src/a.rs");
+    (store.of_document(Some(&path), language), complaints)
+}
+
+#[test]
+fn bad_keys_fall_back_and_are_named_once() {
+    let options = json!({
+        "model": "x.gguf", "deadlineMs": "soon", "menuDeadlineMs": 999_999_999, "colour": 1,
+        "trigger": "sometimes", "maxTokens": 0, "languages": { "rust": "yes" },
+    });
+    let mut store = Store::default();
+    let complaints = store.initialize(Some(&options), vec![]);
+    let settings = store.user().clone();
+    let defaults = Settings::default();
+    assert_eq!(settings.model.as_deref(), Some("x.gguf"));
+    assert_eq!(settings.deadline, defaults.deadline);
+    assert_eq!(settings.trigger, defaults.trigger);
+    assert_eq!(settings.languages, defaults.languages);
+    assert_eq!(settings.max_tokens, Some(1));
+    assert_eq!(
+        settings.menu_deadline,
+        Duration::from_millis(DEADLINE_MS_MAX)
+    );
+    assert_eq!(complaints.len(), 4, "{complaints:?}");
+    let again = store.configure(&options);
+    assert!(again.is_empty(), "{again:?}");
+}
+
+#[test]
+fn nothing_sent_is_all_defaults() {
+    for options in [json!(null), json!([]), json!({}), json!({ "model": null })] {
+        let mut store = Store::default();
+        assert_eq!(
+            store.initialize(Some(&options), vec![]),
+            Vec::<String>::new()
+        );
+        assert_eq!(store.user(), &Settings::default());
+    }
+    let mut store = Store::default();
+    assert_eq!(store.initialize(Some(&json!("x")), vec![]).len(), 1);
+    assert_eq!(store.user(), &Settings::default());
+}
+
+#[test]
+fn the_configuration_wins_over_the_first_options_and_can_be_taken_back() {
+    let mut store = Store::default();
+    store.initialize(
+        Some(&json!({ "deadlineMs": 1, "menuDeadlineMs": 2 })),
+        vec![],
+    );
+    store.configure(&json!({ "deadlineMs": 3 }));
+    let ms = |store: &Store| {
+        (
+            store.user().deadline.as_millis(),
+            store.user().menu_deadline.as_millis(),
+        )
+    };
+    assert_eq!(ms(&store), (3, 2));
+    store.configure(&Value::Null);
+    assert_eq!(ms(&store), (1, 2));
+    let told = store.configure(&json!({ "model": "other.gguf" }));
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn languages_are_on_unless_named_or_all_are_off() {
+    let settings = |languages: Value| {
+        let mut store = Store::default();
+        store.initialize(Some(&json!({ "languages": languages })), vec![]);
+        store.user().clone()
+    };
+    assert!(settings(json!({})).completes("rust"));
+    assert!(!settings(json!({ "rust": false })).completes("rust"));
+    let rust_alone = settings(json!({ "*": false, "rust": true }));
+    assert!(rust_alone.completes("rust") && !rust_alone.completes("python"));
+}
+
+#[test]
+fn a_project_switches_off_and_never_on() {
+    let completes =
+        |user: Value, project: &str| resolved(&user, project, "rust").0.completes("rust");
+    assert!(completes(json!({}), ""));
+    assert!(!completes(json!({}), "enable = false"));
+    assert!(!completes(json!({}), "[languages]\nrust = false"));
+    assert!(!completes(json!({}), "[languages]\n\"*\" = false"));
+    assert!(!completes(json!({ "enable": false }), "enable = true"));
+    assert!(!completes(
+        json!({ "languages": { "rust": false } }),
+        "[languages]\nrust = true"
+    ));
+    let manual = resolved(
+        &json!({ "trigger": "manual" }),
+        "trigger = \"automatic\"",
+        "rust",
+    )
+    .0;
+    assert_eq!(manual.trigger, Trigger::Manual);
+}
+
+#[test]
+fn a_project_sets_limits_but_no_model() {
+    let (settings, complaints) = resolved(
+        &json!({ "deadlineMs": 100 }),
+        "deadlineMs = 200\nmaxTokens = 9\nmodel = \"/dev/zero\"\n",
+        "rust",
+    );
+    assert_eq!(settings.deadline, Duration::from_millis(200));
+    assert_eq!((settings.max_tokens, settings.model), (Some(9), None));
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+}
+
+#[test]
+fn the_innermost_folder_counts_and_documents_outside_have_no_project() {
+    let outer = tempfile::tempdir().expect("a folder");
+    let inner = outer.path().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    std::fs::write(outer.path().join(PROJECT_FILE), "enable = false").expect("a file");
+    std::fs::write(inner.join(PROJECT_FILE), "deadlineMs = 5").expect("a file");
+    let mut store = Store::default();
+    store.initialize(None, vec![outer.path().to_owned()]);
+    store.change_folders(vec![inner.clone()], &[]);
+    let completes =
+        |store: &Store, path: Option<&std::path::Path>| store.of_document(path, "c").completes("c");
+    assert!(completes(&store, Some(&inner.join("a.c"))));
+    assert!(!completes(&store, Some(&outer.path().join("a.c"))));
+    assert!(completes(&store, None));
+    store.change_folders(vec![], std::slice::from_ref(&inner));
+    assert!(!completes(&store, Some(&inner.join("a.c"))));
+    std::fs::write(outer.path().join(PROJECT_FILE), "enable = true").expect("a file");
+    store.file_changed(&outer.path().join("Cargo.toml"));
+    assert!(!completes(&store, Some(&inner.join("a.c"))));
+    store.file_changed(&outer.path().join(PROJECT_FILE));
+    assert!(completes(&store, Some(&inner.join("a.c"))));
+}
+
+#[test]
+fn a_pause_ends_by_the_second_toggle() {
+    let mut store = Store::default();
+    assert!(store.toggle());
+    assert!(!store.of_document(None, "c").completes("c"));
+    assert!(!store.toggle());
+    assert!(store.of_document(None, "c").completes("c"));
+}
+
+#[test]
+fn the_schema_names_defaults_and_scopes() {
+    let schema = schema();
+    assert_eq!(schema["properties"]["deadlineMs"]["default"], 700);
+    assert_eq!(
+        schema["properties"]["deadlineMs"]["maximum"],
+        DEADLINE_MS_MAX
+    );
+    for (name, property) in schema["properties"].as_object().expect("an object") {
+        assert!(property["description"].is_string(), "{name}");
+        let scope = if USER_ONLY.contains(&name.as_str()) {
+            "user"
+        } else {
+            "project"
+        };
+        assert_eq!(property["x-scope"], scope, "{name}");
+    }
+}

@@ -1,0 +1,194 @@
+"""Drives Neovim with Carat's plugin. Started by `run`, which sets CARAT, PLUGIN, FIXTURES and OUT."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from terminal import Terminal, passed, until
+
+CARAT, PLUGIN, FIXTURES, OUT = (os.environ[name] for name in ("CARAT", "PLUGIN", "FIXTURES", "OUT"))
+
+INIT = """
+vim.opt.runtimepath:append({plugin})
+vim.o.swapfile, vim.o.shadafile, vim.o.number, vim.o.expandtab, vim.o.shiftwidth = false, 'NONE', true, true, 4
+vim.o.laststatus, vim.o.statusline = 2, "%f %= %{{v:lua.require'carat'.statusline()}}"
+require('carat').setup({{ cmd = {{ {carat}, 'lsp' }} }})
+"""
+
+
+def project():
+    """A folder with the fixtures, a configuration, and an environment in which nothing else is found."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="carat-nvim-"))
+    work = folder / "project"
+    shutil.copytree(FIXTURES, work)
+    (work / ".git").mkdir()
+    (work / "accents.rs").write_text("fn main() {\n    let é = \"\U0001f600\"; let \n}\n")
+    (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(CARAT)))
+    environment = dict(os.environ, HOME=str(folder), TERM="xterm-256color", LC_ALL="C.UTF-8")
+    for name in ("CONFIG", "STATE", "DATA", "CACHE"):
+        environment[f"XDG_{name}_HOME"] = str(folder / name.lower())
+    return folder, work, environment
+
+
+class Headless:
+    """A Neovim without a screen, driven over its own socket."""
+
+    def __init__(self, folder, file, environment):
+        self.socket, self.environment = str(folder / "nvim.sock"), environment
+        command = ["nvim", "--headless", "-u", str(folder / "init.lua"), "--listen", self.socket, str(file)]
+        self.process = subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until("Neovim listens", lambda: os.path.exists(self.socket))
+
+    def remote(self, *arguments):
+        command = ["nvim", "--server", self.socket, *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60).stdout
+
+    def lua(self, expression):
+        text = self.remote("--remote-expr", "json_encode(luaeval('" + expression.replace("'", "''") + "'))")
+        return json.loads(text) if text.strip() else None
+
+    def keys(self, keys):
+        self.remote("--remote-send", keys)
+
+    def line(self, number):
+        return self.lua(f"vim.api.nvim_buf_get_lines(0, {number - 1}, {number}, false)[1]")
+
+    def ghost(self):
+        marks = self.lua("vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('nvim.lsp.inline_completion'), 0, -1, {details = true})")
+        texts = ["".join(chunk[0] for chunk in mark[3].get("virt_text", [])) for mark in marks or []]
+        return "".join(texts)
+
+    def close(self):
+        self.keys("<C-\\><C-n>:qa!<CR>")
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def headless():
+    folder, work, environment = project()
+    nvim = Headless(folder, work / "inventory.rs", environment)
+    try:
+        until("the server is attached", lambda: nvim.lua("#vim.lsp.get_clients({name = 'carat', bufnr = 0})") == 1)
+        passed("the plugin starts the server by itself")
+        until("the status names the model", lambda: nvim.lua("require('carat').statusline()") == "carat default")
+        passed("status line: carat default")
+
+        nvim.keys("27GAself.items.get")
+        ghost = until("ghost text", nvim.ghost)
+        before = nvim.line(27)
+        nvim.keys("<Tab>")
+        until("the ghost text is in the buffer", lambda: nvim.line(27) == before + ghost.rstrip())
+        nvim.keys("<Esc>:w<CR>")
+        saved = lambda: (work / "inventory.rs").read_text().split("\n")[26]
+        until("it is on the disk", lambda: saved() == before + ghost.rstrip())
+        passed(f"<Tab> takes the ghost text; on the disk: {saved().strip()!r}")
+
+        nvim.keys("18GO<Tab>x<Esc>")
+        until("a plain <Tab>", lambda: nvim.line(18) == "    x")
+        passed("<Tab> indents where there is no ghost text")
+        nvim.keys("u27Goi<C-n>")
+        until("a menu", lambda: nvim.lua("vim.fn.pumvisible()") == 1)
+        time.sleep(1)
+        chosen = nvim.line(28)
+        nvim.keys("<Tab>x")
+        until("the key is through", lambda: nvim.line(28).endswith("x"))
+        assert nvim.line(28).removesuffix("x").rstrip() == chosen, (chosen, nvim.line(28))
+        passed(f"<Tab> in a menu does what it does without Carat: {nvim.line(28).strip()!r}")
+        nvim.keys("<Esc>u")
+
+        nvim.keys(f":e {work}/accents.rs<CR>")
+        until("the second file", lambda: nvim.lua("vim.fn.expand('%:t')") == "accents.rs")
+        until("the server is attached", lambda: nvim.lua("#vim.lsp.get_clients({name = 'carat', bufnr = 0})") == 1)
+        nvim.keys("2GAx = ")
+        ghost = until("ghost text behind an emoji", nvim.ghost)
+        before = nvim.line(2)
+        nvim.keys("<Tab>")
+        until("text behind an emoji", lambda: nvim.line(2) == before + ghost.rstrip())
+        passed(f"text behind é and an emoji lands where it belongs: {nvim.line(2).strip()!r}")
+        nvim.keys("<Esc>")
+
+        nvim.keys(":Carat toggle<CR>")
+        until("a pause", lambda: nvim.lua("require('carat').status.state") == "paused")
+        nvim.keys("ofn f() {")
+        time.sleep(2)
+        assert nvim.ghost() == "", "paused, and yet there is ghost text"
+        nvim.keys("<Esc>:Carat toggle<CR>")
+        until("no pause", lambda: nvim.lua("require('carat').status.state") in ("ready", "busy"))
+        passed(":Carat toggle pauses and resumes")
+
+        nvim.keys(":Carat prompt<CR>")
+        until("the page", lambda: nvim.lua("vim.w.carat_page") == "prompt")
+        assert any(line.startswith("--- completion") for line in nvim.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)"))
+        passed(":Carat prompt shows the last prompt")
+        nvim.keys(":q<CR>")
+
+        nvim.remote("--remote-expr", "execute('checkhealth carat')")
+        report = nvim.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)")
+        text = "\n".join(report)
+        pathlib.Path(OUT, "checkhealth.txt").write_text(text)
+        assert "ERROR" not in text and "WARNING" not in text, text
+        assert "shows ghost text" in text and "serves" in text, text
+        passed(":checkhealth carat finds nothing wrong")
+        docs = folder / "doc"
+        shutil.copytree(pathlib.Path(PLUGIN, "doc"), docs)
+        nvim.remote("--remote-expr", f"execute('helptags {docs}')")
+        tags = (docs / "tags").read_text().splitlines()
+        assert any(tag.startswith(":Carat\t") for tag in tags) and any(tag.startswith("carat-keys\t") for tag in tags), tags
+        passed(f"the help file has {len(tags)} tags")
+    finally:
+        nvim.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def without_program():
+    folder, work, environment = project()
+    init = INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps("/nonexistent/carat"))
+    (folder / "init.lua").write_text(init)
+    nvim = Headless(folder, work / "severity.rs", environment)
+    try:
+        nvim.remote("--remote-expr", "execute('checkhealth carat')")
+        text = "\n".join(nvim.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)"))
+        assert "is not executable" in text and "cargo install" in text, text
+        passed("without the program, :checkhealth carat says what to do")
+    finally:
+        nvim.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def on_a_screen():
+    folder, work, environment = project()
+    command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in ("HOME", "TERM", "LC_ALL", "PATH") or key.startswith("XDG_"))]
+    screen = Terminal(f"carat-nvim-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), "word_count.py"], str(work), OUT)
+    try:
+        screen.shows("carat default")
+        screen.keys("4G", "A")
+        screen.type("C")
+        screen.shows("import Counter")
+        screen.picture("1-ghost")
+        screen.keys("Tab")
+        time.sleep(0.5)
+        screen.keys("Escape")
+        time.sleep(0.3)
+        screen.keys(":w", "Enter")
+        until("the file on the disk", lambda: "from collections import Counter" in (work / "word_count.py").read_text())
+        screen.picture("2-accepted")
+        passed("in a terminal: ghost text on the screen, taken with <Tab>, saved")
+        screen.keys(":qa!", "Enter")
+    finally:
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+headless()
+without_program()
+on_a_screen()

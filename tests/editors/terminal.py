@@ -1,0 +1,66 @@
+"""A terminal program in tmux: keys in, screen out. And waiting with a deadline."""
+
+import pathlib
+import subprocess
+import sys
+import time
+
+# A busy machine takes long for what an idle one does at once.
+PATIENCE_S = 60
+
+
+def passed(what):
+    print("PASS", what, flush=True)
+
+
+def until(what, probe, patience_s=PATIENCE_S):
+    """Waits for `probe` to give something true and returns that; ends the test otherwise."""
+    end = time.time() + patience_s
+    while time.time() < end:
+        value = probe()
+        if value:
+            return value
+        time.sleep(0.1)
+    print("FAIL", what, flush=True)
+    sys.exit(1)
+
+
+class Terminal:
+    """One program in a tmux server of its own."""
+
+    def __init__(self, name, command, folder, out):
+        self.tmux = ["tmux", "-L", name]
+        self.out = pathlib.Path(out)
+        size = ["-x", "100", "-y", "30"]
+        subprocess.run(self.tmux + ["-f", "/dev/null", "new-session", "-d", *size, "-c", folder, *command], check=True)
+        subprocess.run(self.tmux + ["set", "-g", "escape-time", "0"], check=True)
+
+    def keys(self, *keys):
+        """Presses keys by tmux's names, such as `Escape` or `C-x`."""
+        subprocess.run(self.tmux + ["send-keys", *keys], check=True)
+
+    def type(self, text):
+        """Types a text, one key after the other."""
+        for char in text:
+            subprocess.run(self.tmux + ["send-keys", "-l", char], check=True)
+            time.sleep(0.06)
+
+    def screen(self, *options):
+        return subprocess.run(self.tmux + ["capture-pane", "-p", *options], capture_output=True, text=True).stdout
+
+    def picture(self, name):
+        """Keeps the screen as text, and with its colours."""
+        (self.out / f"{name}.txt").write_text(self.screen())
+        (self.out / f"{name}.ansi").write_text(self.screen("-e"))
+
+    def shows(self, text):
+        """Waits until a text is on the screen."""
+        try:
+            until(f"{text!r} on the screen", lambda: text in self.screen())
+        except SystemExit:
+            self.picture("failure")
+            print(self.screen())
+            raise
+
+    def close(self):
+        subprocess.run(self.tmux + ["kill-server"], capture_output=True)

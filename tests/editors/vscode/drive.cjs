@@ -1,0 +1,217 @@
+// Types into real files in VS Code and looks at what comes: on the screen and on the disk.
+// Started by `run`, which sets OUT, FIXTURES, CARAT, VSIX, CODE_SERVER and NODE_PATH.
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+const { open, say, sleep, until } = require("./browser.cjs");
+
+const { OUT, FIXTURES, CARAT, VSIX, CODE_SERVER, INSTRUCT_MODEL } = process.env;
+let failures = 0;
+
+function check(ok, what) {
+    say(ok ? "PASS" : "FAIL", what);
+    if (!ok) failures += 1;
+}
+
+/** The editor as a user sees it. */
+function hands(page) {
+    const press = (key) => page.keyboard.press(key);
+    const quickInput = async (key, text) => {
+        await press(key);
+        await page.waitForSelector(".quick-input-widget input:visible");
+        await page.keyboard.type(text);
+        await sleep(700);
+        await press("Enter");
+        await page.waitForSelector(".quick-input-widget", { state: "hidden" });
+        await sleep(300);
+    };
+    const texts = (selector) => page.evaluate((s) => [...document.querySelectorAll(s)].map((e) => e.textContent), selector);
+    return {
+        press,
+        type: (text) => page.keyboard.type(text, { delay: 60 }),
+        openFile: async (name) => {
+            await quickInput("Control+p", name);
+            await page.waitForSelector(`.tab.active >> text=${name}`);
+        },
+        goTo: (line, column) => quickInput("Control+g", `${line}:${column}`),
+        command: async (title) => {
+            await press("F1");
+            await page.waitForSelector(".quick-input-widget input:visible");
+            await page.keyboard.type(title);
+            await page.waitForSelector(`.quick-input-list .monaco-list-row.focused >> text=${title}`);
+            await press("Enter");
+        },
+        ghost: async () => (await texts(".ghost-text-decoration, .ghost-text, .ghost-text-decoration-preview")).join("").replaceAll("\u00a0", " "),
+        status: async () => (await texts('.statusbar-item[id$="carat.status"]')).join(""),
+        toasts: async () => (await texts(".notifications-toasts .notification-list-item-message")).join(" | "),
+        shot: (name) => page.screenshot({ path: path.join(OUT, `${name}.png`) }),
+    };
+}
+
+/** Types `typed` at the end of a line, takes the ghost text, and finds it in the file. */
+async function completes(editor, workspace, { file, line, typed, picture }) {
+    const onDisk = () => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1];
+    const original = onDisk();
+    await editor.openFile(file);
+    await editor.goTo(line, 1);
+    await editor.press("End");
+    await editor.type(typed);
+    const began = Date.now();
+    const ghost = await until(`ghost text in ${file}`, () => editor.ghost(), 20_000).catch(async () => {
+        await editor.press("Alt+Backslash");
+        return until(`ghost text in ${file}, asked for`, () => editor.ghost(), 20_000);
+    });
+    say(`ghost text in ${file} after ${Date.now() - began} ms: ${JSON.stringify(ghost)}`);
+    await sleep(200);
+    await editor.shot(picture);
+    await editor.press("Tab");
+    const wanted = (original + typed + ghost.split("\n")[0]).trimEnd();
+    await until(`${JSON.stringify(wanted)} in ${file} on the disk`, () => onDisk().trimEnd() === wanted, 20_000);
+    check(true, `${file}: Tab accepts the ghost text, and the file on the disk holds ${JSON.stringify(wanted.trim())}`);
+    await sleep(300);
+    await editor.shot(`${picture}-accepted`);
+    await editor.press("Escape");
+}
+
+async function withBinary(run) {
+    const workspace = path.join(run, "project");
+    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const { page, close } = await open({
+        run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
+        settings: {}, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
+    });
+    const editor = hands(page);
+    try {
+        say("workbench is up");
+        await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
+        check(true, `status bar: ${JSON.stringify(await editor.status())}`);
+        await completes(editor, workspace, { file: "inventory.rs", line: 27, typed: "self.items.get(", picture: "1-rust" });
+        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "C", picture: "2-python" });
+
+        await editor.command("Carat: Pause or Resume Completion");
+        await until("the status bar says pause", async () => (await page.locator('.statusbar-item[id$="carat.status"] .codicon-debug-pause').count()) > 0);
+        await editor.openFile("severity.rs");
+        await editor.goTo(1, 1);
+        await editor.press("Enter");
+        await editor.type("fn main() {");
+        await sleep(2500);
+        check((await editor.ghost()) === "", "paused: no ghost text");
+        await editor.command("Carat: Pause or Resume Completion");
+        await until("the status bar names the model again", async () => (await page.locator('.statusbar-item[id$="carat.status"] .codicon-debug-pause').count()) === 0);
+
+        await editor.goTo(15, 10);
+        await editor.command("Carat: Explain");
+        const refusal = await until("an answer to Explain", () => editor.toasts());
+        check(/takes instructions/.test(refusal) && /carat model pull/.test(refusal), `Explain without a model for it: ${JSON.stringify(refusal)}`);
+        await editor.shot("7-explain-refused");
+        await editor.command("Notifications: Clear All Notifications");
+
+        await editor.command("Carat: Show Last Prompt");
+        await page.waitForSelector(".tab >> text=carat last prompt.txt");
+        await page.waitForSelector(".view-line >> text=--- prompt");
+        await editor.shot("3-last-prompt");
+        check(true, "the last prompt opens as a page");
+        await editor.command("Carat: Doctor");
+        await page.waitForSelector(".tab >> text=carat doctor.txt");
+        await page.waitForSelector(".view-line >> text=kernels");
+        await editor.shot("4-doctor");
+        check(true, "the doctor's report opens as a page");
+        await page.locator('.statusbar-item[id$="carat.status"]').click();
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Choose model");
+        await editor.shot("5-menu");
+        check(true, "a click on the status bar shows the commands");
+        await editor.press("Escape");
+        check((await editor.toasts()) === "", `no message was needed: ${JSON.stringify(await editor.toasts())}`);
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
+/** A model that takes instructions; what it says does not matter here. */
+async function withInstructions(run) {
+    const workspace = path.join(run, "project");
+    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const machineSettings = { "carat.server.path": CARAT, "carat.model": INSTRUCT_MODEL };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment: process.env });
+    const editor = hands(page);
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes(path.basename(INSTRUCT_MODEL, ".gguf")));
+        check(true, `status bar: ${JSON.stringify(await editor.status())}`);
+        await editor.openFile("severity.rs");
+        await editor.goTo(14, 12);
+        await editor.command("Carat: Explain");
+        const explained = await until("a page, or why there is none", async () => {
+            const pages = await page.locator(".tab >> text=/Preview .*as_str/").count();
+            return pages > 0 ? "a page" : await editor.toasts();
+        });
+        await sleep(1000);
+        await editor.shot("8-explain");
+        check(explained === "a page" || /cannot be used/.test(explained), `Explain ends in ${JSON.stringify(explained)}`);
+        if (explained !== "a page") await editor.command("Notifications: Clear All Notifications");
+        await page.locator(".tab >> text=severity.rs").first().click();
+        await editor.goTo(14, 12);
+        const before = fs.readFileSync(path.join(workspace, "severity.rs"), "utf8");
+        await editor.command("Carat: Refactor");
+        await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+        await editor.shot("9-refactor-asks");
+        await page.keyboard.type("return a String");
+        await editor.press("Enter");
+        const outcome = await until("a preview of the change, or why there is none", async () => {
+            const preview = await page.locator(".refactor-preview, .tab >> text=/Refactor Preview/").count();
+            return preview > 0 ? "a preview" : await editor.toasts();
+        });
+        await editor.shot("10-refactor");
+        check(fs.readFileSync(path.join(workspace, "severity.rs"), "utf8") === before, `Refactor ends in ${JSON.stringify(outcome)}, and nothing changed unseen`);
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
+async function withoutBinary(run) {
+    const workspace = path.join(run, "project");
+    fs.mkdirSync(workspace, { recursive: true });
+    const environment = { ...process.env, PATH: "/usr/bin:/bin", CARGO_HOME: path.join(run, "no-cargo") };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: {}, environment });
+    const editor = hands(page);
+    try {
+        const toast = await until("a message about the missing program", () => editor.toasts());
+        await sleep(500);
+        await editor.shot("6-no-binary");
+        check(/not found/.test(toast) && /cargo install/.test(toast), `without the program: ${JSON.stringify(toast)}`);
+    } finally {
+        await close();
+    }
+}
+
+async function inFolder(test) {
+    const run = fs.mkdtempSync(path.join(os.tmpdir(), "carat-vscode-"));
+    try {
+        await test(run);
+    } finally {
+        await sleep(500);
+        fs.rmSync(run, { recursive: true, force: true, maxRetries: 5 });
+    }
+}
+
+(async () => {
+    await inFolder(withBinary);
+    await inFolder(withoutBinary);
+    if (INSTRUCT_MODEL) await inFolder(withInstructions);
+    else say("left out: Explain and Refactor with a model that takes instructions; give its GGUF file in INSTRUCT_MODEL");
+})()
+    .catch((error) => {
+        say("FAIL", error.message);
+        failures += 1;
+    })
+    .finally(() => {
+        say(failures === 0 ? `all passed; pictures in ${OUT}` : `${failures} failed; pictures in ${OUT}`);
+        process.exitCode = failures === 0 ? 0 : 1;
+    });
