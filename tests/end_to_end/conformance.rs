@@ -49,8 +49,19 @@ fn the_capabilities_are_static_and_never_both() {
         );
         assert_eq!(
             capabilities["executeCommandProvider"]["commands"],
-            json!(["carat.lastPrompt"])
+            json!([
+                "carat.lastPrompt",
+                "carat.explain",
+                "carat.refactor",
+                "carat.document",
+                "carat.writeTests",
+                "carat.fix",
+                "carat.custom"
+            ])
         );
+        // Helix blocks while it resolves.
+        let menu = &capabilities["codeActionProvider"];
+        assert!(menu["codeActionKinds"].is_array() && menu.get("resolveProvider").is_none());
     }
     let (_server, capabilities) = started(&Client::menu());
     assert_eq!(capabilities.get("inlineCompletionProvider"), None);
