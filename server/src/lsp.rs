@@ -129,16 +129,15 @@ async fn serve(model: Option<String>) -> bool {
             }
         })
     };
-    let ingress = Ingress::new(
-        service,
-        arbiter.clone(),
-        book,
+    let shared = ingress::Shared {
+        arbiter: arbiter.clone(),
+        actions: book,
         client,
-        Arc::clone(&signals),
-        (start, greet),
+        signals: Arc::clone(&signals),
         configuration,
-        board,
-    );
+        status: board,
+    };
+    let ingress = Ingress::new(service, shared, start, greet);
     let stdin = input::clean(tokio::io::stdin(), Arc::clone(&input_ended));
     let server =
         Server::new(stdin, tokio::io::stdout(), socket).concurrency_level(CONCURRENT_REQUESTS);

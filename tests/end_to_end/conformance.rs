@@ -60,6 +60,9 @@ fn the_capabilities_are_static_and_never_both() {
                 "carat.custom",
             ])
         );
+        // Helix blocks while it resolves.
+        let menu = &capabilities["codeActionProvider"];
+        assert!(menu["codeActionKinds"].is_array() && menu.get("resolveProvider").is_none());
     }
     let (_server, capabilities) = started(&Client::menu());
     assert_eq!(capabilities.get("inlineCompletionProvider"), None);

@@ -23,7 +23,8 @@ pub(super) fn around(text: &str, tree: &SyntaxTree, unit: &Unit) -> String {
                 Some(name) != own && has_word(piece, name)
             })
         };
-        if !around && !(outside && used()) {
+        let shown = around || (outside && used());
+        if !shown {
             continue;
         }
         let end = item.body.as_ref().map_or(item.code.end, |body| body.start);

@@ -81,7 +81,7 @@ pub fn offers(place: &Place<'_>) -> Vec<Offer> {
             title,
             group,
             choice,
-        })
+        });
     };
     for (number, message) in place.diagnostics.iter().enumerate() {
         add(

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{GenerateError, GenerationSummary, StopReason, TokenId};
+use carat_engine::{GenerationSummary, StopReason, TokenId};
 use carat_grammars::languages;
 use ropey::Rope;
 
@@ -64,7 +64,7 @@ impl Writer {
         &mut self,
         turn: &Turn<'_>,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<GenerationSummary, GenerateError> {
+    ) -> GenerationSummary {
         self.turns += 1;
         let answer = self.answers.get(turn.attempt).cloned().unwrap_or_default();
         let mut summary = GenerationSummary {
@@ -84,24 +84,24 @@ impl Writer {
             {
                 self.pause_after = None;
                 summary.stop = StopReason::Cancelled;
-                return Ok(summary);
+                return summary;
             }
             let piece = piece.to_string();
             summary.tokens.push(0);
             summary.text.push_str(&piece);
             if on_text(&piece).is_break() {
                 summary.stop = StopReason::Callback;
-                return Ok(summary);
+                return summary;
             }
         }
-        Ok(summary)
+        summary
     }
 }
 
 fn finish(run: &mut Run, writer: &mut Writer) -> Result<Outcome, String> {
     loop {
         let step = run.step(
-            &mut |turn, on_text| writer.write(turn, on_text),
+            &mut |turn, on_text| Ok(writer.write(turn, on_text)),
             &mut |_| {},
         );
         match step.expect("the writer does not fail") {
@@ -130,12 +130,11 @@ fn request_of(case: &Case) -> Request {
         text.replace_range(at..at + mark.len(), "");
         Some(at)
     };
-    let selection = match take("<CURSOR>") {
-        Some(caret) => caret..caret,
-        None => {
-            let start = take("<SEL>").expect("a caret or a selection");
-            start..take("</SEL>").expect("the selection's end")
-        }
+    let selection = if let Some(caret) = take("<CURSOR>") {
+        caret..caret
+    } else {
+        let start = take("<SEL>").expect("a caret or a selection");
+        start..take("</SEL>").expect("the selection's end")
     };
     let words = case.value("settings", "instruction").map(str::to_owned);
     let custom = |kind| CustomAction {
@@ -231,7 +230,7 @@ fn the_second_attempt_is_sampled_and_knows_nothing_of_the_first() {
     let step = run.step(
         &mut |turn, on_text| {
             turns.push((turn.prompt.to_vec(), turn.request.sampling.clone()));
-            writer.write(turn, on_text)
+            Ok(writer.write(turn, on_text))
         },
         &mut |_| {},
     );
@@ -241,8 +240,7 @@ fn the_second_attempt_is_sampled_and_knows_nothing_of_the_first() {
     );
     assert_eq!(turns.len(), 2);
     assert_eq!(turns[0].0, turns[1].0);
-    assert_eq!(turns[0].1.temperature, 0.0);
-    assert!(turns[1].1.temperature > 0.5);
+    assert!(turns[0].1.temperature < 0.1 && turns[1].1.temperature > 0.5);
 }
 
 fn request(text: &str, selection: std::ops::Range<usize>, action: Action) -> Request {

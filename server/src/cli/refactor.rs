@@ -85,7 +85,9 @@ fn unified(old: &str, new: &str, file: &Path) -> String {
     let name = name.trim_start_matches("./").trim_start_matches('/');
     let old: Vec<&str> = old.split_inclusive('\n').collect();
     let new: Vec<&str> = new.split_inclusive('\n').collect();
-    TextDiff::from_slices(&old, &new)
+    TextDiff::configure()
+        .newline_terminated(true)
+        .diff_slices(&old, &new)
         .unified_diff()
         .context_radius(CONTEXT_LINES)
         .header(&format!("a/{name}"), &format!("b/{name}"))

@@ -74,18 +74,23 @@ pub(super) type Start = Box<dyn FnOnce(&ClientFacts, Settings) + Send>;
 /// Called once, as soon as the client may be sent messages.
 pub(super) type Greet = Box<dyn FnOnce(&ClientFacts) + Send>;
 
+/// What the layer shares with the rest of the server.
+pub(super) struct Shared {
+    pub(super) arbiter: Arbiter,
+    pub(super) actions: ActionBook,
+    pub(super) client: Arc<OnceLock<ClientFacts>>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) configuration: Configuration,
+    pub(super) status: StatusBoard,
+}
+
 /// The layer in front of the framework's service.
 pub(super) struct Ingress<S> {
     inner: S,
-    arbiter: Arbiter,
-    actions: ActionBook,
-    client: Arc<OnceLock<ClientFacts>>,
-    signals: Arc<Signals>,
+    shared: Shared,
     start: Option<Start>,
     greet: Option<Greet>,
     documents: Documents,
-    configuration: Configuration,
-    status: StatusBoard,
     /// Until this resolves, `initialize` has no answer and nothing else is read: not every client waits.
     initializing: Option<oneshot::Receiver<()>>,
     /// The last completion request. All before it have their answers.
@@ -95,41 +100,28 @@ pub(super) struct Ingress<S> {
 type Answered = Pin<Box<dyn Future<Output = Result<Option<Response>, ExitedError>> + Send>>;
 
 impl<S> Ingress<S> {
-    pub(super) fn new(
-        inner: S,
-        arbiter: Arbiter,
-        actions: ActionBook,
-        client: Arc<OnceLock<ClientFacts>>,
-        signals: Arc<Signals>,
-        (start, greet): (Start, Greet),
-        configuration: Configuration,
-        status: StatusBoard,
-    ) -> Self {
+    pub(super) fn new(inner: S, shared: Shared, start: Start, greet: Greet) -> Self {
         Self {
             inner,
-            arbiter,
-            actions,
-            client,
-            signals,
+            shared,
             start: Some(start),
             greet: Some(greet),
             documents: Documents::default(),
-            configuration,
-            status,
             initializing: None,
             last: None,
         }
     }
 
     fn encoding(&self) -> Encoding {
-        self.client
+        self.shared
+            .client
             .get()
             .map_or(Encoding::Utf16, |client| client.encoding)
     }
 
     fn serves(&self) -> bool {
-        self.signals.serving.load(Ordering::Acquire)
-            && !self.signals.shut_down.load(Ordering::Acquire)
+        self.shared.signals.serving.load(Ordering::Acquire)
+            && !self.shared.signals.shut_down.load(Ordering::Acquire)
     }
 
     /// Reads the client's wishes. The framework gets parameters that it can parse whatever was sent.
@@ -137,8 +129,11 @@ impl<S> Ingress<S> {
         let (method, id, params) = request.into_parts();
         let params = params.unwrap_or(Value::Null);
         if let (Some(start), Some(_)) = (self.start.take_if(|_| id.is_some()), &id) {
-            let client = self.client.get_or_init(|| from_lsp::client_facts(&params));
-            let settings = self.configuration.initialize(&params);
+            let client = self
+                .shared
+                .client
+                .get_or_init(|| from_lsp::client_facts(&params));
+            let settings = self.shared.configuration.initialize(&params);
             start(client, settings);
         }
         let request = Request::build(method)
@@ -154,8 +149,8 @@ impl<S> Ingress<S> {
             Ok(from_lsp::Opened {
                 text_document: document,
             }) => {
-                self.arbiter.closed(&document.uri);
-                self.actions.closed(&document.uri);
+                self.shared.arbiter.closed(&document.uri);
+                self.shared.actions.closed(&document.uri);
                 self.documents.open(
                     &document.uri,
                     &document.language_id,
@@ -187,9 +182,9 @@ impl<S> Ingress<S> {
             }
         }
         if let Some(document) = self.documents.snapshot(&uri) {
-            self.arbiter.edited(&document);
+            self.shared.arbiter.edited(&document);
             if let Some(before) = before {
-                self.actions.edited(&before, &document);
+                self.shared.actions.edited(&before, &document);
             }
         }
     }
@@ -214,8 +209,8 @@ impl<S> Ingress<S> {
 
     fn forget(&mut self, uri: &str) {
         self.documents.close(uri);
-        self.arbiter.closed(uri);
-        self.actions.closed(uri);
+        self.shared.arbiter.closed(uri);
+        self.shared.actions.closed(uri);
     }
 
     fn completion(&mut self, request: &Request, menu: bool) -> Pinned {
@@ -230,6 +225,7 @@ impl<S> Ingress<S> {
         // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
         let explicit = caret.invoked && !menu;
         let settings = self
+            .shared
             .configuration
             .of_document(&caret.uri, &snapshot.language_id);
         let in_time = explicit || menu || settings.trigger == Trigger::Automatic;
@@ -241,7 +237,7 @@ impl<S> Ingress<S> {
             (false, true) => settings.explicit_deadline,
             (false, false) => settings.deadline,
         };
-        let ticket = self.arbiter.submit(Query {
+        let ticket = self.shared.arbiter.submit(Query {
             caret: caret.offset(&snapshot, encoding),
             selected: if menu {
                 None
@@ -259,7 +255,7 @@ impl<S> Ingress<S> {
 
     fn menu(&self, request: &Request) -> Pinned {
         let snapshot = |uri: &str| self.documents.snapshot(uri);
-        let custom = &self.configuration.actions();
+        let custom = &self.shared.configuration.actions();
         match actions::menu_request(request.params(), self.encoding(), custom, snapshot) {
             Ok(Some(menu)) => Pinned::Menu(Box::new(menu)),
             Ok(None) => Pinned::NotOpen,
@@ -269,12 +265,13 @@ impl<S> Ingress<S> {
 
     fn action(&self, request: &Request) -> Pinned {
         let snapshot = |uri: &str| self.documents.snapshot(uri);
-        let custom = &self.configuration.actions();
+        let custom = &self.shared.configuration.actions();
         match actions::order(request.params(), self.encoding(), custom, snapshot) {
             Ok(order) => {
-                let begun = self
-                    .actions
-                    .begin(order.snapshot, order.selection, order.action);
+                let begun =
+                    self.shared
+                        .actions
+                        .begin(order.snapshot, order.selection, order.action);
                 Pinned::Action(begun.map(Box::new))
             }
             Err(BadOrder::Refused(why)) => Pinned::Action(Err(why)),
@@ -290,13 +287,13 @@ impl<S> Ingress<S> {
         let Some((_, key)) = self.last.take_if(|(last, _)| *last == id) else {
             return false;
         };
-        self.arbiter.cancel(key);
+        self.shared.arbiter.cancel(key);
         true
     }
 
     fn toggle(&mut self) -> Pinned {
-        let paused = self.configuration.toggle();
-        self.status.paused(paused);
+        let paused = self.shared.configuration.toggle();
+        self.shared.status.paused(paused);
         Pinned::Paused(paused)
     }
 
@@ -310,7 +307,7 @@ impl<S> Ingress<S> {
             "workspace/executeCommand" => {
                 let command = request.params()?.get("command")?.as_str()?;
                 match command {
-                    LAST_PROMPT => Some(Pinned::Record(self.arbiter.last_record())),
+                    LAST_PROMPT => Some(Pinned::Record(self.shared.arbiter.last_record())),
                     TOGGLE => Some(self.toggle()),
                     command if actions::COMMANDS.contains(&command) => Some(self.action(request)),
                     _ => None,
@@ -331,20 +328,22 @@ impl<S> Ingress<S> {
             "textDocument/didClose" => self.closed(request.params()),
             "textDocument/didSave" => {
                 if let Some(uri) = from_lsp::document_uri(request.params()) {
-                    self.configuration.file_changed(uri);
+                    self.shared.configuration.file_changed(uri);
                 }
             }
-            "workspace/didChangeConfiguration" => self.configuration.changed(request.params()),
+            "workspace/didChangeConfiguration" => {
+                self.shared.configuration.changed(request.params());
+            }
             "workspace/didChangeWorkspaceFolders" => {
-                self.configuration.folders_changed(request.params());
+                self.shared.configuration.folders_changed(request.params());
             }
             "workspace/didChangeWatchedFiles" => {
                 for uri in from_lsp::changed_files(request.params()) {
-                    self.configuration.file_changed(uri);
+                    self.shared.configuration.file_changed(uri);
                 }
             }
             "initialized" => {
-                if let (Some(greet), Some(client)) = (self.greet.take(), self.client.get()) {
+                if let (Some(greet), Some(client)) = (self.greet.take(), self.shared.client.get()) {
                     greet(client);
                 }
                 return false;
@@ -352,7 +351,7 @@ impl<S> Ingress<S> {
             "$/cancelRequest" => return self.cancelled(request.params()),
             "window/workDoneProgress/cancel" => {
                 let token = from_lsp::progress_token(request.params());
-                if !token.is_some_and(|token| self.actions.cancel_token(token)) {
+                if !token.is_some_and(|token| self.shared.actions.cancel_token(token)) {
                     tracing::debug!("a progress that is not of this server is cancelled");
                 }
             }
@@ -388,7 +387,8 @@ where
             }
             "initialize" => {
                 let request = self.initialize(request);
-                let (answered, signals) = (self.inner.call(request), Arc::clone(&self.signals));
+                let (answered, signals) =
+                    (self.inner.call(request), Arc::clone(&self.shared.signals));
                 let (answering, initializing) = oneshot::channel();
                 self.initializing = Some(initializing);
                 return Box::pin(async move {
@@ -405,11 +405,11 @@ where
         if !self.serves() {
             return Box::pin(self.inner.call(request));
         }
-        self.signals.client_listens.notify_one();
+        self.shared.signals.client_listens.notify_one();
         if request.method() == "shutdown" && request.id().is_some() {
-            self.signals.shut_down.store(true, Ordering::Release);
-            self.actions.halt();
-            self.arbiter.halt();
+            self.shared.signals.shut_down.store(true, Ordering::Release);
+            self.shared.actions.halt();
+            self.shared.arbiter.halt();
         }
         if self.notified(&request) {
             return Box::pin(std::future::ready(Ok(None)));

@@ -68,9 +68,12 @@ pub fn chat(form: PromptForm, chat: &Chat<'_>, vocabulary: &dyn Vocabulary) -> O
         let tokens = names.iter().filter_map(|name| vocabulary.control(name));
         tokens.collect()
     };
+    let mut banned_tokens = tokens(banned);
+    // The prompt has closed the thought block; some models close it once more.
+    banned_tokens.extend(vocabulary.control("<channel|>"));
     Some(Prompt {
         stop_tokens: tokens(stops),
-        banned_tokens: tokens(banned),
+        banned_tokens,
         tokens: writer.tokens,
         text: writer.text,
         ..Prompt::default()

@@ -112,7 +112,7 @@ const WALLS: &[Wall] = &[
         tests_too: false,
     },
     Wall {
-        what: "prompts and completions are pure functions of data",
+        what: "prompts, completions and code actions are pure functions of data",
         words: &[
             "std::fs",
             "std::env",
@@ -122,7 +122,11 @@ const WALLS: &[Wall] = &[
             "Instant",
             "SystemTime",
         ],
-        scope: &["server/src/prompt", "server/src/completion"],
+        scope: &[
+            "server/src/prompt",
+            "server/src/completion",
+            "server/src/actions",
+        ],
         allowed: &[],
         tests_too: false,
     },

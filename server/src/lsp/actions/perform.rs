@@ -15,8 +15,8 @@ use super::view::{Views, Weight, say};
 use crate::engine_thread::action::{End, Stage};
 use crate::lsp::from_lsp::ClientFacts;
 
-/// Progress is reported this often; editors draw it no faster.
-const REPORT: Duration = Duration::from_millis(250);
+/// Progress is reported this often; a reader needs it no faster.
+const REPORT: Duration = Duration::from_millis(500);
 
 /// A client that takes longer to allow progress gets none.
 const CREATE: Duration = Duration::from_secs(2);
@@ -147,7 +147,7 @@ fn report(stage: Stage) -> String {
     match stage {
         Stage::Waiting => "waiting".to_owned(),
         Stage::Reading => "reading the code".to_owned(),
-        Stage::Writing(pieces) => format!("writing ({pieces} tokens)"),
+        Stage::Writing(pieces) => format!("writing, token {pieces}"),
         Stage::Paused => "paused for a completion".to_owned(),
     }
 }
