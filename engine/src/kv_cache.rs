@@ -7,6 +7,8 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::kernels::StoredRows;
+
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KvType {
@@ -125,6 +127,23 @@ impl Store {
                     }
                 }
             }
+        }
+    }
+
+    /// `n` values from `at` on, both whole blocks.
+    fn rows(&self, at: usize, n: usize) -> StoredRows<'_> {
+        match self {
+            Self::F32(store) => StoredRows::F32(&store[at..at + n]),
+            Self::F16(store) => StoredRows::F16(&store[at..at + n]),
+            Self::Q8_0 {
+                block,
+                quants,
+                scales,
+            } => StoredRows::Q8 {
+                block: *block,
+                quants: &quants[at..at + n],
+                scales: &scales[at / block..(at + n) / block],
+            },
         }
     }
 
@@ -264,6 +283,28 @@ impl KvCache {
         store.read(&store.values, head, positions, out);
     }
 
+    /// The rows of keys and of values of `positions` of one head as they are stored, in runs of
+    /// neighbours: `(offset of the first, keys, values)`.
+    pub(crate) fn stored(
+        &self,
+        layer: usize,
+        head: usize,
+        positions: std::ops::Range<usize>,
+    ) -> impl Iterator<Item = (usize, StoredRows<'_>, StoredRows<'_>)> {
+        let store = &self.layers[layer];
+        let d = store.shape.head_dim;
+        let begin = positions.start;
+        store.runs(positions).map(move |(position, slot, n)| {
+            let at = (head * store.capacity + slot) * d;
+            let (keys, values) = (&store.keys, &store.values);
+            (
+                position - begin,
+                keys.rows(at, n * d),
+                values.rows(at, n * d),
+            )
+        })
+    }
+
     /// Forgets all positions from `n` on and returns how many are left.
     ///
     /// That is `n`, or 0 where a sliding window that a token at `n` needs was already overwritten.
@@ -318,17 +359,28 @@ impl LayerStore {
         lowest_kept <= lowest_seen || next == 0
     }
 
-    /// Reads a run of positions, which wraps around the ring at most once.
+    /// Runs of neighbours in the ring, which wraps around at most once: `(position, slot, length)`.
+    fn runs(
+        &self,
+        positions: std::ops::Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let capacity = self.capacity;
+        let mut position = positions.start;
+        std::iter::from_fn(move || {
+            let slot = position % capacity;
+            let n = (capacity - slot).min(positions.end - position);
+            position += n;
+            (n > 0).then_some((position - n, slot, n))
+        })
+    }
+
+    /// Reads positions of one head.
     fn read(&self, store: &Store, head: usize, positions: std::ops::Range<usize>, out: &mut [f32]) {
         let d = self.shape.head_dim;
-        let (mut position, mut out) = (positions.start, out);
-        while position < positions.end {
-            let slot = position % self.capacity;
-            let n = (self.capacity - slot).min(positions.end - position);
-            let (now, rest) = out.split_at_mut(n * d);
-            store.read((head * self.capacity + slot) * d, now);
-            out = rest;
-            position += n;
+        let begin = positions.start;
+        for (position, slot, n) in self.runs(positions) {
+            let out = &mut out[(position - begin) * d..][..n * d];
+            store.read((head * self.capacity + slot) * d, out);
         }
     }
 }

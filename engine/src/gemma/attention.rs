@@ -173,6 +173,8 @@ pub(crate) struct Attend<'a> {
 
 /// Query rows of one task: enough to pay for the conversion of keys and values to f32.
 const BLOCK_ROWS: usize = 16;
+/// Query rows up to which keys and values are read as they are stored.
+const IN_PLACE_ROWS: usize = 2;
 /// Keys of one step: with values and scores they stay in the second-level cache.
 const BLOCK_KEYS: usize = 64;
 
@@ -238,25 +240,34 @@ impl Attend<'_> {
         let n_rows = out.len() / (group * d);
         let n_queries = n_rows * group;
         // The queries of the group side by side, with the factor on the scores.
-        let mut scaled = Vec::with_capacity(n_queries * d);
-        for row in first_row..first_row + n_rows {
-            let heads = &queries[row * width + kv_head * group * d..][..group * d];
-            scaled.extend(heads.iter().map(|q| q * self.scale));
+        let mut scaled = Buffer::new(n_queries * d);
+        for (i, scaled) in scaled.chunks_exact_mut(group * d).enumerate() {
+            let heads = &queries[(first_row + i) * width + kv_head * group * d..][..group * d];
+            for (scaled, q) in scaled.iter_mut().zip(heads) {
+                *scaled = q * self.scale;
+            }
         }
         let mut running = vec![Running::default(); n_queries];
-        let mut keys = vec![0.0; BLOCK_KEYS * d];
-        let mut values = vec![0.0; BLOCK_KEYS * d];
-        let mut scores = vec![0.0; n_queries * BLOCK_KEYS];
+        let mut scores = Buffer::new(n_queries * BLOCK_KEYS);
+        // Few queries do not pay for converted keys and values.
+        let in_place = n_rows <= IN_PLACE_ROWS && kernels::fits_stored(d);
+        let converted = if in_place { 0 } else { BLOCK_KEYS * d };
+        let (mut keys, mut values) = (Buffer::new(converted), Buffer::new(converted));
         let first = self.first_position + first_row;
         let (begin, end) = (self.lowest_visible(first), first + n_rows);
         for start in (begin..end).step_by(BLOCK_KEYS) {
             let stop = end.min(start + BLOCK_KEYS);
             let n = (stop - start) * d;
-            self.cache
-                .read_keys(self.store, kv_head, start..stop, &mut keys[..n]);
-            self.cache
-                .read_values(self.store, kv_head, start..stop, &mut values[..n]);
-            kernels::dots(level, &scaled, &keys[..n], d, &mut scores, BLOCK_KEYS);
+            if in_place {
+                for (offset, keys, _) in self.cache.stored(self.store, kv_head, start..stop) {
+                    let scores = &mut scores[offset..];
+                    kernels::stored_dots(level, &scaled, keys, d, scores, BLOCK_KEYS);
+                }
+            } else {
+                let keys = &mut keys[..n];
+                self.cache.read_keys(self.store, kv_head, start..stop, keys);
+                kernels::dots(level, &scaled, keys, d, &mut scores, BLOCK_KEYS);
+            }
             let rows = out.chunks_exact_mut(d).zip(&mut running);
             for (i, (out, running)) in rows.enumerate() {
                 let position = first + i / group;
@@ -272,7 +283,17 @@ impl Attend<'_> {
                     running.sum += kernels::exp_minus(level, scores, running.max);
                 }
             }
-            kernels::add_weighted_rows(level, out, &scores, BLOCK_KEYS, &values[..n], d);
+            if in_place {
+                for (offset, _, values) in self.cache.stored(self.store, kv_head, start..stop) {
+                    let scores = &scores[offset..];
+                    kernels::add_weighted_stored(level, out, scores, BLOCK_KEYS, values, d);
+                }
+            } else {
+                let values = &mut values[..n];
+                self.cache
+                    .read_values(self.store, kv_head, start..stop, values);
+                kernels::add_weighted_rows(level, out, &scores, BLOCK_KEYS, values, d);
+            }
         }
         for (out, running) in out.chunks_exact_mut(d).zip(&running) {
             let inverse = running.sum.recip();

@@ -38,6 +38,7 @@ mod matrix;
 mod output;
 mod pool;
 mod scalar;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -50,6 +51,7 @@ pub use level::CpuLevel;
 pub(crate) use matrix::{MatrixRef, Product, dequantize, matmul, matmuls, products, reads_quants};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
+pub(crate) use stored::StoredRows;
 
 /// `out[i, j] = a[i] . b[j]`; `a` is `[m, d]`, `b` is `[n, d]`, the rows of `out` are `stride` apart.
 pub(crate) fn dots(
@@ -90,6 +92,63 @@ pub(crate) fn add_weighted_rows(
         "a weight for every pair"
     );
     at_level!(level, add_weighted_rows(out, weights, stride, rows, d));
+}
+
+/// `out[i * stride + j] = queries[i] . rows[j]`; `queries` is `[m, d]`, `rows` `[n, d]`, `d` a multiple
+/// of 16.
+pub(crate) fn stored_dots(
+    level: CpuLevel,
+    queries: &[f32],
+    rows: StoredRows<'_>,
+    d: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    check_stored(queries.len(), rows, d, out.len(), stride);
+    at_level!(level, stored_dots(queries, rows, d, out, stride));
+}
+
+/// `out[i] += sum over j of weights[i * stride + j] * rows[j]`; `out` is `[m, d]`, `rows` `[n, d]`, `d` a
+/// multiple of 16.
+pub(crate) fn add_weighted_stored(
+    level: CpuLevel,
+    out: &mut [f32],
+    weights: &[f32],
+    stride: usize,
+    rows: StoredRows<'_>,
+    d: usize,
+) {
+    check_stored(out.len(), rows, d, weights.len(), stride);
+    at_level!(level, add_weighted_stored(out, weights, stride, rows, d));
+}
+
+/// Whether `d` is what [`stored_dots`] and [`add_weighted_stored`] can do.
+pub(crate) fn fits_stored(d: usize) -> bool {
+    d.is_multiple_of(stored::LANES)
+}
+
+fn check_stored(values: usize, rows: StoredRows<'_>, d: usize, scores: usize, stride: usize) {
+    assert!(d > 0 && fits_stored(d), "whole lanes");
+    assert!(
+        values.is_multiple_of(d) && rows.len().is_multiple_of(d),
+        "whole rows"
+    );
+    let (m, n) = (values / d, rows.len() / d);
+    assert!(
+        n <= stride && (m == 0 || (m - 1) * stride + n <= scores),
+        "a score for every pair"
+    );
+    if let StoredRows::Q8 {
+        block,
+        quants,
+        scales,
+    } = rows
+    {
+        assert!(
+            fits_stored(block) && scales.len() * block == quants.len(),
+            "a scale for every block"
+        );
+    }
 }
 
 /// `gate = gelu(gate) * up`, GELU in its tanh form.

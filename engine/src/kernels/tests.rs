@@ -6,7 +6,9 @@ use candle_core::quantized::k_quants::{
 };
 
 use super::formats::half_to_f32;
-use super::{CpuLevel, MatrixRef, OutTile, Pool, Product, dequantize, matmul, products};
+use super::{
+    CpuLevel, MatrixRef, OutTile, Pool, Product, StoredRows, dequantize, matmul, products,
+};
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 
@@ -314,6 +316,51 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
                             tokens.len()
                         );
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn stored_rows_are_multiplied_as_converted_ones() {
+    let mut random = Random(47);
+    for (d, block) in [(16, 16), (80, 16), (96, 32), (256, 32)] {
+        for (m, n) in [(1, 1), (2, 7), (3, 4), (9, 64)] {
+            let (queries, weights) = (floats(&mut random, m * d), floats(&mut random, m * 70));
+            let values = floats(&mut random, n * d);
+            let halves: Vec<_> = values.iter().map(|&x| half::f16::from_f32(x)).collect();
+            let quants: Vec<i8> = (0..n * d).map(|_| random.next() as i8).collect();
+            let scales: Vec<_> = (0..n * d / block)
+                .map(|_| half::f16::from_f32(random.float()))
+                .collect();
+            let q8 = StoredRows::Q8 {
+                block,
+                quants: &quants,
+                scales: &scales,
+            };
+            let from_halves: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
+            let from_q8: Vec<f32> = quants
+                .iter()
+                .enumerate()
+                .map(|(i, &q)| scales[i / block].to_f32() * f32::from(q))
+                .collect();
+            for (rows, converted) in [
+                (StoredRows::F32(&values), &values),
+                (StoredRows::F16(&halves), &from_halves),
+                (q8, &from_q8),
+            ] {
+                let (mut expected, mut sums) = (vec![0.0; m * 70], floats(&mut random, m * d));
+                super::dots(CpuLevel::Scalar, &queries, converted, d, &mut expected, 70);
+                let before = sums.clone();
+                super::add_weighted_rows(CpuLevel::Scalar, &mut sums, &weights, 70, converted, d);
+                for level in CpuLevel::available() {
+                    let mut found = vec![0.0; m * 70];
+                    super::stored_dots(level, &queries, rows, d, &mut found, 70);
+                    assert_close(level.name(), &found, &expected, 400.0 * d as f32);
+                    let mut found = before.clone();
+                    super::add_weighted_stored(level, &mut found, &weights, 70, rows, d);
+                    assert_close(level.name(), &found, &sums, 400.0 * n as f32);
                 }
             }
         }

@@ -6,6 +6,7 @@
 use super::OutTile;
 use super::activations::Activations;
 use super::formats::half_to_f32;
+use super::stored::{self, StoredRows};
 use crate::gguf::TensorType;
 
 const LANES: usize = 16;
@@ -17,7 +18,7 @@ fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 
 #[inline(always)]
-fn sum_lanes(lanes: [f32; LANES]) -> f32 {
+pub(super) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     let mut lanes = lanes;
     while width > 0 {
@@ -172,6 +173,30 @@ fn weighted<const FMA: bool, const M: usize>(
             }
         }
     }
+}
+
+/// See [`stored::dots`].
+pub(crate) fn stored_dots<const FMA: bool>(
+    queries: &[f32],
+    rows: StoredRows<'_>,
+    d: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    // SAFETY: the conversions run everywhere.
+    unsafe { stored::dots::<stored::Portable>(queries, rows, d, out, stride) }
+}
+
+/// See [`stored::add_weighted`].
+pub(crate) fn add_weighted_stored<const FMA: bool>(
+    out: &mut [f32],
+    weights: &[f32],
+    stride: usize,
+    rows: StoredRows<'_>,
+    d: usize,
+) {
+    // SAFETY: the conversions run everywhere.
+    unsafe { stored::add_weighted::<stored::Portable>(out, weights, stride, rows, d) }
 }
 
 /// e^x, within 2 units in the last place for -87 < x < 88, clamped beyond.
@@ -452,9 +477,31 @@ pub(crate) fn read_floats(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]
     }
 }
 
-/// Compiles the functions of this module for one list of target features.
+/// Compiles the functions of this module for one list of target features, with its conversions.
 macro_rules! instantiate {
-    ($features:literal) => {
+    ($features:literal, $convert:ty) => {
+        #[target_feature(enable = $features)]
+        pub(crate) fn stored_dots(
+            queries: &[f32],
+            rows: StoredRows<'_>,
+            d: usize,
+            out: &mut [f32],
+            stride: usize,
+        ) {
+            // SAFETY: this function enables what the conversions use.
+            unsafe { stored::dots::<$convert>(queries, rows, d, out, stride) }
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn add_weighted_stored(
+            out: &mut [f32],
+            weights: &[f32],
+            stride: usize,
+            rows: StoredRows<'_>,
+            d: usize,
+        ) {
+            // SAFETY: this function enables what the conversions use.
+            unsafe { stored::add_weighted::<$convert>(out, weights, stride, rows, d) }
+        }
         #[target_feature(enable = $features)]
         pub(crate) fn dots(a: &[f32], b: &[f32], d: usize, out: &mut [f32], stride: usize) {
             vector::dots::<true>(a, b, d, out, stride);

@@ -6,9 +6,12 @@
 )]
 use std::arch::x86_64::*;
 
+use half::f16;
+
 use super::super::activations::Activations;
 use super::super::dots::{self, Lanes};
 use super::super::formats::with_format;
+use super::super::stored::{self, Convert, StoredRows};
 use super::super::{OutTile, vector};
 use crate::gguf::TensorType;
 
@@ -92,4 +95,22 @@ pub(crate) fn quantized_tile(
     }, float => false)
 }
 
-vector::instantiate!("avx2,fma,f16c");
+/// Conversions in 256-bit registers.
+struct Convert256;
+
+impl Convert for Convert256 {
+    const FMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; stored::LANES]) -> [f32; stored::LANES] {
+        // SAFETY: the caller has the instructions; the values are 32 bytes, and so is each half of
+        // the result.
+        unsafe {
+            let low = _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().cast()));
+            let high = _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().add(8).cast()));
+            std::mem::transmute([low, high])
+        }
+    }
+}
+
+vector::instantiate!("avx2,fma,f16c", Convert256);

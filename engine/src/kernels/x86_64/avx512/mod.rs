@@ -10,8 +10,11 @@ mod one;
 )]
 use std::arch::x86_64::*;
 
+use half::f16;
+
 use super::super::activations::Activations;
 use super::super::formats::with_format;
+use super::super::stored::{self, Convert, StoredRows};
 use super::super::{OutTile, vector};
 use crate::gguf::TensorType;
 
@@ -37,7 +40,23 @@ pub(crate) fn quantized_tile(
     }, float => false)
 }
 
-vector::instantiate!("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni");
+/// Conversions in 512-bit registers.
+struct Convert512;
+
+impl Convert for Convert512 {
+    const FMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; stored::LANES]) -> [f32; stored::LANES] {
+        // SAFETY: the caller has the instructions; the values are 32 bytes, the result is 64.
+        unsafe { std::mem::transmute(_mm512_cvtph_ps(_mm256_loadu_si256(values.as_ptr().cast()))) }
+    }
+}
+
+vector::instantiate!(
+    "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni",
+    Convert512
+);
 
 /// Transposes a 16 x 16 matrix of 32-bit lanes.
 #[inline(always)]
