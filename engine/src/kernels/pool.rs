@@ -13,15 +13,16 @@ use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use super::OutTile;
 
 /// How long a worker spins before it sleeps. Waking it takes the system tens of microseconds.
 const SPIN: Duration = Duration::from_micros(150);
-/// How often the waiting caller looks before it offers its processor to others.
-const LOOKS_BEFORE_YIELD: u32 = 4096;
+/// How often the waiting caller looks before it sleeps. A worker that takes longer has lost its
+/// processor to another program, and gets the caller's.
+const LOOKS_BEFORE_SLEEP: u32 = 4096;
 
 /// In place of the next task: the loop is over.
 const CLOSED: u32 = u32::MAX;
@@ -46,6 +47,10 @@ struct Shared {
     body: AtomicPtr<Body<'static>>,
     /// Tasks that are finished.
     done: AtomicUsize,
+    /// The caller, while it sleeps until the last task is finished.
+    waiter: Mutex<Option<Thread>>,
+    /// Whether there may be a waiter.
+    waiting: AtomicBool,
     /// What a task panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleepers: AtomicUsize,
@@ -62,6 +67,8 @@ impl Pool {
             tasks: AtomicUsize::new(0),
             body: AtomicPtr::new(std::ptr::null_mut()),
             done: AtomicUsize::new(0),
+            waiter: Mutex::new(None),
+            waiting: AtomicBool::new(false),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
             sleep: Mutex::new(()),
@@ -193,15 +200,7 @@ impl Shared {
             self.wake.notify_all();
         }
         self.take_tasks(number);
-        let mut looks = 0;
-        while self.done.load(Ordering::Acquire) < tasks {
-            looks += 1;
-            if looks < LOOKS_BEFORE_YIELD {
-                spin_loop();
-            } else {
-                thread::yield_now();
-            }
-        }
+        self.wait_for(tasks);
         let panic = self
             .panic
             .lock()
@@ -210,6 +209,22 @@ impl Shared {
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
+    }
+
+    /// Returns when `tasks` tasks are finished.
+    fn wait_for(&self, tasks: usize) {
+        for _ in 0..LOOKS_BEFORE_SLEEP {
+            if self.done.load(Ordering::Acquire) >= tasks {
+                return;
+            }
+            spin_loop();
+        }
+        *self.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
+        self.waiting.store(true, Ordering::SeqCst);
+        while self.done.load(Ordering::SeqCst) < tasks {
+            thread::park();
+        }
+        self.waiting.store(false, Ordering::Relaxed);
     }
 
     /// Claims and does tasks of loop `number` until none is left.
@@ -240,7 +255,15 @@ impl Shared {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(task))) {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
             }
-            self.done.fetch_add(1, Ordering::Release);
+            // SeqCst orders it before the look at `waiting`.
+            let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+            if done == tasks && self.waiting.load(Ordering::SeqCst) {
+                // If the caller has gone on meanwhile, it wakes once for nothing.
+                let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(waiter) = &*waiter {
+                    waiter.unpark();
+                }
+            }
         }
     }
 

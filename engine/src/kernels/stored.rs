@@ -5,6 +5,8 @@
 
 use half::f16;
 
+use super::formats::half_to_f32;
+
 /// Rows of the cache, one after the other, as they are stored.
 #[derive(Clone, Copy)]
 pub(crate) enum StoredRows<'a> {
@@ -96,7 +98,7 @@ struct Q8<'a> {
 impl Source for Q8<'_> {
     #[inline(always)]
     unsafe fn sixteen<C: Convert>(self, at: usize) -> [f32; LANES] {
-        let scale = self.scales[at / self.block].to_f32();
+        let scale = half_to_f32(self.scales[at / self.block].to_bits());
         let mut values = [0.0; LANES];
         for (value, q) in values.iter_mut().zip(lanes(self.quants, at)) {
             *value = scale * f32::from(*q);
