@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use carat_engine::{CancelToken, GenerateError, StopReason};
 use carat_grammars::languages;
@@ -39,6 +40,10 @@ pub struct Job {
 /// has forgotten the first.
 pub(crate) const ACTIONS_MAX: usize = 4;
 
+/// How long the session of code actions is kept after the last one. It makes a second question about
+/// the same code quick, and holds up to 0.6 GB with Gemma 4 26B-A4B.
+const ACTIONS_KEPT: Duration = Duration::from_mins(5);
+
 /// Room for one completion, of which a newer one replaces one that has not begun, and for a few actions.
 #[derive(Debug, Default)]
 pub struct Mailbox {
@@ -59,6 +64,8 @@ struct Slot {
 enum Work {
     Complete(Job),
     Act(ActionJob, CancelToken),
+    /// The time is over for which something was kept.
+    Release,
 }
 
 /// Why an action is not taken.
@@ -143,8 +150,9 @@ impl Mailbox {
         self.lock().acting = None;
     }
 
-    /// Waits for work, completions first; `None` when the mailbox is closed.
-    fn take(&self) -> Option<Work> {
+    /// Waits for work, completions first, or for a moment at which something is given back; `None`
+    /// when the mailbox is closed.
+    fn take(&self, release: Option<Instant>) -> Option<Work> {
         let mut slot = self.lock();
         loop {
             if slot.closed {
@@ -159,9 +167,20 @@ impl Mailbox {
                 slot.acting = Some((job.key, interrupt.clone()));
                 return Some(Work::Act(job, interrupt));
             }
-            slot = self
+            let Some(release) = release else {
+                slot = self
+                    .changed
+                    .wait(slot)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = release.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Some(Work::Release);
+            }
+            (slot, _) = self
                 .changed
-                .wait(slot)
+                .wait_timeout(slot, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -192,21 +211,7 @@ pub fn spawn(
                 Ok(mut generator) => {
                     status.ready(generator.facts().name);
                     arbiter.model_ready(generator.facts());
-                    while let Some(work) = mailbox.take() {
-                        status.busy();
-                        match work {
-                            Work::Complete(job) => {
-                                complete(generator.as_mut(), &job, &arbiter, &status);
-                            }
-                            Work::Act(job, interrupt) => {
-                                match action::work(generator.as_mut(), job, &interrupt) {
-                                    Some(job) => mailbox.put_back(job),
-                                    None => mailbox.done_acting(),
-                                }
-                            }
-                        }
-                        status.idle();
-                    }
+                    work(generator.as_mut(), &mailbox, &arbiter, &status);
                 }
                 Err(error) => {
                     arbiter.model_failed();
@@ -216,6 +221,33 @@ pub fn spawn(
                 }
             }
         })
+}
+
+/// Works until the mailbox is closed.
+fn work(generator: &mut dyn Generator, mailbox: &Mailbox, arbiter: &Arbiter, status: &StatusBoard) {
+    let mut release = None;
+    while let Some(work) = mailbox.take(release) {
+        match work {
+            Work::Complete(job) => {
+                status.busy();
+                complete(generator, &job, arbiter, status);
+                status.idle();
+            }
+            Work::Act(job, interrupt) => {
+                status.busy();
+                match action::work(generator, job, &interrupt) {
+                    Some(job) => mailbox.put_back(job),
+                    None => mailbox.done_acting(),
+                }
+                release = Some(Instant::now() + ACTIONS_KEPT);
+                status.idle();
+            }
+            Work::Release => {
+                generator.release_actions();
+                release = None;
+            }
+        }
+    }
 }
 
 /// One completion, whatever happens in it.
@@ -334,6 +366,32 @@ mod tests {
     fn a_newer_job_replaces_one_that_has_not_begun_and_closing_ends() {
         let mailbox = Mailbox::default();
         mailbox.close();
-        assert!(mailbox.take().is_none());
+        assert!(mailbox.take(None).is_none());
+        let past = Some(Instant::now());
+        assert!(
+            mailbox.take(past).is_none(),
+            "nothing is given back at the end"
+        );
+    }
+
+    #[test]
+    fn what_actions_hold_is_given_back_when_its_time_has_come_and_no_work_waits() {
+        let mailbox = Mailbox::default();
+        let due = Instant::now() + Duration::from_millis(50);
+        assert!(matches!(mailbox.take(Some(due)), Some(Work::Release)));
+        assert!(Instant::now() >= due);
+        let request = crate::actions::Request {
+            action: crate::actions::Action::Explain,
+            path: "a.rs".to_owned(),
+            language: None,
+            text: Rope::from_str("fn main() {}"),
+            selection: 0..0,
+        };
+        let (job, _watch) = ActionJob::new(ActionKey(1), request, CancelToken::new());
+        assert_eq!(mailbox.post_action(job), Ok(0));
+        assert!(
+            matches!(mailbox.take(Some(due)), Some(Work::Act(..))),
+            "work goes first"
+        );
     }
 }

@@ -61,6 +61,9 @@ pub trait Generator: Send {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError>;
 
+    /// Gives back the memory of code actions; the next one takes it again.
+    fn release_actions(&mut self);
+
     /// Forgets all caches: after a panic nobody knows what they hold.
     fn discard_sessions(&mut self);
 }

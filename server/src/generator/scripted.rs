@@ -38,12 +38,24 @@ pub struct Script {
     pub spin: bool,
     /// What code actions are answered: the first attempt, then the second; `text` if there are none.
     pub answers: Vec<String>,
+    /// What code actions are answered whose prompt contains a text; goes before `answers`.
+    pub replies: Vec<Reply>,
     /// Time before the first token of such an answer.
     pub answer_prefill_ms: u64,
     /// Whether the model takes instructions.
     pub instruct: bool,
     /// Panic in every generation whose document contains this; nothing never panics.
     pub panic_at: String,
+}
+
+/// An answer to some prompts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reply {
+    /// What the prompt contains.
+    pub to: String,
+    /// What is written.
+    pub text: String,
 }
 
 impl Default for Script {
@@ -56,6 +68,7 @@ impl Default for Script {
             load_ms: 0,
             spin: false,
             answers: Vec::new(),
+            replies: Vec::new(),
             answer_prefill_ms: 0,
             instruct: true,
             panic_at: String::new(),
@@ -227,14 +240,29 @@ impl Generator for Scripted {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
         let _busy = Busy::begin();
-        let answers = &self.script.answers;
+        let script = &self.script;
+        let bytes = turn
+            .prompt
+            .iter()
+            .filter_map(|&token| u8::try_from(token).ok());
+        let prompt = String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned();
+        let reply = script
+            .replies
+            .iter()
+            .find(|reply| prompt.contains(&reply.to));
+        let answers = &script.answers;
         let answer = answers.get(turn.attempt).or_else(|| answers.last());
-        let text = answer.unwrap_or(&self.script.text);
+        let text = reply
+            .map(|reply| &reply.text)
+            .or(answer)
+            .unwrap_or(&script.text);
         let prefill_ms = self.script.answer_prefill_ms;
         let mut summary = self.write(text, turn.written.len(), prefill_ms, cancel, on_text);
         summary.prompt_tokens = turn.prompt.len();
         Ok(summary)
     }
+
+    fn release_actions(&mut self) {}
 
     fn discard_sessions(&mut self) {}
 }

@@ -1,19 +1,24 @@
 """Drives the server with pygls. Started by `run`, which sets CARAT."""
 
 import asyncio
+import json
 import logging
 import os
 import pathlib
+import re
 import sys
 import tempfile
+import typing
 
 import attrs
 from lsprotocol import types as t
 from pygls.lsp.client import LanguageClient
+from pygls.protocol import default_converter
 
 PATIENCE_S = 30
 TEXT = "fn main() {\n    let é = \"\U0001f600\"; let x = \n}\n"
 URI = "file:///example/a.rs"
+SETTINGS = {"explicitDeadlineMs": 20000, "actions": [{"title": "Shout", "prompt": "Put every string into capitals."}]}
 
 logging.basicConfig(level=logging.CRITICAL)
 failures = []
@@ -29,13 +34,34 @@ async def within(awaitable):
     return await asyncio.wait_for(awaitable, PATIENCE_S)
 
 
+def strict_converter():
+    """lsprotocol takes every code action that has a command for a bare command; here the two are told apart."""
+    converter = default_converter()
+    def either(value, _):
+        kind = t.Command if isinstance(value.get("command"), str) else t.CodeAction
+        unknown = set(value) - {re.sub(r"_(.)", lambda m: m[1].upper(), field.name) for field in attrs.fields(kind)}
+        assert not unknown, f"{kind.__name__} has no {unknown}"
+        return converter.structure(value, kind)
+    converter.register_structure_hook(typing.Union[t.Command, t.CodeAction], either)
+    return converter
+
+
 class Client(LanguageClient):
     """A client that keeps what the server says on its own accord."""
 
     def __init__(self):
-        super().__init__("typed-client", "1")
+        super().__init__("typed-client", "1", converter_factory=strict_converter)
         self.messages, self.statuses, self.problems = [], [], []
         self.progress_tokens, self.edits, self.documents = [], [], []
+        self.progress_begun, self.progress_ended = set(), set()
+
+        @self.feature(t.PROGRESS)
+        def progress(params: t.ProgressParams):
+            kind = params.value["kind"] if isinstance(params.value, dict) else params.value.kind
+            if kind == "begin":
+                self.progress_begun.add(params.token)
+            elif kind == "end":
+                self.progress_ended.add(params.token)
 
         @self.feature(t.WINDOW_SHOW_MESSAGE)
         def show_message(params: t.ShowMessageParams):
@@ -57,7 +83,7 @@ class Client(LanguageClient):
 
         @self.feature(t.WORKSPACE_CONFIGURATION)
         def configuration(params: t.ConfigurationParams):
-            return [{"explicitDeadlineMs": 20000} if item.section == "carat" else None for item in params.items]
+            return [SETTINGS if item.section == "carat" else None for item in params.items]
 
         @self.feature("carat/status")
         def status(params):
@@ -79,14 +105,15 @@ def capabilities(inline):
         text_document=t.TextDocumentClientCapabilities(
             inline_completion=t.InlineCompletionClientCapabilities() if inline else None,
             code_action=t.CodeActionClientCapabilities(code_action_literal_support=t.ClientCodeActionLiteralOptions(
-                code_action_kind=t.ClientCodeActionKindOptions(value_set=[""]))),
+                code_action_kind=t.ClientCodeActionKindOptions(value_set=[""]))) if inline else None,
         ),
     )
 
 
 async def started(inline, folder):
     client = Client()
-    await client.start_io(os.environ["CARAT"], "lsp")
+    model = os.environ.get("INSTRUCT_MODEL")
+    await client.start_io(os.environ["CARAT"], "lsp", *(["--model", model] if model else []))
     params = t.InitializeParams(
         capabilities=capabilities(inline), process_id=os.getpid(),
         workspace_folders=[t.WorkspaceFolder(uri=pathlib.Path(folder).as_uri(), name="x")],
@@ -150,39 +177,61 @@ async def ghost_text(folder):
     client.workspace_did_change_configuration(t.DidChangeConfigurationParams(settings=None))
     client.workspace_did_change_workspace_folders(t.DidChangeWorkspaceFoldersParams(t.WorkspaceFoldersChangeEvent(added=[], removed=[])))
 
-    for command in server.execute_command_provider.commands:
-        arguments = []
-        if command in ("carat.lastPrompt", "carat.toggle"):
-            answer = await within(client.workspace_execute_command_async(t.ExecuteCommandParams(command, arguments)))
-            check(answer is not None, f"workspace/executeCommand {command}")
-            await asyncio.sleep(0.5)  # states that pass at once are not told
+    for command in ("carat.lastPrompt", "carat.toggle"):
+        answer = await within(client.workspace_execute_command_async(t.ExecuteCommandParams(command, [])))
+        check(answer is not None, f"workspace/executeCommand {command}")
+        await asyncio.sleep(0.5)  # states that pass at once are not told
     await within(client.workspace_execute_command_async(t.ExecuteCommandParams("carat.toggle", [])))
-    if server.code_action_provider:
-        await code_actions(client)
+    check(not client.messages, f"no message was needed: {client.messages}")
+    await code_actions(client, server)
 
     statuses = [status.state for status in client.statuses]
     check("ready" in statuses and "paused" in statuses, f"carat/status: {statuses}")
-    check(not client.messages, f"no message was needed: {client.messages}")
     client.text_document_did_close(t.DidCloseTextDocumentParams(t.TextDocumentIdentifier(URI)))
     await stopped(client, "ghost text")
 
 
-async def code_actions(client):
-    """Every action runs; without a model that follows instructions, its honest end is a message."""
-    params = t.CodeActionParams(
-        t.TextDocumentIdentifier(URI), t.Range(t.Position(1, 0), t.Position(2, 4)), t.CodeActionContext(diagnostics=[]))
+async def code_actions(client, server):
+    """Every action runs, from the menu and by its command. Without a model that takes instructions, each ends in a message."""
+    diagnostic = t.Diagnostic(t.Range(t.Position(2, 8), t.Position(2, 9)), "unused variable: `é`", severity=t.DiagnosticSeverity.Warning)
+    place = t.Range(t.Position(1, 0), t.Position(3, 1))
+    params = t.CodeActionParams(t.TextDocumentIdentifier(URI), place, t.CodeActionContext(diagnostics=[diagnostic]))
     actions = await within(client.text_document_code_action_async(params)) or []
-    check(len(actions) > 0, f"textDocument/codeAction: {[action.title for action in actions]}")
-    for action in actions:
-        command = action if isinstance(action, t.Command) else action.command
-        check(command is not None, f"{action.title}: has a command")
+    check(actions and all(isinstance(action, t.CodeAction) for action in actions), f"textDocument/codeAction: {[action.title for action in actions]}")
+    kinds = {str(getattr(kind, "value", kind)) for kind in server.code_action_provider.code_action_kinds}
+    within_kinds = lambda kind: any(kind == one or kind.startswith(one + ".") for one in kinds)
+    check(all(within_kinds(str(getattr(action.kind, "value", action.kind))) for action in actions), f"of the kinds that are announced: {sorted(kinds)}")
+    check(all(action.edit is None and action.command is not None for action in actions), "each has a command and no edit")
+    # Bare commands for a client without literals are tried in the menu of `menu`.
+    commands = {action.command.command: action.command for action in actions}
+    announced = {command for command in server.execute_command_provider.commands if command not in ("carat.lastPrompt", "carat.toggle")}
+    check(set(commands) == announced, f"the menu has every action that is announced: {sorted(announced)}")
+    for name in sorted(announced):
+        seen = len(client.messages) + len(client.edits) + len(client.documents)
+        command = commands[name]
+        answer = await within(client.workspace_execute_command_async(t.ExecuteCommandParams(name, command.arguments)))
+        check(answer is None, f"workspace/executeCommand {name}: answered at once")
+
+        async def outcome():
+            return len(client.messages) + len(client.edits) + len(client.documents) > seen
+
+        if await until(f"{name}: an outcome", outcome):
+            said = client.messages[-1].message if client.messages else "an edit or a page"
+            check(True, f"{name} ends in: {said[:100]}")
+            if "INSTRUCT_MODEL" not in os.environ:
+                check("takes instructions" in said and "carat model pull" in said, f"{name}: the refusal says what to do")
+
+    async def progress_over():
+        return client.progress_begun and client.progress_begun == client.progress_ended
+
+    await until("every progress that began has ended", progress_over)
+    check(client.progress_begun <= set(client.progress_tokens), f"progress: {len(client.progress_begun)} begun, allowed and ended")
+    for wrong, arguments in (("carat.nothing", []), ("carat.explain", []), ("carat.explain", [{"uri": 1}])):
         try:
-            await within(client.workspace_execute_command_async(t.ExecuteCommandParams(command.command, command.arguments)))
-            check(True, f"workspace/executeCommand {command.command}")
-        except Exception as error:  # an error of the protocol with a reason is an answer too
-            check(bool(str(error)), f"workspace/executeCommand {command.command}: {error}")
-    await asyncio.sleep(1)
-    client.messages.clear()
+            await within(client.workspace_execute_command_async(t.ExecuteCommandParams(wrong, arguments)))
+            check(False, f"{wrong} with {arguments} is an error")
+        except Exception as error:
+            check(bool(str(error)), f"{wrong} with {json.dumps(arguments)} is an error: {error}")
 
 
 async def menu(folder):
@@ -199,6 +248,10 @@ async def menu(folder):
     item = items[0]
     check(isinstance(item.text_edit, t.TextEdit) and item.text_edit.range.end == caret(), f"textDocument/completion: {item.label!r}")
     check(item.insert_text_mode == t.InsertTextMode.AsIs, "its text is inserted as it is")
+    params = t.CodeActionParams(
+        t.TextDocumentIdentifier(URI), t.Range(t.Position(1, 4), t.Position(1, 4)), t.CodeActionContext(diagnostics=[]))
+    commands = await within(client.text_document_code_action_async(params)) or []
+    check(commands and all(isinstance(command, t.Command) for command in commands), f"bare commands without literals: {[command.command for command in commands]}")
     await stopped(client, "menu")
 
 
