@@ -1,0 +1,119 @@
+//! Kernels for processors with AVX2, FMA and F16C.
+
+mod formats;
+mod many;
+mod one;
+
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are unmistakable"
+)]
+use std::arch::x86_64::*;
+
+use half::f16;
+
+use super::super::activations::Activations;
+use super::super::formats::with_format;
+use super::super::stored::{self, Convert, StoredRows};
+use super::super::{OutTile, vector};
+use crate::gguf::TensorType;
+use formats::Wide;
+
+/// `out[token, row]` of quantized rows; false for types that hold floats.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn quantized_tile(
+    tensor_type: TensorType,
+    rows: &[u8],
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut OutTile<'_>,
+) -> bool {
+    with_format!(tensor_type, Format => {
+        // SAFETY: this function enables what the kernels use; the caller checked the lengths.
+        unsafe {
+            if let [token] = *tokens {
+                one::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
+            } else {
+                many::rows_times_many::<Format>(rows, activations, tokens, out);
+            }
+        }
+        true
+    }, float => false)
+}
+
+/// Conversions in 256-bit registers.
+struct Convert256;
+
+impl Convert for Convert256 {
+    const FMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; stored::LANES]) -> [f32; stored::LANES] {
+        // SAFETY: the caller has the instructions; the values are 32 bytes, and so is each half of
+        // the result.
+        unsafe {
+            let low = _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().cast()));
+            let high = _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().add(8).cast()));
+            std::mem::transmute([low, high])
+        }
+    }
+}
+
+vector::instantiate!("avx2,fma,f16c", Convert256);
+
+/// Sums of two neighbouring products of weights with activations, in 16 bits.
+///
+/// Activations are above -128, so that two products fit, also of a weight of -128.
+#[inline(always)]
+unsafe fn pair_sums<F: Wide>(weights: __m256i, activations: __m256i) -> __m256i {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        if F::NUMBERS.signed() {
+            // The instruction wants one side unsigned: the signs move over to the activations.
+            let signed = _mm256_sign_epi8(activations, weights);
+            _mm256_maddubs_epi16(_mm256_abs_epi8(weights), signed)
+        } else {
+            _mm256_maddubs_epi16(weights, activations)
+        }
+    }
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+unsafe fn total(lanes: __m256) -> f32 {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        let four = _mm_add_ps(
+            _mm256_castps256_ps128(lanes),
+            _mm256_extractf128_ps::<1>(lanes),
+        );
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// Transposes an 8 x 8 matrix of 32-bit lanes.
+#[inline(always)]
+unsafe fn transpose(m: &[__m256i; 8]) -> [__m256i; 8] {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        let mut a = [_mm256_setzero_si256(); 8];
+        // Inside of 128-bit lanes: 4 x 4 blocks.
+        for k in 0..2 {
+            let (r0, r1, r2, r3) = (m[4 * k], m[4 * k + 1], m[4 * k + 2], m[4 * k + 3]);
+            let (lo01, hi01) = (_mm256_unpacklo_epi32(r0, r1), _mm256_unpackhi_epi32(r0, r1));
+            let (lo23, hi23) = (_mm256_unpacklo_epi32(r2, r3), _mm256_unpackhi_epi32(r2, r3));
+            a[4 * k] = _mm256_unpacklo_epi64(lo01, lo23);
+            a[4 * k + 1] = _mm256_unpackhi_epi64(lo01, lo23);
+            a[4 * k + 2] = _mm256_unpacklo_epi64(hi01, hi23);
+            a[4 * k + 3] = _mm256_unpackhi_epi64(hi01, hi23);
+        }
+        // Then the 128-bit lanes themselves.
+        let mut out = [_mm256_setzero_si256(); 8];
+        for c in 0..4 {
+            out[c] = _mm256_permute2x128_si256::<0x20>(a[c], a[4 + c]);
+            out[4 + c] = _mm256_permute2x128_si256::<0x31>(a[c], a[4 + c]);
+        }
+        out
+    }
+}

@@ -1,0 +1,188 @@
+//! Matrix times vector: weights are read once, in the order in which they lie in memory.
+
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are unmistakable"
+)]
+use std::arch::x86_64::*;
+
+use super::formats::{GROUPS, Wide};
+use super::{pair_sums, total};
+use crate::kernels::activations::Activations;
+
+/// Lanes of the `j`th 32 weights of a strip that belong to a group: 4 or 8 lanes each.
+#[inline(always)]
+unsafe fn group_of_lane<F: Wide>(j: usize) -> __m256i {
+    let first = (32 / F::GROUP * j) as i32;
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        if F::GROUP == 32 {
+            _mm256_set1_epi32(first)
+        } else {
+            let second = first + 1;
+            _mm256_set_epi32(second, second, second, second, first, first, first, first)
+        }
+    }
+}
+
+/// All bits of the first `n` of 8 lanes.
+#[inline(always)]
+unsafe fn first_lanes(n: usize) -> __m256i {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        let lanes = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lanes)
+    }
+}
+
+/// Scales of the activations of a strip, one for each group, and the sums of its groups.
+#[inline(always)]
+unsafe fn activation_groups<F: Wide>(
+    activations: &Activations<'_>,
+    token: usize,
+    strip: usize,
+    groups: usize,
+) -> (__m256, __m256) {
+    let first = strip * GROUPS;
+    // SAFETY: the masks keep the reads inside of the rows.
+    unsafe {
+        if F::GROUP == 32 {
+            let scales = activations.row_scales(token).as_ptr().add(first);
+            let sums = activations.row_group_sums(token).as_ptr().add(first);
+            let exist = first_lanes(groups);
+            (
+                _mm256_maskload_ps(scales, exist),
+                _mm256_maskload_ps(sums, exist),
+            )
+        } else {
+            // Two groups of 16 share a scale. Strips are whole: a block has 16 groups.
+            let scales = activations.row_scales(token).as_ptr().add(first / 2);
+            let pairs = _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0);
+            (
+                _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(scales)), pairs),
+                _mm256_loadu_ps(activations.row_sums(token).as_ptr().add(first)),
+            )
+        }
+    }
+}
+
+/// Rows that are read side by side: more streams keep more of the memory busy, and an activation is
+/// loaded once for all of them.
+const ROWS: usize = 4;
+
+/// `out[row]` for whole rows of `F` and one token.
+///
+/// # Safety
+/// The processor has the instructions of the level; `rows` holds whole rows.
+#[inline(always)]
+pub(super) unsafe fn rows_times_one<F: Wide>(
+    rows: &[u8],
+    activations: &Activations<'_>,
+    token: usize,
+    out: &mut [f32],
+) {
+    let row_bytes = activations.columns / F::LEN * F::BYTES;
+    // Every stream is a part of the rows, walked from its begin to its end: the processor's
+    // prefetcher follows long streams only.
+    let (n, part) = (out.len(), out.len().div_ceil(ROWS));
+    for i in 0..part {
+        // Where a part is shorter, the last row is computed again.
+        let row = |r: usize| (r * part + i).min(n - 1);
+        let pointers = std::array::from_fn(|r| rows[row(r) * row_bytes..].as_ptr());
+        // SAFETY: each holds `columns` weights; the instructions are passed on.
+        let sums = unsafe { few_rows::<F>(pointers, activations, token) };
+        for (r, sum) in sums.into_iter().enumerate() {
+            out[row(r)] = sum;
+        }
+    }
+}
+
+/// How far ahead of its use memory is asked for. The processor's own prefetcher stops at every
+/// 4 KiB page, and in decoding every page is new.
+const PREFETCH_BYTES: usize = 1024;
+
+/// Asks for what the loop reads [`PREFETCH_BYTES`] after the weights `64 * i..`.
+///
+/// One line at a time, between the products: a burst would fill the buffers of outstanding loads
+/// and stop the loop.
+#[inline(always)]
+unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
+    let ahead = row.wrapping_add(
+        64 * i / F::LEN * F::BYTES + 64 * i % F::LEN * F::BYTES / F::LEN + PREFETCH_BYTES,
+    );
+    // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+}
+
+#[inline(always)]
+unsafe fn few_rows<F: Wide>(
+    rows: [*const u8; ROWS],
+    activations: &Activations<'_>,
+    token: usize,
+) -> [f32; ROWS] {
+    let groups = activations.columns / F::GROUP;
+    // SAFETY: strips are counted from the length of a row.
+    unsafe {
+        let mut sums = [_mm256_setzero_ps(); ROWS];
+        for strip in 0..groups / GROUPS {
+            add_strip::<F>(rows, activations, token, strip, GROUPS, &mut sums);
+        }
+        if !groups.is_multiple_of(GROUPS) {
+            let (strip, groups) = (groups / GROUPS, groups % GROUPS);
+            add_strip::<F>(rows, activations, token, strip, groups, &mut sums);
+        }
+        let mut totals = [0.0; ROWS];
+        for r in 0..ROWS {
+            totals[r] = total(sums[r]);
+        }
+        totals
+    }
+}
+
+/// Adds the products of the first `groups` groups of a strip.
+#[inline(always)]
+unsafe fn add_strip<F: Wide>(
+    rows: [*const u8; ROWS],
+    activations: &Activations<'_>,
+    token: usize,
+    strip: usize,
+    groups: usize,
+    sums: &mut [__m256; ROWS],
+) {
+    let quants = activations.row_quants(token).as_ptr();
+    // SAFETY: the groups lie inside of the rows and of the activations.
+    unsafe {
+        let mut scales = [_mm256_setzero_ps(); ROWS];
+        let (act, group_sums) = activation_groups::<F>(activations, token, strip, groups);
+        for r in 0..ROWS {
+            let (scale, offset) = F::scales(rows[r], strip, groups);
+            scales[r] = _mm256_mul_ps(scale, act);
+            if !F::NUMBERS.signed() {
+                sums[r] = _mm256_fmadd_ps(offset, group_sums, sums[r]);
+            }
+        }
+        let registers = groups * F::GROUP / 32;
+        for j in 0..registers.div_ceil(2) {
+            let i = strip * (GROUPS * F::GROUP / 64) + j;
+            let whole = 2 * j + 1 < registers;
+            let a = quants.add(64 * i);
+            let first = _mm256_loadu_si256(a.cast());
+            let second = if whole {
+                _mm256_loadu_si256(a.add(32).cast())
+            } else {
+                _mm256_setzero_si256()
+            };
+            for r in 0..ROWS {
+                prefetch::<F>(rows[r], i);
+                let w = F::weights(rows[r], i, whole);
+                for (half, a) in [(0, first), (1, second)] {
+                    let pairs = pair_sums::<F>(w[half], a);
+                    let dot = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                    let group = group_of_lane::<F>(2 * j + half);
+                    let scale = _mm256_permutevar8x32_ps(scales[r], group);
+                    sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums[r]);
+                }
+            }
+        }
+    }
+}
