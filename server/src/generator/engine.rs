@@ -119,7 +119,7 @@ mod tests {
             request: &request,
             attempt: 0,
         };
-        let mut act = |generator: &mut EngineGenerator| {
+        let act = |generator: &mut EngineGenerator| {
             let mut on_text = |_: &str| ControlFlow::Continue(());
             let summary = generator.act(&turn, &CancelToken::new(), &mut on_text);
             summary.expect("an answer").tokens
