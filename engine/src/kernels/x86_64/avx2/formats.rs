@@ -318,7 +318,10 @@ unsafe fn half<F: BlockFormat>(row: *const u8, strip: usize) -> (*const u8, usiz
 #[inline(always)]
 unsafe fn half_at(p: *const u8) -> f32 {
     // SAFETY: the caller promises 2 readable bytes.
-    f::half_to_f32(unsafe { p.cast::<u16>().read_unaligned() })
+    unsafe {
+        let bits = p.cast::<u16>().read_unaligned();
+        _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
+    }
 }
 
 /// Eight unsigned bytes as f32, times a number.
