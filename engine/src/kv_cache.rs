@@ -7,7 +7,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::kernels::StoredRows;
+use crate::kernels::{List, Pool, StoredRows};
 
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,28 +104,26 @@ impl Store {
         }
     }
 
-    fn write(&mut self, at: usize, values: &[f32]) {
-        let n = values.len();
+    /// The parts of the heads, `len` values each.
+    fn heads(&mut self, len: usize) -> List<HeadStore<'_>> {
         match self {
-            Self::F32(store) => store[at..at + n].copy_from_slice(values),
-            Self::F16(store) => store[at..at + n].convert_from_f32_slice(values),
+            Self::F32(store) => store.chunks_exact_mut(len).map(HeadStore::F32).collect(),
+            Self::F16(store) => store.chunks_exact_mut(len).map(HeadStore::F16).collect(),
             Self::Q8_0 {
                 block,
                 quants,
                 scales,
             } => {
-                let blocks = values
-                    .chunks_exact(*block)
-                    .zip(quants[at..at + n].chunks_exact_mut(*block));
-                for ((x, q), scale) in blocks.zip(&mut scales[at / *block..]) {
-                    let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-                    *scale = f16::from_f32(max / 127.0);
-                    let d = scale.to_f32();
-                    let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
-                    for (q, v) in q.iter_mut().zip(x) {
-                        *q = (v * inverse).round() as i8;
-                    }
-                }
+                let block = *block;
+                let scales = scales.chunks_exact_mut(len / block);
+                let heads = quants.chunks_exact_mut(len).zip(scales);
+                heads
+                    .map(|(quants, scales)| HeadStore::Q8_0 {
+                        block,
+                        quants,
+                        scales,
+                    })
+                    .collect()
             }
         }
     }
@@ -170,6 +168,63 @@ impl Store {
         }
     }
 }
+
+/// The keys or the values of one head, to be written.
+enum HeadStore<'a> {
+    F32(&'a mut [f32]),
+    F16(&'a mut [f16]),
+    Q8_0 {
+        block: usize,
+        quants: &'a mut [i8],
+        scales: &'a mut [f16],
+    },
+}
+
+impl HeadStore<'_> {
+    fn write(&mut self, at: usize, values: &[f32]) {
+        let n = values.len();
+        match self {
+            Self::F32(store) => store[at..at + n].copy_from_slice(values),
+            Self::F16(store) => store[at..at + n].convert_from_f32_slice(values),
+            Self::Q8_0 {
+                block,
+                quants,
+                scales,
+            } => {
+                let blocks = values
+                    .chunks_exact(*block)
+                    .zip(quants[at..at + n].chunks_exact_mut(*block));
+                for ((x, q), scale) in blocks.zip(&mut scales[at / *block..]) {
+                    let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+                    *scale = f16::from_f32(max / 127.0);
+                    let d = scale.to_f32();
+                    let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+                    for (q, v) in q.iter_mut().zip(x) {
+                        *q = (v * inverse).round() as i8;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Keys or values of some tokens: heads side by side in rows.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadRows<'a> {
+    /// Begins with the first head of the first token and ends in the row of the last.
+    pub(crate) values: &'a [f32],
+    /// Distance of two rows.
+    pub(crate) stride: usize,
+}
+
+impl HeadRows<'_> {
+    fn head(&self, token: usize, head: usize, d: usize) -> &[f32] {
+        &self.values[token * self.stride + head * d..][..d]
+    }
+}
+
+/// Tokens from which on heads are stored in parallel.
+const PARALLEL_TOKENS: usize = 16;
 
 /// Sizes that decide how much a cache keeps.
 #[derive(Clone, Copy, Debug)]
@@ -231,25 +286,39 @@ impl KvCache {
 
     /// Stores keys and values of consecutive tokens at positions `start..`.
     ///
-    /// `keys` and `values` give, for token `t` and head `h`, a slice of `head_dim`. The tokens
-    /// count as filled only after [`KvCache::advance`], once every layer has stored them.
-    pub(crate) fn store<'a>(
+    /// The tokens count as filled only after [`KvCache::advance`], once every layer has stored them.
+    pub(crate) fn store(
         &mut self,
+        pool: &Pool,
         layer: usize,
         start: usize,
-        n_tokens: usize,
-        keys: impl Fn(usize, usize) -> &'a [f32],
-        values: impl Fn(usize, usize) -> &'a [f32],
+        keys: HeadRows<'_>,
+        values: HeadRows<'_>,
     ) {
-        let store = &mut self.layers[layer];
-        let (capacity, d) = (store.capacity, store.shape.head_dim);
-        for head in 0..store.shape.n_kv_heads {
-            for token in 0..n_tokens {
-                let at = (head * capacity + (start + token) % capacity) * d;
-                store.keys.write(at, keys(token, head));
-                store.values.write(at, values(token, head));
+        let LayerStore {
+            shape,
+            capacity,
+            keys: key_store,
+            values: value_store,
+        } = &mut self.layers[layer];
+        let (capacity, d) = (*capacity, shape.head_dim);
+        let key_heads = key_store.heads(capacity * d).into_iter();
+        let mut heads: List<_> = key_heads
+            .zip(value_store.heads(capacity * d))
+            .enumerate()
+            .collect();
+        let n_tokens = keys.values.len().div_ceil(keys.stride);
+        // Few tokens are not worth a second thread.
+        let heads_at_once = if n_tokens < PARALLEL_TOKENS { heads.len() } else { 1 };
+        pool.for_each_chunk(&mut heads, heads_at_once, |_, heads| {
+            for (head, (key_store, value_store)) in heads {
+                for token in 0..n_tokens {
+                    let at = (start + token) % capacity * d;
+                    key_store.write(at, keys.head(token, *head, d));
+                    value_store.write(at, values.head(token, *head, d));
+                }
             }
-        }
+        });
     }
 
     /// Counts `n_tokens` more positions as filled.
@@ -402,9 +471,14 @@ mod tests {
             window,
         };
         let mut cache = KvCache::new(&[shape], KvType::F32, LIMITS);
+        let pool = Pool::new(1).expect("no thread to start");
         for position in 0..n {
-            let row = vec![position as f32; 32];
-            cache.store(0, position, 1, |_, _| &row, |_, _| &row);
+            let row = [position as f32; 64];
+            let rows = HeadRows {
+                values: &row,
+                stride: 64,
+            };
+            cache.store(&pool, 0, position, rows, rows);
             cache.advance(1);
         }
         cache
@@ -445,7 +519,7 @@ mod tests {
     fn q8_0_is_within_half_a_step() {
         let mut store = Store::new(KvType::Q8_0, 64, 64);
         let values: Vec<f32> = (0..64).map(|i| (i as f32 - 31.0) / 7.0).collect();
-        store.write(0, &values);
+        store.heads(64)[0].write(0, &values);
         let mut out = vec![0.0; 64];
         store.read(0, &mut out);
         for (a, b) in values.iter().zip(&out) {

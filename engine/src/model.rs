@@ -124,7 +124,7 @@ impl Model {
 
     /// A new stream of text with an empty cache.
     pub fn new_session(&self, options: &SessionOptions) -> Result<Session, GenerateError> {
-        Ok(Session::new(self.clone(), options))
+        Session::new(self.clone(), options)
     }
 }
 

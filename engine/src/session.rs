@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::gemma::WantedRows;
+use crate::gemma::{WantedRows, Workspace};
 use crate::kv_cache::{KvCache, KvLimits, KvType};
 use crate::sampling::Sampler;
 use crate::stop::StopMatcher;
@@ -43,23 +43,30 @@ pub struct Session {
     /// The tokens in the cache; as long as the cache.
     tokens: Vec<TokenId>,
     chunk_tokens: usize,
+    workspace: Workspace,
+    /// Those of the last evaluation.
+    logits: Vec<f32>,
 }
 
 impl Session {
-    pub(crate) fn new(model: Model, options: &SessionOptions) -> Self {
+    pub(crate) fn new(model: Model, options: &SessionOptions) -> Result<Self, GenerateError> {
         let chunk_tokens = options.chunk_tokens.max(1);
         let limits = KvLimits {
             context: options.context_tokens.clamp(1, model.info().context_length),
             chunk: chunk_tokens,
             margin: options.rollback_tokens,
         };
-        let cache = KvCache::new(&model.0.pass.kv_shapes(), options.kv, limits);
-        Self {
+        let pass = &model.0.pass;
+        let cache = KvCache::new(&pass.kv_shapes(), options.kv, limits);
+        let workspace = pass.workspace(chunk_tokens.min(limits.context))?;
+        Ok(Self {
             model,
             cache,
-            tokens: Vec::new(),
+            tokens: Vec::with_capacity(limits.context),
             chunk_tokens,
-        }
+            workspace,
+            logits: Vec::new(),
+        })
     }
 
     /// Bytes that the cache of such a session takes once it is full.
@@ -129,6 +136,17 @@ impl Session {
         rows: usize,
         cancel: &CancelToken,
     ) -> Result<Vec<f32>, GenerateError> {
+        self.append(tokens, rows, cancel)?;
+        Ok(std::mem::take(&mut self.logits))
+    }
+
+    /// As [`Session::evaluate_rows`]; the logits stay here.
+    fn append(
+        &mut self,
+        tokens: &[TokenId],
+        rows: usize,
+        cancel: &CancelToken,
+    ) -> Result<(), GenerateError> {
         self.check(tokens)?;
         let last = tokens.len() - rows.clamp(1, self.chunk_tokens).min(tokens.len());
         let mut done = 0;
@@ -168,7 +186,7 @@ impl Session {
         let begin = Instant::now();
         // The last token is evaluated in any case, since its logits are needed.
         let reused = self.truncate(self.shared_prefix(prompt).min(prompt.len() - 1));
-        let logits = self.evaluate(&prompt[reused..], cancel)?;
+        self.append(&prompt[reused..], 1, cancel)?;
         let prefill = begin.elapsed();
         let begin = Instant::now();
         let model = self.model.clone();
@@ -178,7 +196,7 @@ impl Session {
             request,
             cancel,
         };
-        let (tokens, log_probs, text, stop) = run.decode(self, &model, logits, on_text)?;
+        let (tokens, log_probs, text, stop) = run.decode(self, &model, on_text)?;
         Ok(GenerationSummary {
             tokens,
             log_probs,
@@ -214,13 +232,17 @@ impl Session {
         tokens: &[TokenId],
         wanted: WantedRows,
         cancel: &CancelToken,
-    ) -> Result<Vec<f32>, GenerateError> {
+    ) -> Result<(), GenerateError> {
         let pass = &self.model.0.pass;
-        let logits = pass.forward(tokens, &mut self.cache, wanted, cancel)?;
+        let (cache, workspace) = (&mut self.cache, &self.workspace);
+        pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
-        Ok(logits)
+        Ok(())
     }
 }
+
+/// Memory that is set aside for the text; more is taken where tokens are longer.
+const BYTES_PER_TOKEN: usize = 8;
 
 /// The state of one generation.
 struct Run<'a> {
@@ -238,18 +260,12 @@ impl Run<'_> {
         mut self,
         session: &mut Session,
         model: &Model,
-        mut logits: Vec<f32>,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Decoded, GenerateError> {
         let mut stream = model.tokenizer().stream();
-        let (mut tokens, mut log_probs, mut text) = (Vec::new(), Vec::new(), String::new());
-        let mut emit = |piece: String, text: &mut String| {
-            if piece.is_empty() {
-                return ControlFlow::Continue(());
-            }
-            text.push_str(&piece);
-            on_text(&piece)
-        };
+        let most = self.request.max_tokens.min(session.cache.context());
+        let (mut tokens, mut log_probs) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        let mut text = String::with_capacity(BYTES_PER_TOKEN * most);
         let stop = loop {
             if tokens.len() == self.request.max_tokens {
                 break StopReason::MaxTokens;
@@ -257,15 +273,16 @@ impl Run<'_> {
             if self.cancel.is_cancelled() {
                 break StopReason::Cancelled;
             }
-            let (token, log_prob) = self.sampler.choose(&mut logits);
+            let (token, log_prob) = self.sampler.choose(&mut session.logits);
             if !self.request.ignore_stop_tokens && self.is_stop(model, token) {
                 break StopReason::StopToken;
             }
             tokens.push(token);
             log_probs.push(log_prob);
-            let (piece, matched) = self.matcher.push(stream.push(token));
-            if emit(piece, &mut text).is_break() {
-                break StopReason::Callback;
+            let shown = text.len();
+            let matched = self.matcher.push(stream.push(token), &mut text);
+            if shown < text.len() && on_text(&text[shown..]).is_break() {
+                return Ok((tokens, log_probs, text, StopReason::Callback));
             }
             if matched {
                 return Ok((tokens, log_probs, text, StopReason::StopString));
@@ -276,19 +293,18 @@ impl Run<'_> {
             if session.tokens.len() == session.cache.context() {
                 break StopReason::ContextFull;
             }
-            logits = match session.evaluate(&[token], self.cancel) {
+            match session.append(&[token], 1, self.cancel) {
                 Err(GenerateError::Cancelled) => break StopReason::Cancelled,
-                logits => logits?,
-            };
+                appended => appended?,
+            }
         };
-        if stop != StopReason::Callback {
-            let (piece, matched) = self.matcher.push(&stream.finish());
-            let rest = if matched {
-                piece
-            } else {
-                piece + &self.matcher.finish()
-            };
-            let _ = emit(rest, &mut text);
+        let shown = text.len();
+        if !self.matcher.push(&stream.finish(), &mut text) {
+            text.push_str(&self.matcher.finish());
+        }
+        if shown < text.len() {
+            // The text ends here in any case.
+            let _ = on_text(&text[shown..]);
         }
         Ok((tokens, log_probs, text, stop))
     }

@@ -15,8 +15,9 @@ impl StopMatcher {
         }
     }
 
-    /// Takes the next piece; returns what is safe to show, and whether a stop string ended the text.
-    pub(crate) fn push(&mut self, piece: &str) -> (String, bool) {
+    /// Takes the next piece and appends what is safe to show to `text`; returns whether a stop string
+    /// ended the text.
+    pub(crate) fn push(&mut self, piece: &str, text: &mut String) -> bool {
         self.held.push_str(piece);
         let first = self
             .stops
@@ -24,8 +25,9 @@ impl StopMatcher {
             .filter_map(|stop| self.held.find(stop.as_str()))
             .min();
         if let Some(at) = first {
-            self.held.truncate(at);
-            return (std::mem::take(&mut self.held), true);
+            text.push_str(&self.held[..at]);
+            self.held.clear();
+            return true;
         }
         let keep = self
             .stops
@@ -33,8 +35,8 @@ impl StopMatcher {
             .map(|stop| overlap(&self.held, stop))
             .max()
             .unwrap_or(0);
-        let rest = self.held.split_off(self.held.len() - keep);
-        (std::mem::replace(&mut self.held, rest), false)
+        text.extend(self.held.drain(..self.held.len() - keep));
+        false
     }
 
     /// The text that was held back, once no more follows.
@@ -66,9 +68,7 @@ mod tests {
         let mut matcher = StopMatcher::new(&stops);
         let mut out = String::new();
         for piece in pieces {
-            let (text, stopped) = matcher.push(piece);
-            out += &text;
-            if stopped {
+            if matcher.push(piece, &mut out) {
                 return (out, true);
             }
         }

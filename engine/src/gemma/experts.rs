@@ -1,133 +1,210 @@
-//! The experts of a layer as one operation: router, chosen experts, weighted sum.
+//! The feed-forward block with experts as one operation: the dense block and, beside it, router,
+//! chosen experts, weighted sum.
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
 use super::config::ExpertConfig;
-use super::ops::{
-    Compute, RmsNorm, activations_in_parts, f32_slice, gelu_gate_up, rows_and_columns,
-};
-use super::routing::{self, Assignment, Routing};
-use super::weights::{ExpertWeights, GateUp};
-use crate::kernels::{self, Buffer, OutTile, Product};
+use super::ops::{Compute, activations_for, rms_norm, rows, rows_mut};
+use super::routing::{Assignment, Router, Routing};
+use super::weights::{ExpertWeights, FeedForwardWeights, GateUp};
+use crate::kernels::{self, Buffer, Finish, Input, List, MatrixRef, OutTile, Product};
 
-/// `sum over the chosen experts of weight * expert(norm(x))`, before the norm that follows.
+/// `dst = norm(dense(src)) + norm(sum over the chosen experts of weight * expert(src))`
 ///
-/// The input `[tokens, H]` is the residual after attention: the router norms it in its own way.
+/// The source is the residual after attention, which the dense block, the router and the experts
+/// norm in their own ways. Both halves share three parallel loops: the dense block's first half with
+/// the router, its second with the experts' first, the experts' second.
 pub(crate) struct Experts<'a> {
     pub(crate) weights: &'a ExpertWeights,
+    pub(crate) dense: &'a FeedForwardWeights,
     pub(crate) config: ExpertConfig,
     pub(crate) epsilon: f32,
+    pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
 }
 
 /// Tokens whose experts one task sums up.
 const TASK_TOKENS: usize = 16;
 
-impl CustomOp1 for Experts<'_> {
+impl InplaceOp2 for Experts<'_> {
     fn name(&self) -> &'static str {
         "experts"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (tokens, hidden) = rows_and_columns(layout)?;
-        let residual = f32_slice(storage, layout)?;
-        let routing = routing::route(
+    fn cpu_fwd(
+        &self,
+        dst: &mut CpuStorage,
+        dst_layout: &Layout,
+        src: &CpuStorage,
+        src_layout: &Layout,
+    ) -> Result<()> {
+        let residual = rows(src, src_layout, &self.rows)?.values;
+        let (out, _) = rows_mut(dst, dst_layout, &self.rows)?;
+        let tokens = Buffer::counting(self.rows.len());
+        let (dense_gated, router_logits) = self.first_loop(residual, &tokens);
+        let routing = Routing::new(
             self.compute,
             self.weights,
-            &self.config,
-            self.epsilon,
-            residual,
+            self.config.n_used,
+            &router_logits,
         );
-        let input = RmsNorm {
-            weight: &self.weights.norm,
-            epsilon: self.epsilon,
-            compute: self.compute,
-        }
-        .apply(residual);
-        let mut out = vec![0.0; tokens * hidden];
-        let gated = self.gate_up(&input, &routing.assignments);
-        self.down(&gated, &routing, &mut out);
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+        let (gated, dense) = self.second_loop(residual, &tokens, &routing, &dense_gated);
+        let outputs = self.third_loop(&gated, &routing);
+        self.sum(&outputs, &routing, &dense, out);
+        Ok(())
     }
 }
 
 impl Experts<'_> {
-    /// `gelu(gate) * up` of every assignment: `[assignments, W]`.
-    fn gate_up(&self, input: &[f32], assignments: &[Assignment]) -> Buffer {
-        let width = self.config.width;
-        let mut both = Buffer::new(assignments.len() * 2 * width);
-        let ids: Vec<u32> = assignments.iter().map(|a| a.token).collect();
-        let (mut inputs, mut products, mut outs) = (Vec::new(), Vec::new(), Vec::new());
-        for (expert, run, out) in runs(assignments, &mut both, 2 * width) {
-            let input = inputs.len();
-            inputs.push(&ids[run]);
-            match &self.weights.gate_up {
-                GateUp::Fused(fused) => {
-                    let weights = fused.expert(expert);
-                    products.push(Product { weights, input });
-                    outs.push(out);
-                }
-                GateUp::Split { gate, up } => {
-                    let (gate_out, up_out) = out.halves();
-                    for (matrices, out) in [(gate, gate_out), (up, up_out)] {
-                        let weights = matrices.expert(expert);
-                        products.push(Product { weights, input });
-                        outs.push(out);
-                    }
-                }
-            }
-        }
-        self.multiply(input, &inputs, &products, &outs);
-        drop(outs);
-        let mut gated = Buffer::new(assignments.len() * width);
-        gelu_gate_up(self.compute, &both, width, &mut gated);
-        gated
+    /// The dense block's `gelu(gate) * up`, `[tokens, F]`, and the router's logits, `[tokens, E]`.
+    fn first_loop(&self, residual: &[f32], tokens: &[u32]) -> (Buffer, Buffer) {
+        let n = tokens.len();
+        let mut input = Buffer::new(residual.len());
+        let norm = &self.dense.norm;
+        rms_norm(self.compute, residual, norm, self.epsilon, &mut input);
+        let (gate, up) = (self.dense.gate.view(), self.dense.up.view());
+        let router = Router {
+            compute: self.compute,
+            weights: self.weights,
+            epsilon: self.epsilon,
+        };
+        let router_input = router.input(residual);
+        let matrix = self.weights.router.view();
+        let inputs = [
+            Input {
+                activations: &activations_for(self.compute, &input, up, n),
+                rows: tokens,
+            },
+            Input {
+                activations: &activations_for(self.compute, &router_input, matrix, n),
+                rows: tokens,
+            },
+        ];
+        let (mut gated, mut logits) = (Buffer::new(n * up.rows), Buffer::new(n * matrix.rows));
+        let products = [
+            product(up, 0, Finish::GatedBy(gate)),
+            product(matrix, 1, Finish::Plain),
+        ];
+        let outs = [
+            OutTile::new(&mut gated, up.rows),
+            OutTile::new(&mut logits, matrix.rows),
+        ];
+        self.products(&inputs, &products, &outs);
+        (gated, logits)
     }
 
-    /// Adds every assignment's output, times its weight, to its token's row.
-    fn down(&self, gated: &[f32], routing: &Routing, out: &mut [f32]) {
-        let Compute { level, pool } = self.compute;
-        let (assignments, n_used) = (&routing.assignments, self.config.n_used);
-        let hidden = self.weights.norm.len();
-        let mut outputs = Buffer::new(assignments.len() * hidden);
-        let ids: Vec<u32> = (0..assignments.len() as u32).collect();
-        let (mut inputs, mut products, mut outs) = (Vec::new(), Vec::new(), Vec::new());
-        for (expert, run, out) in runs(assignments, &mut outputs, hidden) {
-            products.push(Product {
-                weights: self.weights.down.expert(expert),
-                input: inputs.len(),
+    /// `gelu(gate) * up` of every assignment, `[assignments, W]`, and what the dense block gives,
+    /// `[tokens, H]`.
+    fn second_loop(
+        &self,
+        residual: &[f32],
+        tokens: &[u32],
+        routing: &Routing,
+        dense_gated: &[f32],
+    ) -> (Buffer, Buffer) {
+        let assignments = &routing.assignments;
+        let width = self.config.width;
+        let mut input = Buffer::new(residual.len());
+        let norm = &self.weights.norm;
+        rms_norm(self.compute, residual, norm, self.epsilon, &mut input);
+        let (_, any) = self.gate_and_up(0);
+        let input = activations_for(self.compute, &input, any, routing.least());
+        let down = self.dense.down.view();
+        let dense_input = activations_for(self.compute, dense_gated, down, tokens.len());
+        let mut gated = Buffer::new(assignments.len() * width);
+        let mut dense = Buffer::new(residual.len());
+        let mut ids = Buffer::new(assignments.len());
+        for (id, assignment) in ids.iter_mut().zip(assignments.iter()) {
+            *id = assignment.token;
+        }
+        let (mut inputs, mut products, mut outs) = (List::new(), List::new(), List::new());
+        for (expert, run, out) in runs(assignments, &mut gated, width) {
+            let (gate, up) = self.gate_and_up(expert);
+            products.push(product(up, inputs.len(), Finish::GatedBy(gate)));
+            inputs.push(Input {
+                activations: &input,
+                rows: &ids[run],
             });
-            inputs.push(&ids[run]);
             outs.push(out);
         }
-        self.multiply(gated, &inputs, &products, &outs);
+        products.push(product(down, inputs.len(), Finish::Plain));
+        inputs.push(Input {
+            activations: &dense_input,
+            rows: tokens,
+        });
+        outs.push(OutTile::new(&mut dense, down.rows));
+        self.products(&inputs, &products, &outs);
         drop(outs);
+        (gated, dense)
+    }
+
+    /// What the expert of every assignment gives: `[assignments, H]`.
+    fn third_loop(&self, gated: &[f32], routing: &Routing) -> Buffer {
+        let assignments = &routing.assignments;
+        let hidden = self.weights.norm.len();
+        let mut outputs = Buffer::new(assignments.len() * hidden);
+        let any = self.weights.down.expert(0);
+        let input = activations_for(self.compute, gated, any, routing.least());
+        let ids = Buffer::counting(assignments.len());
+        let (mut inputs, mut products, mut outs) = (List::new(), List::new(), List::new());
+        for (expert, run, out) in runs(assignments, &mut outputs, hidden) {
+            let weights = self.weights.down.expert(expert);
+            products.push(product(weights, inputs.len(), Finish::Plain));
+            inputs.push(Input {
+                activations: &input,
+                rows: &ids[run],
+            });
+            outs.push(out);
+        }
+        self.products(&inputs, &products, &outs);
+        drop(outs);
+        outputs
+    }
+
+    /// The norms of both halves, and their sum.
+    fn sum(&self, outputs: &[f32], routing: &Routing, dense: &[f32], out: &mut [f32]) {
+        let Compute { level, pool } = self.compute;
+        let (w, hidden) = (self.weights, self.weights.norm.len());
         pool.for_each_chunk(out, TASK_TOKENS * hidden, |i, rows| {
             for (j, row) in rows.chunks_exact_mut(hidden).enumerate() {
-                let places = &routing.places[(i * TASK_TOKENS + j) * n_used..][..n_used];
-                for place in places.iter().map(|&place| place as usize) {
+                let token = i * TASK_TOKENS + j;
+                row.fill(0.0);
+                for place in routing.places_of(token) {
                     let output = &outputs[place * hidden..][..hidden];
-                    kernels::add_scaled(level, row, assignments[place].weight, output);
+                    kernels::add_scaled(level, row, routing.assignments[place].weight, output);
                 }
+                kernels::rms_norm(level, row, Some(&w.post_norm), self.epsilon);
+                let dense = &dense[token * hidden..][..hidden];
+                let weight = Some(&w.dense_post_norm[..]);
+                kernels::add_normed(level, row, dense, weight, self.epsilon, 1.0);
             }
         });
     }
 
-    /// All products of one step of all experts in use.
-    fn multiply(
-        &self,
-        input: &[f32],
-        inputs: &[&[u32]],
-        products: &[Product<'_>],
-        outs: &[OutTile<'_>],
-    ) {
+    /// The first two matrices of an expert.
+    fn gate_and_up(&self, expert: usize) -> (MatrixRef<'_>, MatrixRef<'_>) {
+        match &self.weights.gate_up {
+            GateUp::Fused(fused) => {
+                let (both, width) = (fused.expert(expert), self.config.width);
+                (both.slice(0, width), both.slice(width, width))
+            }
+            GateUp::Split { gate, up } => (gate.expert(expert), up.expert(expert)),
+        }
+    }
+
+    fn products(&self, inputs: &[Input<'_>], products: &[Product<'_>], outs: &[OutTile<'_>]) {
         let Compute { level, pool } = self.compute;
-        let matrices: Vec<_> = products.iter().map(|product| product.weights).collect();
-        let least = inputs.iter().map(|rows| rows.len()).min().unwrap_or(0);
-        let input = activations_in_parts(self.compute, input, &matrices, least);
-        kernels::products(level, pool, &input, inputs, products, outs);
+        kernels::products(level, pool, inputs, products, outs);
+    }
+}
+
+fn product<'a>(weights: MatrixRef<'a>, input: usize, finish: Finish<'a>) -> Product<'a> {
+    Product {
+        weights,
+        input,
+        finish,
     }
 }
 

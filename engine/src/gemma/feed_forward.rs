@@ -1,42 +1,44 @@
-//! The gated feed-forward block as one operation: gate and up in one pass, GELU, down.
+//! The gated feed-forward block as one operation.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
+use std::ops::Range;
 
-use super::ops::{Compute, activations_for, f32_slice, gelu_gate_up, rows_and_columns};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
+
+use super::ops::{Compute, linear, rms_norm, rows, rows_mut};
 use super::weights::FeedForwardWeights;
-use crate::kernels::{self, Buffer, OutTile, Product};
+use crate::kernels::{Buffer, Finish, OutTile};
 
-/// `Wdown (gelu(Wgate x) * (Wup x))`: `[tokens, H]` to `[tokens, H]`.
+/// `dst = Wdown (gelu(Wgate y) * (Wup y))` with `y = norm(src)`
 pub(crate) struct FeedForward<'a> {
     pub(crate) weights: &'a FeedForwardWeights,
+    pub(crate) epsilon: f32,
+    pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
 }
 
-impl CustomOp1 for FeedForward<'_> {
+impl InplaceOp2 for FeedForward<'_> {
     fn name(&self) -> &'static str {
         "feed_forward"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let Compute { level, pool } = self.compute;
-        let (tokens, hidden) = rows_and_columns(layout)?;
-        let (gate, up, down) = (
-            self.weights.gate.view(),
-            self.weights.up.view(),
-            self.weights.down.view(),
-        );
-        let input = activations_for(self.compute, f32_slice(storage, layout)?, &[gate, up]);
-        let width = gate.rows;
-        let mut both = Buffer::new(tokens * 2 * width);
-        let ids: Vec<u32> = (0..tokens as u32).collect();
-        let (gate_out, up_out) = OutTile::new(&mut both, 2 * width).halves();
-        let products = [gate, up].map(|weights| Product { weights, input: 0 });
-        kernels::products(level, pool, &input, &[&ids], &products, &[gate_out, up_out]);
-        let mut gated = Buffer::new(tokens * width);
-        gelu_gate_up(self.compute, &both, width, &mut gated);
-        let inner = activations_for(self.compute, &gated, &[down]);
-        let mut out = vec![0.0; tokens * hidden];
-        kernels::matmul(level, pool, down, &inner, &mut out);
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    fn cpu_fwd(
+        &self,
+        dst: &mut CpuStorage,
+        dst_layout: &Layout,
+        src: &CpuStorage,
+        src_layout: &Layout,
+    ) -> Result<()> {
+        let residual = rows(src, src_layout, &self.rows)?.values;
+        let (out, hidden) = rows_mut(dst, dst_layout, &self.rows)?;
+        let w = self.weights;
+        let mut input = Buffer::new(residual.len());
+        rms_norm(self.compute, residual, &w.norm, self.epsilon, &mut input);
+        let (gate, up, down) = (w.gate.view(), w.up.view(), w.down.view());
+        let mut gated = Buffer::new(self.rows.len() * up.rows);
+        let gated_out = OutTile::new(&mut gated, up.rows);
+        linear(self.compute, &input, up, Finish::GatedBy(gate), gated_out);
+        let out = OutTile::new(out, hidden);
+        linear(self.compute, &gated, down, Finish::Plain, out);
+        Ok(())
     }
 }

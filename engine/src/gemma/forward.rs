@@ -1,19 +1,22 @@
 //! The forward pass, top to bottom as in the papers.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::Result;
 
-use super::attention::{Attend, Projection};
+use super::attention::{Attend, Heads};
 use super::config::{Architecture, Config, KvSource, LayerConfig};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
-use super::ops::{AddNormed, Compute, GeluTimes, Linear, RmsNorm, to_vec};
+use super::ops::{
+    AddNormed, Compute, Embed, EmbedPerLayer, GateEmbedding, Linear, RmsNorm, linear, with_rows,
+};
 use super::rope::{Ropes, Rotations};
-use super::weights::{LayerWeights, PerLayerWeights, Weights};
-use crate::kernels::Pool;
-use crate::kernels::{self, CpuLevel};
-use crate::kv_cache::{KvCache, KvShape};
+use super::weights::{LayerWeights, Matrix, Weights};
+use super::workspace::Workspace;
+use crate::kernels::{CpuLevel, Finish, OutTile, Pool};
+use crate::kv_cache::{HeadRows, KvCache, KvShape};
 use crate::{CancelToken, GenerateError, TokenId};
 
 /// Which rows of a chunk get logits.
@@ -35,7 +38,7 @@ pub(crate) struct Pass {
 }
 
 /// What the layers of one chunk share.
-struct Chunk<'a> {
+struct Chunk {
     /// Position of the chunk's first token.
     start: usize,
     /// Tokens of the chunk.
@@ -43,9 +46,6 @@ struct Chunk<'a> {
     /// First row whose logits are wanted; `len` if there is none.
     first_wanted: usize,
     rotations: Rotations,
-    /// `[len, L, P]`, the per-layer embeddings
-    per_layer: Option<Tensor>,
-    cancel: &'a CancelToken,
 }
 
 impl Pass {
@@ -76,52 +76,56 @@ impl Pass {
         .collect()
     }
 
-    /// Runs `tokens` behind what the cache holds and appends them to it.
+    /// Memory for chunks of at most `rows` tokens.
+    pub(crate) fn workspace(&self, rows: usize) -> std::result::Result<Workspace, GenerateError> {
+        Workspace::new(&self.config, rows).map_err(|error| GenerateError::Tensor(error.to_string()))
+    }
+
+    /// Runs `tokens`, at most as many as the workspace has rows, behind what the cache holds and
+    /// appends them to it.
     ///
-    /// Returns the logits of the wanted rows, `[rows, vocabulary]`. On an error the cache is as before.
+    /// `logits` becomes those of the wanted rows, `[rows, vocabulary]`. On an error the cache is as
+    /// before.
     pub(crate) fn forward(
         &self,
         tokens: &[TokenId],
         cache: &mut KvCache,
+        workspace: &Workspace,
         wanted: WantedRows,
         cancel: &CancelToken,
-    ) -> std::result::Result<Vec<f32>, GenerateError> {
-        self.layers(tokens, cache, wanted, cancel)
-            .map_err(|error| GenerateError::Tensor(error.to_string()))?
-            .ok_or(GenerateError::Cancelled)
+        logits: &mut Vec<f32>,
+    ) -> std::result::Result<(), GenerateError> {
+        let finished = self
+            .layers(tokens, cache, workspace, wanted, cancel, logits)
+            .map_err(|error| GenerateError::Tensor(error.to_string()))?;
+        finished.then_some(()).ok_or(GenerateError::Cancelled)
     }
 
-    /// As `forward`; `None` if cancelled.
+    /// As `forward`; false if cancelled.
     fn layers(
         &self,
         tokens: &[TokenId],
         cache: &mut KvCache,
+        w: &Workspace,
         wanted: WantedRows,
         cancel: &CancelToken,
-    ) -> Result<Option<Vec<f32>>> {
+        logits: &mut Vec<f32>,
+    ) -> Result<bool> {
         let first_wanted = match wanted {
             WantedRows::None => tokens.len(),
             WantedRows::Last(n) => tokens.len().saturating_sub(n),
         };
-        let mut x = self.embed(tokens)?;
         let chunk = Chunk {
             start: cache.len(),
             len: tokens.len(),
             first_wanted,
             rotations: self.ropes.rotations(cache.len(), tokens.len()),
-            per_layer: self.per_layer_embeddings(tokens, &x)?,
-            cancel,
         };
-        let mut rows = 0..chunk.len;
-        for (index, (layer, weights)) in self
-            .config
-            .layers
-            .iter()
-            .zip(&self.weights.layers)
-            .enumerate()
-        {
-            if chunk.cancel.is_cancelled() {
-                return Ok(None);
+        self.embed(tokens, w)?;
+        let mut first_row = 0;
+        for (index, layer) in self.config.layers.iter().enumerate() {
+            if cancel.is_cancelled() {
+                return Ok(false);
             }
             // Behind the last layer that fills the cache, only rows with wanted logits matter.
             let keep = if index >= self.config.last_kv_layer() {
@@ -129,19 +133,15 @@ impl Pass {
             } else {
                 0
             };
-            match self.layer(index, layer, weights, &x, rows.start, keep, &chunk, cache)? {
-                Some(next) => x = next,
-                None => break,
+            self.layer(index, layer, w, first_row, keep, &chunk, cache)?;
+            first_row = keep;
+            if keep == chunk.len {
+                break;
             }
-            rows.start = rows.start.max(keep);
         }
-        let logits = if chunk.first_wanted < chunk.len {
-            self.logits(&x)?
-        } else {
-            Vec::new()
-        };
+        self.logits(w, chunk.first_wanted..chunk.len, logits)?;
         cache.advance(chunk.len);
-        Ok(Some(logits))
+        Ok(true)
     }
 
     fn compute(&self) -> Compute<'_> {
@@ -151,84 +151,62 @@ impl Pass {
         }
     }
 
-    fn norm(&self, x: &Tensor, weight: &[f32]) -> Result<Tensor> {
-        x.apply_op1_no_bwd(&RmsNorm {
+    fn norm<'a>(&'a self, weight: &'a [f32], rows: &Range<usize>) -> RmsNorm<'a> {
+        RmsNorm {
             weight,
             epsilon: self.config.norm_epsilon,
+            rows: rows.clone(),
             compute: self.compute(),
-        })
+        }
     }
 
     /// `(x + norm(branch)) * factor`; Gemma 1 has no norm there.
-    fn add_normed(
-        &self,
-        x: &Tensor,
-        branch: &Tensor,
-        weight: Option<&[f32]>,
+    fn add_normed<'a>(
+        &'a self,
+        weight: Option<&'a [f32]>,
         factor: f32,
-    ) -> Result<Tensor> {
-        x.apply_op2_no_bwd(
-            branch,
-            &AddNormed {
-                weight,
-                epsilon: self.config.norm_epsilon,
-                factor,
-                compute: self.compute(),
-            },
-        )
-    }
-
-    /// `x = E[token] * sqrt(H)`: `[tokens, H]`.
-    fn embed(&self, tokens: &[TokenId]) -> Result<Tensor> {
-        let hidden = self.config.hidden;
-        let mut x = vec![0.0; tokens.len() * hidden];
-        let table = self.weights.token_embedding.view();
-        for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
-            kernels::dequantize(table.slice(token as usize, 1), row);
-        }
-        let scale = (hidden as f32).sqrt();
-        for x in &mut x {
-            *x *= scale;
-        }
-        Tensor::from_vec(x, (tokens.len(), hidden), &Device::Cpu)
-    }
-
-    /// What every layer adds per token: `(norm(W x / sqrt(H)) + table[token] * sqrt(P)) / sqrt(2)`.
-    fn per_layer_embeddings(&self, tokens: &[TokenId], x: &Tensor) -> Result<Option<Tensor>> {
-        let Some(PerLayerWeights {
-            token_embedding,
-            model_projection,
-            projection_norm,
-        }) = &self.weights.per_layer
-        else {
-            return Ok(None);
-        };
-        let width = self.config.per_layer_width;
-        let (n_layers, hidden) = (self.config.layers.len(), self.config.hidden);
-        let projected = x.apply_op1_no_bwd(&Linear {
-            matrix: model_projection,
+        rows: &Range<usize>,
+    ) -> AddNormed<'a> {
+        AddNormed {
+            weight,
+            epsilon: self.config.norm_epsilon,
+            factor,
+            rows: rows.clone(),
             compute: self.compute(),
-        })?;
-        let projected = projected
-            .affine((hidden as f64).powf(-0.5), 0.0)?
-            .reshape((tokens.len() * n_layers, width))?;
-        let projected = self.norm(&projected, projection_norm)?;
-        let table = token_embedding.view();
-        let mut rows = vec![0.0; tokens.len() * n_layers * width];
-        for (&token, row) in tokens.iter().zip(rows.chunks_exact_mut(n_layers * width)) {
-            kernels::dequantize(table.slice(token as usize, 1), row);
         }
-        let table_rows = Tensor::from_vec(rows, (tokens.len() * n_layers, width), &Device::Cpu)?;
-        let sum = (projected + table_rows.affine((width as f64).sqrt(), 0.0)?)?;
-        Ok(Some(sum.affine(0.5f64.sqrt(), 0.0)?.reshape((
-            tokens.len(),
-            n_layers,
-            width,
-        ))?))
     }
 
-    /// One layer. `x` holds the rows of the chunk from `first_row` on; the result holds those from
-    /// `keep` on, or nothing if no row is kept.
+    fn linear<'a>(&'a self, matrix: &'a Matrix, rows: &Range<usize>) -> Linear<'a> {
+        Linear {
+            matrix,
+            rows: rows.clone(),
+            compute: self.compute(),
+        }
+    }
+
+    /// Embeddings of the tokens, and what every layer adds to them.
+    fn embed(&self, tokens: &[TokenId], w: &Workspace) -> Result<()> {
+        w.x.inplace_op1(&Embed {
+            table: &self.weights.token_embedding,
+            tokens,
+        })?;
+        if let (Some(weights), Some(per_layer)) = (&self.weights.per_layer, &w.per_layer) {
+            let rows = 0..tokens.len();
+            let projection = self.linear(&weights.model_projection, &rows);
+            per_layer.embeddings.inplace_op2(&w.x, &projection)?;
+            per_layer.embeddings.inplace_op1(&EmbedPerLayer {
+                weights,
+                tokens,
+                hidden: self.config.hidden,
+                epsilon: self.config.norm_epsilon,
+                compute: self.compute(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// One layer over the rows of the chunk from `first_row` on. Only those from `keep` on are
+    /// wanted behind it; the others just fill the cache.
     #[expect(
         clippy::too_many_arguments,
         reason = "the state of one chunk and one layer"
@@ -237,147 +215,144 @@ impl Pass {
         &self,
         index: usize,
         layer: &LayerConfig,
-        weights: &LayerWeights,
-        x: &Tensor,
+        w: &Workspace,
         first_row: usize,
         keep: usize,
-        chunk: &Chunk<'_>,
+        chunk: &Chunk,
         cache: &mut KvCache,
-    ) -> Result<Option<Tensor>> {
-        let skip = keep.saturating_sub(first_row);
-        let attention = self.attention(layer, weights, x, first_row, skip, chunk, cache)?;
-        let Some(attention) = attention else {
-            return Ok(None);
-        };
-        let x = x.narrow(0, skip, x.dim(0)? - skip)?;
+    ) -> Result<()> {
+        let weights = &self.weights.layers[index];
+        let rows = keep..chunk.len;
+        self.heads(layer, weights, w, first_row, keep, chunk, cache)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        w.branch.inplace_op2(
+            &w.heads,
+            &Attend {
+                weights: &weights.attention,
+                cache,
+                store: layer.kv.store(),
+                layer,
+                rows: rows.clone(),
+                first_position: chunk.start + keep,
+                scale: self.config.attention_scale(layer),
+                compute: self.compute(),
+            },
+        )?;
         let post_norm = weights.attention.post_norm.as_deref();
-        let residual = self.add_normed(&x, &attention, post_norm, 1.0)?;
-        let f = &weights.feed_forward;
-        let dense = FeedForward {
-            weights: f,
-            compute: self.compute(),
-        };
-        let dense = self.norm(&residual, &f.norm)?.apply_op1_no_bwd(&dense)?;
-        let branch = match (&weights.experts, self.config.experts) {
-            (Some(experts), Some(config)) => {
-                let op = Experts {
+        w.x.inplace_op2(&w.branch, &self.add_normed(post_norm, 1.0, &rows))?;
+        let dense = &weights.feed_forward;
+        match (&weights.experts, self.config.experts) {
+            (Some(experts), Some(config)) => w.branch.inplace_op2(
+                &w.x,
+                &Experts {
                     weights: experts,
+                    dense,
                     config,
                     epsilon: self.config.norm_epsilon,
+                    rows: rows.clone(),
                     compute: self.compute(),
-                };
-                let chosen = residual.apply_op1_no_bwd(&op)?;
-                let dense = self.norm(&dense, &experts.dense_post_norm)?;
-                self.add_normed(&dense, &chosen, Some(&experts.post_norm), 1.0)?
-            }
-            _ => dense,
-        };
+                },
+            )?,
+            _ => w.branch.inplace_op2(
+                &w.x,
+                &FeedForward {
+                    weights: dense,
+                    epsilon: self.config.norm_epsilon,
+                    rows: rows.clone(),
+                    compute: self.compute(),
+                },
+            )?,
+        }
         let factor = weights.output_scale.unwrap_or(1.0);
-        let post_norm = f.post_norm.as_deref();
-        let (Some(own), Some(all)) = (&weights.per_layer, &chunk.per_layer) else {
-            return self
-                .add_normed(&residual, &branch, post_norm, factor)
-                .map(Some);
+        let post_norm = dense.post_norm.as_deref();
+        let (Some(own), Some(per_layer)) = (&weights.per_layer, &w.per_layer) else {
+            return w.x.inplace_op2(&w.branch, &self.add_normed(post_norm, factor, &rows));
         };
-        let y = self.add_normed(&residual, &branch, post_norm, 1.0)?;
-        let rows = y.dim(0)?;
-        let embedding = all
-            .narrow(0, chunk.len - rows, rows)?
-            .narrow(1, index, 1)?
-            .squeeze(1)?
-            .contiguous()?;
-        let gate = y.apply_op1_no_bwd(&Linear {
-            matrix: &own.gate,
-            compute: self.compute(),
-        })?;
-        let gated = gate.apply_op2_no_bwd(&embedding, &GeluTimes { level: self.level })?;
-        let projected = gated.apply_op1_no_bwd(&Linear {
-            matrix: &own.projection,
-            compute: self.compute(),
-        })?;
-        self.add_normed(&y, &projected, Some(&own.post_norm), factor)
-            .map(Some)
+        w.x.inplace_op2(&w.branch, &self.add_normed(post_norm, 1.0, &rows))?;
+        let gate = GateEmbedding {
+            layer: index,
+            rows: rows.clone(),
+            level: self.level,
+        };
+        per_layer.gate.inplace_op2(&w.x, &self.linear(&own.gate, &rows))?;
+        per_layer.gate.inplace_op2(&per_layer.embeddings, &gate)?;
+        w.branch.inplace_op2(&per_layer.gate, &self.linear(&own.projection, &rows))?;
+        w.x.inplace_op2(&w.branch, &self.add_normed(Some(&own.post_norm), factor, &rows))
     }
 
-    /// Fills the layer's cache and attends; nothing if no row behind `skip` is left.
+    /// Queries, keys and values of a layer; fills its cache.
     #[expect(
         clippy::too_many_arguments,
         reason = "the state of one chunk and one layer"
     )]
-    fn attention(
+    fn heads(
         &self,
         layer: &LayerConfig,
         weights: &LayerWeights,
-        x: &Tensor,
+        w: &Workspace,
         first_row: usize,
-        skip: usize,
-        chunk: &Chunk<'_>,
+        first_query: usize,
+        chunk: &Chunk,
         cache: &mut KvCache,
-    ) -> Result<Option<Tensor>> {
-        let rows = x.dim(0)?;
+    ) -> Result<()> {
         let Some(rotation) = chunk.rotations.of(layer.window.is_some()) else {
             candle_core::bail!("no rotation for this kind of layer");
         };
-        let projection = Projection {
+        let own = weights.attention.key_value.is_some();
+        let rows = if own { first_row } else { first_query }..chunk.len;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let norm = self.norm(&weights.attention.norm, &rows);
+        w.normed.inplace_op2(&w.x, &norm)?;
+        let heads = Heads {
             weights: &weights.attention,
             layer,
             rotation,
             norm_values: self.config.architecture == Architecture::Gemma4,
             epsilon: self.config.norm_epsilon,
+            rows: rows.clone(),
+            first_query,
             compute: self.compute(),
         };
-        let normed = self.norm(x, &weights.attention.norm)?;
-        let keep_any = skip < rows;
-        // A chunk without wanted rows still fills the cache; its one query is thrown away.
-        let projected = projection.apply(&normed, skip.min(rows - 1), first_row)?;
-        if let Some((keys, values)) = &projected.keys_values {
-            let (keys, values) = (to_vec(keys)?, to_vec(values)?);
-            let d = layer.head_dim;
-            let at = |token: usize, head: usize| (token * layer.n_kv_heads + head) * d;
-            cache.store(
-                layer.kv.store(),
-                chunk.start + first_row,
-                rows,
-                |token, head| &keys[at(token, head)..][..d],
-                |token, head| &values[at(token, head)..][..d],
+        w.heads.inplace_op2(&w.normed, &heads)?;
+        if !own {
+            return Ok(());
+        }
+        with_rows(&w.heads, &rows, |heads| {
+            let (queries, keys) = (
+                layer.n_heads * layer.head_dim,
+                layer.n_kv_heads * layer.head_dim,
             );
-        }
-        if !keep_any {
-            return Ok(None);
-        }
-        let attended = projected.queries.apply_op1_no_bwd(&Attend {
-            cache,
-            store: layer.kv.store(),
-            layer,
-            first_position: chunk.start + first_row + skip,
-            scale: self.config.attention_scale(layer),
-            compute: self.compute(),
-        })?;
-        attended
-            .apply_op1_no_bwd(&Linear {
-                matrix: &weights.attention.output,
-                compute: self.compute(),
-            })
-            .map(Some)
+            let from = |first: usize| HeadRows {
+                values: &heads.values[first..],
+                stride: heads.columns,
+            };
+            let (keys, values) = (from(queries), from(queries + keys));
+            let position = chunk.start + first_row;
+            cache.store(&self.pool, layer.kv.store(), position, keys, values);
+        })
     }
 
-    /// Logits of the rows that are left: `[rows, V]`.
-    fn logits(&self, x: &Tensor) -> Result<Vec<f32>> {
-        let x = self.norm(x, &self.weights.output_norm)?;
-        let logits = x.apply_op1_no_bwd(&Linear {
-            matrix: self.weights.head(),
-            compute: self.compute(),
-        })?;
-        let mut logits = to_vec(&logits)?;
-        if let Some(cap) = self.config.final_softcap {
-            self.pool
-                .for_each_chunk(&mut logits, SOFTCAP_CHUNK, |_, logits| {
-                    kernels::softcap(self.level, logits, cap);
-                });
+    /// Logits of some rows: `[rows, V]`.
+    fn logits(&self, w: &Workspace, rows: Range<usize>, logits: &mut Vec<f32>) -> Result<()> {
+        // Keeping what is there saves clearing it: every logit is written.
+        logits.resize(rows.len() * self.config.vocabulary, 0.0);
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(logits)
+        let norm = self.norm(&self.weights.output_norm, &rows);
+        w.normed.inplace_op2(&w.x, &norm)?;
+        let head = self.weights.head().view();
+        let finish = self
+            .config
+            .final_softcap
+            .map_or(Finish::Plain, Finish::Softcap);
+        with_rows(&w.normed, &rows, |x| {
+            let out = OutTile::new(logits, head.rows);
+            linear(self.compute(), x.values, head, finish, out);
+        })
     }
 }
-
-/// Logits of one task of the softcap.
-const SOFTCAP_CHUNK: usize = 16384;

@@ -10,7 +10,9 @@ mod ops;
 mod rope;
 mod routing;
 mod weights;
+mod workspace;
 
 pub(crate) use config::{Architecture, Config};
 pub(crate) use forward::{Pass, WantedRows};
 pub(crate) use weights::{Weights, vocabulary};
+pub(crate) use workspace::Workspace;

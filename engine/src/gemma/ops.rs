@@ -1,13 +1,17 @@
-//! Small operations between candle tensors and our kernels.
+//! Small operations on the tensors of a workspace.
 //!
-//! Hot blocks are candle custom operations around kernels that see plain slices. They run on the
-//! CPU and have no backward pass.
+//! Hot blocks are candle custom operations around kernels that see plain slices. Each changes some
+//! rows of one tensor in place, so that a pass allocates nothing.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use std::ops::Range;
 
-use super::weights::Matrix;
-use crate::kernels::Pool;
-use crate::kernels::{self, Activations, CpuLevel, MatrixRef};
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Storage, Tensor, bail};
+
+use super::weights::{Matrix, PerLayerWeights};
+use crate::TokenId;
+use crate::kernels::{
+    self, Activations, Buffer, CpuLevel, Finish, Input, MatrixRef, OutTile, Pool, Product,
+};
 
 /// What every operation computes with.
 #[derive(Clone, Copy)]
@@ -16,194 +20,292 @@ pub(crate) struct Compute<'a> {
     pub(crate) pool: &'a Pool,
 }
 
-/// The numbers of a contiguous f32 tensor.
-pub(crate) fn f32_slice<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
+/// Some rows of a matrix: all of them lie one after the other.
+pub(crate) struct Rows<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) columns: usize,
+}
+
+/// The rows `rows` of a contiguous f32 matrix.
+pub(crate) fn rows<'s>(
+    storage: &'s CpuStorage,
+    layout: &Layout,
+    rows: &Range<usize>,
+) -> Result<Rows<'s>> {
+    let (_, columns) = layout.shape().dims2()?;
     match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
-        _ => bail!("expected a contiguous f32 tensor"),
+        (CpuStorage::F32(values), Some((start, end))) => Ok(Rows {
+            values: &values[start..end][rows.start * columns..rows.end * columns],
+            columns,
+        }),
+        _ => bail!("expected a contiguous f32 matrix"),
     }
 }
 
-/// Rows and row length of a two-dimensional layout.
-pub(crate) fn rows_and_columns(layout: &Layout) -> Result<(usize, usize)> {
-    layout.shape().dims2()
+/// As [`rows`], to be changed; the second is the number of columns.
+pub(crate) fn rows_mut<'s>(
+    storage: &'s mut CpuStorage,
+    layout: &Layout,
+    rows: &Range<usize>,
+) -> Result<(&'s mut [f32], usize)> {
+    let (_, columns) = layout.shape().dims2()?;
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => {
+            let values = &mut values[start..end];
+            Ok((&mut values[rows.start * columns..rows.end * columns], columns))
+        }
+        _ => bail!("expected a contiguous f32 matrix"),
+    }
 }
 
-/// Copies the numbers of a contiguous f32 tensor out.
-pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.flatten_all()?.to_vec1::<f32>()
+/// Calls `body` with some rows of a tensor.
+pub(crate) fn with_rows<R>(
+    tensor: &Tensor,
+    range: &Range<usize>,
+    body: impl FnOnce(Rows<'_>) -> R,
+) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(body(rows(storage, layout, range)?)),
+        _ => bail!("expected a tensor of the processor"),
+    }
 }
 
-/// Activations in the form that all of `matrices` multiply, all rows together; the matrices have the
-/// same number of columns.
+/// Rows of `matrix.columns` values in the form that the matrix multiplies, `at_once` rows or more of
+/// them together.
 pub(crate) fn activations_for<'x>(
     compute: Compute<'_>,
     values: &'x [f32],
-    matrices: &[MatrixRef<'_>],
+    matrix: MatrixRef<'_>,
+    at_once: usize,
 ) -> Activations<'x> {
-    let columns = matrices[0].columns;
-    activations_in_parts(compute, values, matrices, values.len() / columns)
-}
-
-/// As [`activations_for`], where some matrix multiplies only `least_rows` of the rows.
-pub(crate) fn activations_in_parts<'x>(
-    compute: Compute<'_>,
-    values: &'x [f32],
-    matrices: &[MatrixRef<'_>],
-    least_rows: usize,
-) -> Activations<'x> {
-    let columns = matrices[0].columns;
     let Compute { level, pool } = compute;
-    let is_float = matrices.iter().all(MatrixRef::is_float);
-    if is_float || !kernels::reads_quants(level, matrices, least_rows) {
-        Activations::plain(values, columns)
+    if kernels::reads_quants(level, matrix, at_once) {
+        Activations::quantized(level, pool, values, matrix.columns)
     } else {
-        Activations::quantized(level, pool, values, columns)
+        Activations::plain(values, matrix.columns)
     }
 }
 
-/// `x W^T`: `[tokens, columns]` to `[tokens, rows]`.
+/// `x W^T` for one matrix and all rows of `x`.
+pub(crate) fn linear(
+    compute: Compute<'_>,
+    x: &[f32],
+    weights: MatrixRef<'_>,
+    finish: Finish<'_>,
+    out: OutTile<'_>,
+) {
+    let n = x.len() / weights.columns;
+    let ids = Buffer::counting(n);
+    let input = Input {
+        activations: &activations_for(compute, x, weights, n),
+        rows: &ids,
+    };
+    let product = Product {
+        weights,
+        input: 0,
+        finish,
+    };
+    kernels::products(compute.level, compute.pool, &[input], &[product], &[out]);
+}
+
+/// `dst = src W^T`
 pub(crate) struct Linear<'a> {
     pub(crate) matrix: &'a Matrix,
+    pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
 }
 
-impl CustomOp1 for Linear<'_> {
+impl InplaceOp2 for Linear<'_> {
     fn name(&self) -> &'static str {
         "linear"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (tokens, columns) = rows_and_columns(layout)?;
-        if columns != self.matrix.columns() {
-            bail!(
-                "linear: {columns} inputs for a matrix of {} columns",
-                self.matrix.columns()
-            );
-        }
+    fn cpu_fwd(
+        &self,
+        dst: &mut CpuStorage,
+        dst_layout: &Layout,
+        src: &CpuStorage,
+        src_layout: &Layout,
+    ) -> Result<()> {
+        let x = rows(src, src_layout, &self.rows)?;
+        let (out, stride) = rows_mut(dst, dst_layout, &self.rows)?;
         let matrix = self.matrix.view();
-        let activations = activations_for(self.compute, f32_slice(storage, layout)?, &[matrix]);
-        let mut out = vec![0.0; tokens * matrix.rows];
-        kernels::matmul(
-            self.compute.level,
-            self.compute.pool,
-            matrix,
-            &activations,
-            &mut out,
-        );
-        Ok((CpuStorage::F32(out), (tokens, matrix.rows).into()))
+        let (out, _) = OutTile::new(out, stride).split(matrix.rows);
+        linear(self.compute, x.values, matrix, Finish::Plain, out);
+        Ok(())
     }
 }
 
 /// Rows that one task norms.
 const NORM_ROWS: usize = 16;
 
-/// `x / rms(x) * weight` over rows of `[tokens, n]`.
+/// `x / rms(x) * weight` for rows of `x`, which are as long as `weight`.
+pub(crate) fn rms_norm(
+    compute: Compute<'_>,
+    x: &[f32],
+    weight: &[f32],
+    epsilon: f32,
+    out: &mut [f32],
+) {
+    let n = weight.len();
+    compute.pool.for_each_chunk(out, NORM_ROWS * n, |i, out| {
+        out.copy_from_slice(&x[i * NORM_ROWS * n..][..out.len()]);
+        for row in out.chunks_exact_mut(n) {
+            kernels::rms_norm(compute.level, row, Some(weight), epsilon);
+        }
+    });
+}
+
+/// `dst = src / rms(src) * weight`
 pub(crate) struct RmsNorm<'a> {
     pub(crate) weight: &'a [f32],
     pub(crate) epsilon: f32,
+    pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
 }
 
-impl RmsNorm<'_> {
-    /// Norms whole rows.
-    pub(crate) fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let (Compute { level, pool }, n) = (self.compute, self.weight.len());
-        pool.copy_chunks(x, NORM_ROWS * n, |_, rows| {
-            for row in rows.chunks_exact_mut(n) {
-                kernels::rms_norm(level, row, Some(self.weight), self.epsilon);
-            }
-        })
-    }
-}
-
-impl CustomOp1 for RmsNorm<'_> {
+impl InplaceOp2 for RmsNorm<'_> {
     fn name(&self) -> &'static str {
         "rms_norm"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = self.apply(f32_slice(storage, layout)?);
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    fn cpu_fwd(
+        &self,
+        dst: &mut CpuStorage,
+        dst_layout: &Layout,
+        src: &CpuStorage,
+        src_layout: &Layout,
+    ) -> Result<()> {
+        let x = rows(src, src_layout, &self.rows)?;
+        let (out, _) = rows_mut(dst, dst_layout, &self.rows)?;
+        rms_norm(self.compute, x.values, self.weight, self.epsilon, out);
+        Ok(())
     }
 }
 
-/// `(x + branch / rms(branch) * weight) * factor` over rows of `[tokens, n]`: the end of a branch.
+/// `x = (x + branch / rms(branch) * weight) * factor`: the end of a branch.
 pub(crate) struct AddNormed<'a> {
     /// Gemma 1 adds its branches as they are.
     pub(crate) weight: Option<&'a [f32]>,
     pub(crate) epsilon: f32,
     pub(crate) factor: f32,
+    pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
 }
 
-impl CustomOp2 for AddNormed<'_> {
+impl InplaceOp2 for AddNormed<'_> {
     fn name(&self) -> &'static str {
         "add_normed"
     }
 
     fn cpu_fwd(
         &self,
-        x: &CpuStorage,
+        x: &mut CpuStorage,
         x_layout: &Layout,
         branch: &CpuStorage,
         branch_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, n) = rows_and_columns(x_layout)?;
-        let (x, branch) = (f32_slice(x, x_layout)?, f32_slice(branch, branch_layout)?);
-        if x.len() != branch.len() {
-            bail!("add_normed: {} and {} values", x.len(), branch.len());
-        }
+    ) -> Result<()> {
+        let branch = rows(branch, branch_layout, &self.rows)?.values;
+        let (x, n) = rows_mut(x, x_layout, &self.rows)?;
         let Compute { level, pool } = self.compute;
-        let out = pool.copy_chunks(x, NORM_ROWS * n, |i, rows| {
+        pool.for_each_chunk(x, NORM_ROWS * n, |i, rows| {
             let branch = &branch[i * NORM_ROWS * n..];
             for (x, branch) in rows.chunks_exact_mut(n).zip(branch.chunks_exact(n)) {
                 kernels::add_normed(level, x, branch, self.weight, self.epsilon, self.factor);
             }
         });
-        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+        Ok(())
     }
 }
 
-/// Values of one task of the activation function.
-const GELU_VALUES: usize = 8192;
-
-/// `gelu(gate) * up` where rows of `both` hold `width` values of each, the gate's first.
-pub(crate) fn gelu_gate_up(compute: Compute<'_>, both: &[f32], width: usize, out: &mut [f32]) {
-    let rows = (GELU_VALUES / width).max(1);
-    compute.pool.for_each_chunk(out, rows * width, |i, out| {
-        let both = both[i * rows * 2 * width..].chunks_exact(2 * width);
-        for (out, both) in out.chunks_exact_mut(width).zip(both) {
-            let (gate, up) = both.split_at(width);
-            out.copy_from_slice(gate);
-            kernels::gelu_times(compute.level, out, up);
-        }
-    });
+/// `x = E[token] * sqrt(H)`
+pub(crate) struct Embed<'a> {
+    pub(crate) table: &'a Matrix,
+    pub(crate) tokens: &'a [TokenId],
 }
 
-/// `gelu(gate) * up`, GELU in its tanh form.
-pub(crate) struct GeluTimes {
+impl InplaceOp1 for Embed<'_> {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (x, hidden) = rows_mut(x, layout, &(0..self.tokens.len()))?;
+        let table = self.table.view();
+        let scale = (hidden as f32).sqrt();
+        for (&token, row) in self.tokens.iter().zip(x.chunks_exact_mut(hidden)) {
+            kernels::dequantize(table.slice(token as usize, 1), row);
+            row.iter_mut().for_each(|x| *x *= scale);
+        }
+        Ok(())
+    }
+}
+
+/// What every layer adds per token: `(norm(x / sqrt(H)) + table[token] * sqrt(P)) / sqrt(2)`, where `x`
+/// is the projection of the embedding.
+pub(crate) struct EmbedPerLayer<'a> {
+    pub(crate) weights: &'a PerLayerWeights,
+    pub(crate) tokens: &'a [TokenId],
+    pub(crate) hidden: usize,
+    pub(crate) epsilon: f32,
+    pub(crate) compute: Compute<'a>,
+}
+
+impl InplaceOp1 for EmbedPerLayer<'_> {
+    fn name(&self) -> &'static str {
+        "embed_per_layer"
+    }
+
+    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (x, columns) = rows_mut(x, layout, &(0..self.tokens.len()))?;
+        let Compute { level, pool } = self.compute;
+        let norm = &self.weights.projection_norm;
+        let table = self.weights.token_embedding.view();
+        let width = norm.len();
+        let (factor, scale) = ((self.hidden as f32).powf(-0.5), (width as f32).sqrt());
+        pool.for_each_chunk(x, columns, |token, row| {
+            row.iter_mut().for_each(|x| *x *= factor);
+            for part in row.chunks_exact_mut(width) {
+                kernels::rms_norm(level, part, Some(norm), self.epsilon);
+            }
+            let mut own = Buffer::new(columns);
+            kernels::dequantize(table.slice(self.tokens[token] as usize, 1), &mut own);
+            for (x, own) in row.iter_mut().zip(own.iter()) {
+                *x = (*x + own * scale) * 0.5f32.sqrt();
+            }
+        });
+        Ok(())
+    }
+}
+
+/// `gate = gelu(gate) * embedding` with the part of the per-layer embeddings that belongs to a layer.
+pub(crate) struct GateEmbedding {
+    /// Index of the layer.
+    pub(crate) layer: usize,
+    pub(crate) rows: Range<usize>,
     pub(crate) level: CpuLevel,
 }
 
-impl CustomOp2 for GeluTimes {
+impl InplaceOp2 for GateEmbedding {
     fn name(&self) -> &'static str {
-        "gelu_times"
+        "gate_embedding"
     }
 
     fn cpu_fwd(
         &self,
-        gate: &CpuStorage,
+        gate: &mut CpuStorage,
         gate_layout: &Layout,
-        up: &CpuStorage,
-        up_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let mut out = f32_slice(gate, gate_layout)?.to_vec();
-        let up = f32_slice(up, up_layout)?;
-        if out.len() != up.len() {
-            bail!("gelu_times: {} and {} values", out.len(), up.len());
+        embeddings: &CpuStorage,
+        embeddings_layout: &Layout,
+    ) -> Result<()> {
+        let all = rows(embeddings, embeddings_layout, &self.rows)?;
+        let (gate, width) = rows_mut(gate, gate_layout, &self.rows)?;
+        let embeddings = all.values.chunks_exact(all.columns);
+        for (gate, embeddings) in gate.chunks_exact_mut(width).zip(embeddings) {
+            let own = &embeddings[self.layer * width..][..width];
+            kernels::gelu_times(self.level, gate, own);
         }
-        kernels::gelu_times(self.level, &mut out, up);
-        Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
+        Ok(())
     }
 }

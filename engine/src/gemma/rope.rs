@@ -1,6 +1,7 @@
 //! Rotary position embeddings: angles for the positions of a chunk, rotation of heads.
 
 use super::config::{Config, RopeConfig};
+use crate::kernels::Buffer;
 
 /// Frequencies of one kind of layer, `[d / 2]`.
 pub(crate) struct Rope {
@@ -11,8 +12,8 @@ pub(crate) struct Rope {
 /// Cosines and sines of a chunk, each `[tokens, d / 2]`.
 pub(crate) struct Rotation {
     half: usize,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+    cos: Buffer,
+    sin: Buffer,
 }
 
 impl Rope {
@@ -42,14 +43,13 @@ impl Rope {
     /// The rotation of positions `start..start + n_tokens`.
     pub(crate) fn rotation(&self, start: usize, n_tokens: usize) -> Rotation {
         let half = self.inverse_frequencies.len();
-        let mut cos = Vec::with_capacity(n_tokens * half);
-        let mut sin = Vec::with_capacity(n_tokens * half);
-        for position in start..start + n_tokens {
+        let (mut cos, mut sin) = (Buffer::new(n_tokens * half), Buffer::new(n_tokens * half));
+        let turns = cos.chunks_exact_mut(half).zip(sin.chunks_exact_mut(half));
+        for (position, (cos, sin)) in (start..).zip(turns) {
             let position = position as f32 * self.position_scale;
-            for frequency in &self.inverse_frequencies {
-                let (s, c) = (position * frequency).sin_cos();
-                cos.push(c);
-                sin.push(s);
+            let turns = cos.iter_mut().zip(sin).zip(&self.inverse_frequencies);
+            for ((cos, sin), frequency) in turns {
+                (*sin, *cos) = (position * frequency).sin_cos();
             }
         }
         Rotation { half, cos, sin }

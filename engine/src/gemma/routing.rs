@@ -1,9 +1,8 @@
 //! Which experts a token uses, and with which weight.
 
-use super::config::ExpertConfig;
-use super::ops::{Compute, activations_for};
+use super::ops::Compute;
 use super::weights::ExpertWeights;
-use crate::kernels::{self, Buffer};
+use crate::kernels::{self, Buffer, keep};
 
 /// A token that uses an expert.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,62 +12,92 @@ pub(super) struct Assignment {
     pub(super) weight: f32,
 }
 
+keep!(Assignment);
+
 /// The assignments of some tokens.
 pub(super) struct Routing {
     /// Sorted by expert, then by token.
-    pub(super) assignments: Vec<Assignment>,
+    pub(super) assignments: Buffer<Assignment>,
     /// `[tokens, experts in use]`: where a token's assignments are.
-    pub(super) places: Vec<u32>,
+    places: Buffer<u32>,
+    n_used: usize,
+}
+
+/// What goes into the router.
+pub(super) struct Router<'a> {
+    pub(super) compute: Compute<'a>,
+    pub(super) weights: &'a ExpertWeights,
+    pub(super) epsilon: f32,
 }
 
 /// Tokens that one task routes.
 const TASK_TOKENS: usize = 16;
 
-/// Chooses the experts of every row of `residual`, `[tokens, H]`.
-///
-/// The router has a norm of its own: `x / rms(x) / sqrt(H) * router_scale`.
-pub(super) fn route(
-    compute: Compute<'_>,
-    weights: &ExpertWeights,
-    config: &ExpertConfig,
-    epsilon: f32,
-    residual: &[f32],
-) -> Routing {
-    let Compute { level, pool } = compute;
-    let hidden = weights.router_scale.len();
-    let tokens = residual.len() / hidden;
-    let factor = (hidden as f32).powf(-0.5);
-    let mut input = Buffer::new(residual.len());
-    pool.for_each_chunk(&mut input, TASK_TOKENS * hidden, |i, rows| {
-        rows.copy_from_slice(&residual[i * TASK_TOKENS * hidden..][..rows.len()]);
-        for row in rows.chunks_exact_mut(hidden) {
-            kernels::rms_norm_scaled(level, row, &weights.router_scale, factor, epsilon);
-        }
-    });
-    let router = weights.router.view();
-    let mut logits = Buffer::new(tokens * router.rows);
-    let input = activations_for(compute, &input, &[router]);
-    kernels::matmul(level, pool, router, &input, &mut logits);
-    let n_used = config.n_used;
-    let mut assignments = vec![Assignment::default(); tokens * n_used];
-    pool.for_each_chunk(&mut assignments, TASK_TOKENS * n_used, |i, chosen| {
-        for (j, chosen) in chosen.chunks_exact_mut(n_used).enumerate() {
-            let token = i * TASK_TOKENS + j;
-            let logits = &logits[token * router.rows..][..router.rows];
-            choose(token as u32, logits, &weights.output_scale, chosen);
-        }
-    });
-    assignments.sort_unstable_by_key(|a| (a.expert, a.token));
-    let mut places = vec![0; assignments.len()];
-    let mut found = vec![0; tokens];
-    for (place, assignment) in (0u32..).zip(&assignments) {
-        let token = assignment.token as usize;
-        places[token * n_used + found[token]] = place;
-        found[token] += 1;
+impl Router<'_> {
+    /// `x / rms(x) / sqrt(H) * router_scale` for every row of `residual`, `[tokens, H]`.
+    pub(super) fn input(&self, residual: &[f32]) -> Buffer {
+        let Compute { level, pool } = self.compute;
+        let scale = &self.weights.router_scale;
+        let hidden = scale.len();
+        let factor = (hidden as f32).powf(-0.5);
+        let mut input = Buffer::new(residual.len());
+        pool.for_each_chunk(&mut input, TASK_TOKENS * hidden, |i, rows| {
+            rows.copy_from_slice(&residual[i * TASK_TOKENS * hidden..][..rows.len()]);
+            for row in rows.chunks_exact_mut(hidden) {
+                kernels::rms_norm_scaled(level, row, scale, factor, self.epsilon);
+            }
+        });
+        input
     }
-    Routing {
-        assignments,
-        places,
+}
+
+impl Routing {
+    /// The `n_used` best experts of every row of `logits`, `[tokens, experts]`.
+    pub(super) fn new(
+        compute: Compute<'_>,
+        weights: &ExpertWeights,
+        n_used: usize,
+        logits: &[f32],
+    ) -> Self {
+        let experts = weights.output_scale.len();
+        let tokens = logits.len() / experts;
+        let mut assignments = Buffer::<Assignment>::new(tokens * n_used);
+        let chunk = TASK_TOKENS * n_used;
+        compute
+            .pool
+            .for_each_chunk(&mut assignments, chunk, |i, chosen| {
+                for (j, chosen) in chosen.chunks_exact_mut(n_used).enumerate() {
+                    let token = i * TASK_TOKENS + j;
+                    let logits = &logits[token * experts..][..experts];
+                    choose(token as u32, logits, &weights.output_scale, chosen);
+                }
+            });
+        assignments.sort_unstable_by_key(|a| (a.expert, a.token));
+        let mut places = Buffer::new(assignments.len());
+        let mut found = Buffer::<u32>::new(tokens);
+        found.fill(0);
+        for (place, assignment) in (0u32..).zip(assignments.iter()) {
+            let token = assignment.token as usize;
+            places[token * n_used + found[token] as usize] = place;
+            found[token] += 1;
+        }
+        Self {
+            assignments,
+            places,
+            n_used,
+        }
+    }
+
+    /// Where the assignments of a token are.
+    pub(super) fn places_of(&self, token: usize) -> impl Iterator<Item = usize> {
+        let places = &self.places[token * self.n_used..][..self.n_used];
+        places.iter().map(|&place| place as usize)
+    }
+
+    /// Tokens of the expert in use that has the fewest.
+    pub(super) fn least(&self) -> usize {
+        let runs = self.assignments.chunk_by(|a, b| a.expert == b.expert);
+        runs.map(<[_]>::len).min().unwrap_or(0)
     }
 }
 

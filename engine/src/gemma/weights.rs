@@ -30,11 +30,6 @@ impl Matrix {
         }
     }
 
-    /// Number of inputs.
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// Number of weights.
     pub(super) fn elements(&self) -> u64 {
         (self.rows * self.columns) as u64

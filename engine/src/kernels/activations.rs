@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
-use super::{CpuLevel, Pool, vector};
+use super::{Buffer, CpuLevel, List, Pool, vector};
 
 /// Activations that share a scale.
 pub(crate) const GROUP: usize = 32;
@@ -18,14 +18,14 @@ pub(crate) struct Activations<'a> {
     /// `[rows, columns]`
     pub(crate) values: &'a [f32],
     /// `[rows, columns]`, empty unless quantized
-    pub(crate) quants: Vec<i8>,
+    pub(crate) quants: Buffer<i8>,
     /// `[rows, columns / 32]`
-    pub(crate) scales: Vec<f32>,
+    pub(crate) scales: Buffer,
     /// `[rows, columns / 16]`: scale times the sum of 16 quants, what a constant offset of the
     /// weights is multiplied with
-    pub(crate) sums: Vec<f32>,
+    pub(crate) sums: Buffer,
     /// `[rows, columns / 32]`: the same for 32 quants
-    pub(crate) group_sums: Vec<f32>,
+    pub(crate) group_sums: Buffer,
 }
 
 impl<'a> Activations<'a> {
@@ -40,10 +40,10 @@ impl<'a> Activations<'a> {
             rows,
             columns,
             values,
-            quants: Vec::new(),
-            scales: Vec::new(),
-            sums: Vec::new(),
-            group_sums: Vec::new(),
+            quants: Buffer::empty(),
+            scales: Buffer::empty(),
+            sums: Buffer::empty(),
+            group_sums: Buffer::empty(),
         }
     }
 
@@ -56,23 +56,26 @@ impl<'a> Activations<'a> {
     ) -> Self {
         let mut this = Self::plain(values, columns);
         assert!(columns.is_multiple_of(GROUP), "whole groups");
-        this.quants = vec![0; values.len()];
-        this.scales = vec![0.0; values.len() / GROUP];
-        this.sums = vec![0.0; values.len() / (GROUP / 2)];
-        this.group_sums = vec![0.0; values.len() / GROUP];
-        let n = columns / GROUP;
-        let mut rows: Vec<_> = values
-            .chunks_exact(columns)
-            .zip(this.quants.chunks_exact_mut(columns))
-            .zip(this.scales.chunks_exact_mut(n))
-            .zip(this.sums.chunks_exact_mut(2 * n))
-            .zip(this.group_sums.chunks_exact_mut(n))
-            .collect();
-        pool.for_each_chunk(&mut rows, TASK_ROWS, |_, rows| {
-            for ((((x, q), scales), sums), group_sums) in rows {
+        this.quants = Buffer::new(values.len());
+        this.scales = Buffer::new(values.len() / GROUP);
+        this.sums = Buffer::new(values.len() / (GROUP / 2));
+        this.group_sums = Buffer::new(values.len() / GROUP);
+        // Groups know nothing of rows: a task takes some rows as one long row.
+        let n = TASK_ROWS * columns;
+        let x = values.chunks(n);
+        let (quants, scales) = (&mut this.quants, &mut this.scales);
+        let parts = x
+            .zip(quants.chunks_mut(n))
+            .zip(scales.chunks_mut(n / GROUP))
+            .zip(this.sums.chunks_mut(n / (GROUP / 2)))
+            .zip(this.group_sums.chunks_mut(n / GROUP));
+        let mut tasks: List<_> = parts.collect();
+        pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
+            for ((((x, q), scales), sums), group_sums) in tasks {
                 at_level!(level, quantize(x, q, scales, sums, group_sums));
             }
         });
+        drop(tasks);
         this
     }
 

@@ -6,52 +6,95 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-thread_local! {
-    /// Memory of this thread that is not in use.
-    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+/// Memory of one thread that is not in use.
+pub(crate) type Free<T> = RefCell<Vec<Vec<T>>>;
+
+/// Numbers whose memory threads keep.
+pub(crate) trait Kept: Copy + Default + 'static {
+    /// Calls `body` with the thread's free memory; a thread that ends has none any more.
+    fn with_free<R>(body: impl FnOnce(&Free<Self>) -> R) -> Option<R>;
 }
 
+/// Lets threads keep memory for numbers of a type.
+macro_rules! keep {
+    ($($number:ty),*) => {
+        $(impl $crate::kernels::Kept for $number {
+            fn with_free<R>(body: impl FnOnce(&$crate::kernels::Free<Self>) -> R) -> Option<R> {
+                thread_local! {
+                    static FREE: $crate::kernels::Free<$number> = const { std::cell::RefCell::new(Vec::new()) };
+                }
+                FREE.try_with(body).ok()
+            }
+        })*
+    };
+}
+pub(crate) use keep;
+
+keep!(f32, i8, u32);
+
 /// A slice of numbers that hold anything at first.
-pub(crate) struct Buffer {
-    values: Vec<f32>,
+pub(crate) struct Buffer<T: Kept = f32> {
+    values: Vec<T>,
     len: usize,
 }
 
-impl Buffer {
+impl<T: Kept> Buffer<T> {
+    /// No numbers, and no memory.
+    pub(crate) fn empty() -> Self {
+        Self {
+            values: Vec::new(),
+            len: 0,
+        }
+    }
+
     /// `len` numbers of any value.
     pub(crate) fn new(len: usize) -> Self {
-        let mut values = FREE.with_borrow_mut(|free| {
-            let fits = |values: &Vec<f32>| values.len() >= len;
+        let kept = T::with_free(|free| {
+            let mut free = free.borrow_mut();
+            let fits = |values: &Vec<T>| values.len() >= len;
             // The smallest that is large enough, else the largest, which will grow.
             let best =
                 (0..free.len()).min_by_key(|&i| (!fits(&free[i]), free[i].len().abs_diff(len)));
-            best.map_or_else(Vec::new, |i| free.swap_remove(i))
+            best.map(|i| free.swap_remove(i))
         });
+        let mut values = kept.flatten().unwrap_or_default();
         if values.len() < len {
-            values.resize(len, 0.0);
+            values.resize(len, T::default());
         }
         Self { values, len }
     }
 }
 
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let values = std::mem::take(&mut self.values);
-        // A thread that ends has no list any more.
-        let _ = FREE.try_with(|free| free.borrow_mut().push(values));
+impl Buffer<u32> {
+    /// The numbers `0..len`.
+    pub(crate) fn counting(len: usize) -> Self {
+        let mut this = Self::new(len);
+        for (i, value) in (0..).zip(this.iter_mut()) {
+            *value = i;
+        }
+        this
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<T: Kept> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        if values.capacity() > 0 {
+            T::with_free(|free| free.borrow_mut().push(values));
+        }
+    }
+}
 
-    fn deref(&self) -> &[f32] {
+impl<T: Kept> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
         &self.values[..self.len]
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Kept> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         &mut self.values[..self.len]
     }
 }
@@ -62,10 +105,10 @@ mod tests {
 
     #[test]
     fn memory_is_used_again() {
-        let first = Buffer::new(1000);
+        let first = Buffer::<f32>::new(1000);
         let place = first.as_ptr();
         drop(first);
-        let (small, large) = (Buffer::new(10), Buffer::new(500));
+        let (small, large) = (Buffer::<f32>::new(10), Buffer::<f32>::new(500));
         assert_eq!(small.as_ptr(), place);
         assert_eq!((small.len(), large.len()), (10, 500));
         assert_ne!(large.as_ptr(), place);

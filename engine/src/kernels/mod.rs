@@ -37,6 +37,7 @@ mod level;
 mod matrix;
 mod output;
 mod pool;
+mod product;
 mod scalar;
 mod stored;
 #[cfg(test)]
@@ -46,12 +47,18 @@ mod vector;
 mod x86_64;
 
 pub(crate) use activations::Activations;
-pub(crate) use buffer::Buffer;
+pub(crate) use buffer::{Buffer, Free, Kept, keep};
 pub use level::CpuLevel;
-pub(crate) use matrix::{MatrixRef, Product, dequantize, matmul, matmuls, products, reads_quants};
+pub(crate) use matrix::{MatrixRef, dequantize};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
+#[cfg(test)]
+pub(crate) use product::matmul;
+pub(crate) use product::{Finish, Input, Product, products, reads_quants};
 pub(crate) use stored::StoredRows;
+
+/// A list that is short when one token is decoded: then it lives on the stack.
+pub(crate) type List<T> = smallvec::SmallVec<[T; 32]>;
 
 /// `out[i, j] = a[i] . b[j]`; `a` is `[m, d]`, `b` is `[n, d]`, the rows of `out` are `stride` apart.
 pub(crate) fn dots(

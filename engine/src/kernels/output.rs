@@ -48,11 +48,24 @@ impl<'a> OutTile<'a> {
         }
     }
 
-    /// The left and the right half of the columns.
-    pub(crate) fn halves(self) -> (Self, Self) {
-        let half = self.columns / 2;
-        // SAFETY: the halves share no column, and the tile itself is gone.
-        unsafe { (self.part(0, half), self.part(half, self.columns - half)) }
+    /// The first `columns` columns, and the rest.
+    pub(crate) fn split(self, columns: usize) -> (Self, Self) {
+        // SAFETY: the parts share no column, and the tile itself is gone.
+        unsafe {
+            let rest = self.columns - columns;
+            (self.part(0, columns), self.part(columns, rest))
+        }
+    }
+
+    /// The rows from `first` on.
+    pub(crate) fn from_row(self, first: usize) -> Self {
+        assert!(first <= self.rows, "rows of the tile");
+        Self {
+            // SAFETY: `first` is a row of the matrix or its end.
+            start: unsafe { self.start.add(first * self.stride) },
+            rows: self.rows - first,
+            ..self
+        }
     }
 
     /// Number of rows (tokens).

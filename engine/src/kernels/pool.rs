@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use super::OutTile;
+use super::{List, OutTile};
 
 /// How long a worker spins before it sleeps. Waking it takes the system tens of microseconds.
 const SPIN: Duration = Duration::from_micros(150);
@@ -122,27 +122,6 @@ impl Pool {
         });
     }
 
-    /// A copy of `data`, changed by `body(index, chunk)` for consecutive chunks.
-    pub(crate) fn copy_chunks<T: Copy + Send + Sync>(
-        &self,
-        data: &[T],
-        chunk_len: usize,
-        body: impl Fn(usize, &mut [T]) + Sync,
-    ) -> Vec<T> {
-        let mut copy = Vec::with_capacity(data.len());
-        let spare = &mut copy.spare_capacity_mut()[..data.len()];
-        self.for_each_chunk(spare, chunk_len, |i, chunk| {
-            let first = i * chunk_len.max(1);
-            body(
-                i,
-                chunk.write_copy_of_slice(&data[first..first + chunk.len()]),
-            );
-        });
-        // SAFETY: every element was copied.
-        unsafe { copy.set_len(data.len()) };
-        copy
-    }
-
     /// Calls `body(index, first_column, tile)` for neighbouring parts of every matrix of `outs`,
     /// `width` columns each.
     pub(crate) fn for_each_columns(
@@ -151,16 +130,23 @@ impl Pool {
         width: usize,
         body: impl Fn(usize, usize, OutTile<'_>) + Sync,
     ) {
-        let widest = outs.iter().map(OutTile::columns).max().unwrap_or(0);
-        let parts = widest.div_ceil(width);
-        self.for_each(outs.len() * parts, |task| {
-            let (index, first) = (task / parts, task % parts * width);
-            let out = &outs[index];
-            if first < out.columns() {
-                // SAFETY: matrices are disjoint, and every part of one is given to one task.
-                let part = unsafe { out.part(first, width.min(out.columns() - first)) };
-                body(index, first, part);
-            }
+        let mut tasks = 0;
+        // The number of the first task of every matrix.
+        let begins: List<usize> = outs
+            .iter()
+            .map(|out| {
+                let begin = tasks;
+                tasks += out.columns().div_ceil(width);
+                begin
+            })
+            .collect();
+        self.for_each(tasks, |task| {
+            // The last matrix that begins here or before: of equals all but the last are empty.
+            let index = begins.partition_point(|&begin| begin <= task) - 1;
+            let (out, first) = (&outs[index], (task - begins[index]) * width);
+            // SAFETY: matrices are disjoint, and every part of one is given to one task.
+            let part = unsafe { out.part(first, width.min(out.columns() - first)) };
+            body(index, first, part);
         });
     }
 }
@@ -374,16 +360,6 @@ mod tests {
         let mut data = vec![0; 103];
         pool.for_each_chunk(&mut data, 10, |i, chunk| chunk.fill(i));
         assert!(data.iter().enumerate().all(|(at, &i)| i == at / 10));
-    }
-
-    #[test]
-    fn copies_are_whole() {
-        let pool = Pool::new(3).expect("threads start");
-        let data: Vec<usize> = (0..103).collect();
-        let copy = pool.copy_chunks(&data, 10, |i, chunk| chunk[0] += 1000 * i);
-        for (at, value) in copy.into_iter().enumerate() {
-            assert_eq!(value, at + if at % 10 == 0 { at * 100 } else { 0 });
-        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use candle_core::quantized::k_quants::{
 
 use super::formats::half_to_f32;
 use super::{
-    CpuLevel, MatrixRef, OutTile, Pool, Product, StoredRows, dequantize, matmul, products,
+    CpuLevel, Finish, Input, MatrixRef, OutTile, Pool, Product, StoredRows, dequantize, matmul,
+    products,
 };
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
@@ -282,21 +283,25 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
             let x = floats(&mut random, n_tokens as usize * columns);
             let activations = quantized(&x, columns);
             let list: Vec<_> = (0..inputs.len())
-                .map(|input| Product { weights, input })
+                .map(|input| Product {
+                    weights,
+                    input,
+                    finish: Finish::Plain,
+                })
+                .collect();
+            let lists: Vec<_> = inputs
+                .iter()
+                .map(|rows| Input {
+                    activations: &activations,
+                    rows,
+                })
                 .collect();
             let mut found: Vec<_> = inputs.iter().map(|i| vec![0.0; i.len() * rows]).collect();
             let outs: Vec<_> = found
                 .iter_mut()
                 .map(|out| OutTile::new(out, rows))
                 .collect();
-            products(
-                CpuLevel::AmxBf16,
-                &pool,
-                &activations,
-                &inputs,
-                &list,
-                &outs,
-            );
+            products(CpuLevel::AmxBf16, &pool, &lists, &list, &outs);
             drop(outs);
             let mut values = vec![0.0; rows * columns];
             dequantize(weights, &mut values);

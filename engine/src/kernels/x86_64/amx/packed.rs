@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use super::super::avx512::transpose;
 use super::tiles::{SIDE, STEP, Tile};
-use crate::kernels::Pool;
 use crate::kernels::activations::Activations;
+use crate::kernels::product::Input;
+use crate::kernels::{List, Pool};
 
 /// Tokens from which on tiles are faster than vectors.
 pub(crate) const MIN_TOKENS: usize = 12;
@@ -21,13 +22,12 @@ thread_local! {
     static MEMORY: RefCell<Vec<Tile>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lists of rows of activations, rounded to BF16 and packed: 16 tokens and 32 columns to a tile.
+/// Inputs of products, rounded to BF16 and packed: 16 tokens and 32 columns to a tile.
 pub(crate) struct Packed {
     /// `[token tile, step]`; in a tile: pairs of columns by tokens, zero where there is no token.
     tiles: Vec<Tile>,
-    /// Tiles of tokens of every input, nothing for inputs that are too short.
-    inputs: Vec<Option<Range<usize>>>,
-    columns: usize,
+    /// Where the tiles of every input are, and the length of its rows; nothing if it is not packed.
+    inputs: List<(Range<usize>, usize)>,
 }
 
 /// The tiles of one input.
@@ -38,48 +38,64 @@ pub(crate) struct Tiles<'a> {
 }
 
 impl Packed {
-    pub(crate) fn new(pool: &Pool, activations: &Activations<'_>, inputs: &[&[u32]]) -> Self {
-        let columns = activations.columns;
-        let steps = columns / STEP;
-        let (mut tokens_of_tile, mut ranges) = (Vec::new(), Vec::with_capacity(inputs.len()));
-        for tokens in inputs {
-            let first = tokens_of_tile.len();
-            if tokens.len() >= MIN_TOKENS {
-                tokens_of_tile.extend(tokens.chunks(SIDE));
-                ranges.push(Some(first..tokens_of_tile.len()));
+    /// Packs the inputs that are `wanted`.
+    pub(crate) fn new(pool: &Pool, inputs: &[Input<'_>], wanted: impl Fn(usize) -> bool) -> Self {
+        let (mut ranges, mut n_tiles) = (List::new(), 0);
+        for (i, input) in inputs.iter().enumerate() {
+            let columns = input.activations.columns;
+            let n = if wanted(i) {
+                input.rows.len().div_ceil(SIDE) * (columns / STEP)
             } else {
-                ranges.push(None);
-            }
+                0
+            };
+            ranges.push((n_tiles..n_tiles + n, columns));
+            n_tiles += n;
+        }
+        if n_tiles == 0 {
+            return Self {
+                tiles: Vec::new(),
+                inputs: ranges,
+            };
         }
         let mut tiles = MEMORY.take();
-        let n_tiles = tokens_of_tile.len() * steps;
         if tiles.len() < n_tiles {
             tiles.resize(n_tiles, Tile::ZERO);
         }
-        pool.for_each_chunk(&mut tiles[..n_tiles], steps, |i, tiles| {
-            // SAFETY: this module is used at its level only.
-            unsafe { pack(activations, tokens_of_tile[i], tiles) };
+        let (mut tasks, mut rest) = (List::new(), &mut tiles[..n_tiles]);
+        for (input, (range, columns)) in inputs.iter().zip(&ranges) {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(range.len());
+            let parts = input.rows.chunks(SIDE).zip(now.chunks_mut(columns / STEP));
+            tasks.extend(parts.map(|(rows, tiles)| (input.activations, rows, tiles)));
+            rest = later;
+        }
+        pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
+            for (activations, rows, tiles) in tasks {
+                // SAFETY: this module is used at its level only.
+                unsafe { pack(activations, rows, tiles) };
+            }
         });
+        drop(tasks);
         Self {
             tiles,
             inputs: ranges,
-            columns,
         }
     }
 
-    /// The tiles of an input, if it is long enough for tiles.
-    pub(crate) fn tiles(&self, input: usize) -> Option<Tiles<'_>> {
-        let range = self.inputs[input].as_ref()?;
-        let steps = self.columns / STEP;
-        Some(Tiles {
-            tiles: &self.tiles[range.start * steps..range.end * steps],
-            columns: self.columns,
-        })
+    /// The tiles of an input, which was wanted.
+    pub(crate) fn tiles(&self, input: usize) -> Tiles<'_> {
+        let (range, columns) = &self.inputs[input];
+        Tiles {
+            tiles: &self.tiles[range.clone()],
+            columns: *columns,
+        }
     }
 }
 
 impl Drop for Packed {
     fn drop(&mut self) {
+        if self.tiles.is_empty() {
+            return;
+        }
         // A thread that ends has no memory to keep.
         let _ = MEMORY.try_with(|memory| memory.replace(std::mem::take(&mut self.tiles)));
     }
