@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Memory of one thread that is not in use.
-pub(crate) type Free<T> = RefCell<Vec<Vec<T>>>;
+/// Memory of one thread that is not in use: lists by [`size_class`].
+pub(crate) type Free<T> = RefCell<Vec<Vec<Vec<T>>>>;
 
 /// Numbers whose memory threads keep.
 pub(crate) trait Kept: Copy + Default + 'static {
@@ -49,20 +49,23 @@ impl<T: Kept> Buffer<T> {
 
     /// `len` numbers of any value.
     pub(crate) fn new(len: usize) -> Self {
-        let kept = T::with_free(|free| {
-            let mut free = free.borrow_mut();
-            let fits = |values: &Vec<T>| values.len() >= len;
-            // The smallest that is large enough, else the largest, which will grow.
-            let best =
-                (0..free.len()).min_by_key(|&i| (!fits(&free[i]), free[i].len().abs_diff(len)));
-            best.map(|i| free.swap_remove(i))
-        });
-        let mut values = kept.flatten().unwrap_or_default();
-        if values.len() < len {
-            values.resize(len, T::default());
+        let (class, size) = size_class(len);
+        let kept = T::with_free(|free| free.borrow_mut().get_mut(class).and_then(Vec::pop));
+        let values = kept.flatten();
+        Self {
+            values: values.unwrap_or_else(|| vec![T::default(); size]),
+            len,
         }
-        Self { values, len }
     }
+}
+
+/// The class of buffers that `len` numbers fit, and the size of these: eight steps for each power of
+/// two, so that at most a quarter is left over.
+fn size_class(len: usize) -> (usize, usize) {
+    let bits = usize::BITS - len.saturating_sub(1).leading_zeros();
+    let shift = bits.saturating_sub(3);
+    let steps = len.div_ceil(1 << shift);
+    (8 * shift as usize + steps, steps << shift)
 }
 
 impl Buffer<u32> {
@@ -79,9 +82,17 @@ impl Buffer<u32> {
 impl<T: Kept> Drop for Buffer<T> {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
-        if values.capacity() > 0 {
-            T::with_free(|free| free.borrow_mut().push(values));
+        if values.is_empty() {
+            return;
         }
+        let (class, _) = size_class(values.len());
+        T::with_free(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() <= class {
+                free.resize_with(class + 1, Vec::new);
+            }
+            free[class].push(values);
+        });
     }
 }
 
@@ -108,9 +119,19 @@ mod tests {
         let first = Buffer::<f32>::new(1000);
         let place = first.as_ptr();
         drop(first);
-        let (small, large) = (Buffer::<f32>::new(10), Buffer::<f32>::new(500));
-        assert_eq!(small.as_ptr(), place);
-        assert_eq!((small.len(), large.len()), (10, 500));
-        assert_ne!(large.as_ptr(), place);
+        let (small, same) = (Buffer::<f32>::new(10), Buffer::<f32>::new(999));
+        assert_eq!((small.len(), same.len()), (10, 999));
+        assert_eq!(same.as_ptr(), place);
+        assert_ne!(small.as_ptr(), place);
+    }
+
+    #[test]
+    fn buffers_of_a_class_are_equally_long() {
+        assert_eq!(size_class(0).1, 0);
+        for len in 1..5000 {
+            let (class, size) = size_class(len);
+            assert!(size >= len && 4 * size <= 5 * len + 4, "{len}: {size}");
+            assert_eq!(size_class(size), (class, size), "{len}");
+        }
     }
 }

@@ -2,16 +2,20 @@
 //!
 //! A token runs through some hundred parallel loops of a few microseconds each, which is too short
 //! for a general scheduler. Here the calling thread publishes a loop, works on it itself, and waits
-//! for the workers that joined in. Tasks are claimed one by one, so a thread that the system took
-//! away delays the loop by its one task and not by its share.
+//! for the workers that joined in. Every thread begins with a share of its own, claims its tasks one
+//! by one, and then helps the others: a thread that the system took away delays the loop by its one
+//! task and not by its share.
 //!
 //! Workers that find nothing to do spin for a short while, since the next loop of a token follows
 //! at once, then sleep: an idle model uses no processor time.
 
 use std::any::Any;
 use std::hint::spin_loop;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -39,14 +43,16 @@ pub(crate) struct Pool {
 }
 
 struct Shared {
-    /// Number of the loop in the high half, the next task to claim in the low half.
-    ticket: AtomicU64,
+    /// Number of the last loop; on a line of its own, since waiting workers read it all the time.
+    number: Line<AtomicU32>,
+    /// For every thread: number of the loop in the high half, its next task in the low half.
+    tickets: Box<[Line<AtomicU64>]>,
+    /// Tasks that are finished.
+    done: Line<AtomicUsize>,
     /// Number of tasks of the loop.
     tasks: AtomicUsize,
     /// Points to the [`Body`] of the loop, which lives on the caller's stack.
     body: AtomicPtr<Body<'static>>,
-    /// Tasks that are finished.
-    done: AtomicUsize,
     /// The caller, while it sleeps until the last task is finished.
     waiter: Mutex<Option<Thread>>,
     /// Whether there may be a waiter.
@@ -59,14 +65,21 @@ struct Shared {
     stop: AtomicBool,
 }
 
+/// On cache lines that hold nothing else; processors fetch lines in pairs of 64 bytes.
+#[repr(align(128))]
+struct Line<T>(T);
+
 impl Pool {
     /// A pool of `threads` threads, at least one, of which the caller of a loop is the first.
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            ticket: AtomicU64::new(0),
+            number: Line(AtomicU32::new(0)),
+            tickets: (0..threads.max(1))
+                .map(|_| Line(AtomicU64::new(ticket(0, CLOSED))))
+                .collect(),
+            done: Line(AtomicUsize::new(0)),
             tasks: AtomicUsize::new(0),
             body: AtomicPtr::new(std::ptr::null_mut()),
-            done: AtomicUsize::new(0),
             waiter: Mutex::new(None),
             waiting: AtomicBool::new(false),
             panic: Mutex::new(None),
@@ -84,7 +97,7 @@ impl Pool {
         for i in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = thread::Builder::new().name(format!("carat-engine-{i}"));
-            pool.workers.push(worker.spawn(move || shared.work())?);
+            pool.workers.push(worker.spawn(move || shared.work(i))?);
         }
         Ok(pool)
     }
@@ -170,22 +183,28 @@ impl Shared {
         // SAFETY: only the lifetime changes. A worker uses the body only inside of a task that it
         // claimed, and this function returns only when every claimed task is finished.
         let body: Body<'static> = unsafe { std::mem::transmute(body) };
-        let number = (self.ticket.load(Ordering::Relaxed) >> 32) as u32;
-        // A late worker may still hold the ticket of the loop before. Closing that ticket first
-        // makes its claim fail if it sees anything of what follows (release, acquire).
-        self.ticket.store(ticket(number, CLOSED), Ordering::Relaxed);
-        self.done.store(0, Ordering::Relaxed);
+        let number = self.number.0.load(Ordering::Relaxed);
+        // A late worker may still hold tickets of the loop before. Closing these first makes its
+        // claims fail if it sees anything of what follows (release, acquire).
+        for old in &self.tickets {
+            old.0.store(ticket(number, CLOSED), Ordering::Relaxed);
+        }
+        self.done.0.store(0, Ordering::Relaxed);
         self.tasks.store(tasks, Ordering::Release);
         self.body
             .store((&raw const body).cast_mut(), Ordering::Release);
         let number = number.wrapping_add(1);
+        for (thread, new) in self.tickets.iter().enumerate() {
+            let first = self.share(thread, tasks).start;
+            new.0.store(ticket(number, first as u32), Ordering::Release);
+        }
         // From here on workers may join in; SeqCst orders the store before the look at `sleepers`.
-        self.ticket.store(ticket(number, 0), Ordering::SeqCst);
+        self.number.0.store(number, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             let _sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             self.wake.notify_all();
         }
-        self.take_tasks(number);
+        self.take_tasks(number, 0);
         self.wait_for(tasks);
         let panic = self
             .panic
@@ -200,34 +219,66 @@ impl Shared {
     /// Returns when `tasks` tasks are finished.
     fn wait_for(&self, tasks: usize) {
         for _ in 0..LOOKS_BEFORE_SLEEP {
-            if self.done.load(Ordering::Acquire) >= tasks {
+            if self.done.0.load(Ordering::Acquire) >= tasks {
                 return;
             }
             spin_loop();
         }
         *self.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
         self.waiting.store(true, Ordering::SeqCst);
-        while self.done.load(Ordering::SeqCst) < tasks {
+        while self.done.0.load(Ordering::SeqCst) < tasks {
             thread::park();
         }
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Claims and does tasks of loop `number` until none is left.
-    fn take_tasks(&self, number: u32) {
+    /// The tasks that a thread does first.
+    fn share(&self, thread: usize, tasks: usize) -> Range<usize> {
+        let threads = self.tickets.len();
+        thread * tasks / threads..(thread + 1) * tasks / threads
+    }
+
+    /// Does tasks of loop `number` until none is left: those of the own share, then those that other
+    /// threads have not come to.
+    fn take_tasks(&self, number: u32, thread: usize) {
+        let threads = self.tickets.len();
+        let mut finished = 0;
+        for i in 0..threads {
+            finished += self.take_share(number, (thread + i) % threads);
+        }
+        if finished == 0 {
+            return;
+        }
+        // SeqCst orders it before the look at `waiting`. As long as it is not added, the loop and
+        // what belongs to it stay.
+        let tasks = self.tasks.load(Ordering::Relaxed);
+        let done = self.done.0.fetch_add(finished, Ordering::SeqCst) + finished;
+        if done == tasks && self.waiting.load(Ordering::SeqCst) {
+            // If the caller has gone on meanwhile, it wakes once for nothing.
+            let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waiter) = &*waiter {
+                waiter.unpark();
+            }
+        }
+    }
+
+    /// Claims and does tasks of one thread's share; returns how many.
+    fn take_share(&self, number: u32, thread: usize) -> usize {
+        let next = &self.tickets[thread].0;
+        let mut finished = 0;
         loop {
-            let ticket = self.ticket.load(Ordering::Acquire);
+            let ticket = next.load(Ordering::Acquire);
             let task = ticket as u32 as usize;
             let (tasks, body) = (
                 self.tasks.load(Ordering::Acquire),
                 self.body.load(Ordering::Acquire),
             );
-            if (ticket >> 32) as u32 != number || task >= tasks {
-                return;
+            if (ticket >> 32) as u32 != number || task >= self.share(thread, tasks).end {
+                return finished;
             }
             // If the claim succeeds, the ticket has not changed since it was read, nor was it closed
             // before `tasks` and `body` were: they are of this loop, which will wait for this task.
-            let claim = self.ticket.compare_exchange_weak(
+            let claim = next.compare_exchange_weak(
                 ticket,
                 ticket + 1,
                 Ordering::AcqRel,
@@ -241,23 +292,15 @@ impl Shared {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(task))) {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
             }
-            // SeqCst orders it before the look at `waiting`.
-            let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
-            if done == tasks && self.waiting.load(Ordering::SeqCst) {
-                // If the caller has gone on meanwhile, it wakes once for nothing.
-                let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(waiter) = &*waiter {
-                    waiter.unpark();
-                }
-            }
+            finished += 1;
         }
     }
 
-    /// A worker's life.
-    fn work(&self) {
+    /// The life of a worker.
+    fn work(&self, thread: usize) {
         let mut seen = 0;
         while let Some(number) = self.next_loop(seen) {
-            self.take_tasks(number);
+            self.take_tasks(number, thread);
             seen = number;
         }
     }
@@ -265,7 +308,7 @@ impl Shared {
     /// Waits for a loop other than `seen`; `None` when the pool ends.
     fn next_loop(&self, seen: u32) -> Option<u32> {
         let published = || {
-            let number = (self.ticket.load(Ordering::SeqCst) >> 32) as u32;
+            let number = self.number.0.load(Ordering::SeqCst);
             (number != seen).then_some(number)
         };
         let begin = Instant::now();
@@ -296,7 +339,7 @@ impl Shared {
     }
 }
 
-/// The value of [`Shared::ticket`] for a loop and its next task.
+/// One of [`Shared::tickets`]: a loop and the next task.
 fn ticket(number: u32, task: u32) -> u64 {
     u64::from(number) << 32 | u64::from(task)
 }

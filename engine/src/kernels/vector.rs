@@ -207,7 +207,8 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.3, 88.3);
-    let n = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let rounded = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
     // ln 2 in two parts, so that x - n ln 2 keeps its digits.
     let r = multiply_add::<FMA>(n, -0.693_359_4, x);
     let r = multiply_add::<FMA>(n, 2.121_944_4e-4, r);
@@ -222,7 +223,8 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
         p = multiply_add::<FMA>(p, r, c);
     }
     let p = multiply_add::<FMA>(p * r, r, r + 1.0);
-    p * f32::from_bits(((n as i32 + 127) << 23) as u32)
+    // The integer is in the low bits; the shift drops all above it.
+    p * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
 /// `gate = gelu(gate) * up` with the tanh form of GELU.
