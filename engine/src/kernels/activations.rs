@@ -60,6 +60,14 @@ impl<'a> Activations<'a> {
         this.scales = Buffer::new(values.len() / GROUP);
         this.sums = Buffer::new(values.len() / (GROUP / 2));
         this.group_sums = Buffer::new(values.len() / GROUP);
+        if this.rows <= TASK_ROWS {
+            let (q, scales) = (&mut this.quants, &mut this.scales);
+            at_level!(
+                level,
+                quantize(values, q, scales, &mut this.sums, &mut this.group_sums)
+            );
+            return this;
+        }
         // Groups know nothing of rows: a task takes some rows as one long row.
         let n = TASK_ROWS * columns;
         let x = values.chunks(n);

@@ -58,7 +58,7 @@ pub(crate) use product::{Finish, Input, Product, products, reads_quants};
 pub(crate) use stored::StoredRows;
 
 /// A list that is short when one token is decoded: then it lives on the stack.
-pub(crate) type List<T> = smallvec::SmallVec<[T; 32]>;
+pub(crate) type List<T> = smallvec::SmallVec<[T; 12]>;
 
 /// `out[i, j] = a[i] . b[j]`; `a` is `[m, d]`, `b` is `[n, d]`, the rows of `out` are `stride` apart.
 pub(crate) fn dots(

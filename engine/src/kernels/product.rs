@@ -165,7 +165,7 @@ fn task_rows(pool: &Pool, inputs: &[Input<'_>], products: &[Product<'_>]) -> usi
         rows
     } else if inputs.iter().all(|input| input.rows.len() == 1) {
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
-        rows.div_ceil(4 * pool.threads()).max(TASK_ROWS / 2)
+        rows.div_ceil(4 * pool.threads()).max(TASK_ROWS)
     } else if inputs.iter().any(|input| input.rows.len() >= 128) {
         // Tokens stream by: the more rows meet them, the better, as long as all threads have some.
         (2 * TASK_ROWS).min(rows.div_ceil(2 * pool.threads()))

@@ -30,6 +30,20 @@ pub(super) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// The largest lane; NaN counts as nothing.
+#[inline(always)]
+fn max_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            let other = lanes[i + width];
+            lanes[i] = if other > lanes[i] { other } else { lanes[i] };
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
 /// Dot product of equally long slices.
 #[inline(always)]
 pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
@@ -330,9 +344,7 @@ pub(crate) fn largest<const FMA: bool>(x: &[f32]) -> f32 {
             *lane = if x > *lane { x } else { *lane };
         }
     }
-    lanes
-        .into_iter()
-        .fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
+    max_lanes(lanes)
 }
 
 /// `x = cap * tanh(x / cap)`
@@ -398,10 +410,7 @@ pub(crate) fn quantize<const FMA: bool>(
                 *lane = if x > *lane { x } else { *lane };
             }
         }
-        let max = lanes
-            .iter()
-            .fold(0.0f32, |max, &x| if x > max { x } else { max });
-        *scale = max / 127.0;
+        *scale = max_lanes(lanes) / 127.0;
         let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
         for ((x, q), sum) in x
             .chunks_exact(16)

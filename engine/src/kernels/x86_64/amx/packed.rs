@@ -41,6 +41,12 @@ impl Packed {
     /// Packs the inputs that are `wanted`.
     pub(crate) fn new(pool: &Pool, inputs: &[Input<'_>], wanted: impl Fn(usize) -> bool) -> Self {
         let (mut ranges, mut n_tiles) = (List::new(), 0);
+        if !(0..inputs.len()).any(&wanted) {
+            return Self {
+                tiles: Vec::new(),
+                inputs: ranges,
+            };
+        }
         for (i, input) in inputs.iter().enumerate() {
             let columns = input.activations.columns;
             let n = if wanted(i) {
@@ -50,12 +56,6 @@ impl Packed {
             };
             ranges.push((n_tiles..n_tiles + n, columns));
             n_tiles += n;
-        }
-        if n_tiles == 0 {
-            return Self {
-                tiles: Vec::new(),
-                inputs: ranges,
-            };
         }
         let mut tiles = MEMORY.take();
         if tiles.len() < n_tiles {
