@@ -309,7 +309,11 @@ impl KvCache {
             .collect();
         let n_tokens = keys.values.len().div_ceil(keys.stride);
         // Few tokens are not worth a second thread.
-        let heads_at_once = if n_tokens < PARALLEL_TOKENS { heads.len() } else { 1 };
+        let heads_at_once = if n_tokens < PARALLEL_TOKENS {
+            heads.len()
+        } else {
+            1
+        };
         pool.for_each_chunk(&mut heads, heads_at_once, |_, heads| {
             for (head, (key_store, value_store)) in heads {
                 for token in 0..n_tokens {

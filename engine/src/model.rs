@@ -10,6 +10,10 @@ use crate::kernels::Pool;
 use crate::tokenizer::Tokenizer;
 use crate::{GenerateError, LoadError, Session, SessionOptions};
 
+/// Up to this size of its file a model may have a second copy of its weights in memory: it is as
+/// large as the caches of a processor, so that decoding is bound by arithmetic.
+const SMALL_MODEL_BYTES: u64 = 96 << 20;
+
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -82,7 +86,10 @@ impl Model {
     /// Builds a model from a file whose header was read.
     pub fn from_file(file: &ModelFile, options: &LoadOptions) -> Result<Self, LoadError> {
         let config = Config::from_model_file(file, crate::gemma::vocabulary(file)?)?;
-        let weights = Weights::from_model_file(file, &config)?;
+        let mut weights = Weights::from_model_file(file, &config)?;
+        if file.len_bytes() <= SMALL_MODEL_BYTES {
+            weights.interleave(CpuLevel::current());
+        }
         let tokenizer = Tokenizer::from_model_file(file)?;
         if tokenizer.vocabulary_len() != config.vocabulary {
             let what = format!(

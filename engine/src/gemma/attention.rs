@@ -180,7 +180,13 @@ impl InplaceOp2 for Attend<'_> {
         pool.for_each_columns(&blocks, group_width, |block, first_column, out| {
             let first_row = block * BLOCK_ROWS;
             let queries = &all.values[first_row * all.columns + first_column..];
-            self.block(queries, all.columns, first_column / group_width, first_row, out);
+            self.block(
+                queries,
+                all.columns,
+                first_column / group_width,
+                first_row,
+                out,
+            );
         });
         drop(blocks);
         let output = self.weights.output.view();
@@ -269,7 +275,9 @@ impl Attend<'_> {
                 kernels::add_weighted_rows(level, &mut sums, &scores, BLOCK_KEYS, values, d);
             }
         }
-        let rows = sums.chunks_exact(group * d).zip(running.chunks_exact(group));
+        let rows = sums
+            .chunks_exact(group * d)
+            .zip(running.chunks_exact(group));
         for (i, (sums, running)) in rows.enumerate() {
             let heads = out.row(i).chunks_exact_mut(d).zip(sums.chunks_exact(d));
             for ((out, sums), running) in heads.zip(running) {

@@ -268,7 +268,9 @@ impl Pass {
         let factor = weights.output_scale.unwrap_or(1.0);
         let post_norm = dense.post_norm.as_deref();
         let (Some(own), Some(per_layer)) = (&weights.per_layer, &w.per_layer) else {
-            return w.x.inplace_op2(&w.branch, &self.add_normed(post_norm, factor, &rows));
+            return w
+                .x
+                .inplace_op2(&w.branch, &self.add_normed(post_norm, factor, &rows));
         };
         w.x.inplace_op2(&w.branch, &self.add_normed(post_norm, 1.0, &rows))?;
         let gate = GateEmbedding {
@@ -276,10 +278,16 @@ impl Pass {
             rows: rows.clone(),
             level: self.level,
         };
-        per_layer.gate.inplace_op2(&w.x, &self.linear(&own.gate, &rows))?;
+        per_layer
+            .gate
+            .inplace_op2(&w.x, &self.linear(&own.gate, &rows))?;
         per_layer.gate.inplace_op2(&per_layer.embeddings, &gate)?;
-        w.branch.inplace_op2(&per_layer.gate, &self.linear(&own.projection, &rows))?;
-        w.x.inplace_op2(&w.branch, &self.add_normed(Some(&own.post_norm), factor, &rows))
+        w.branch
+            .inplace_op2(&per_layer.gate, &self.linear(&own.projection, &rows))?;
+        w.x.inplace_op2(
+            &w.branch,
+            &self.add_normed(Some(&own.post_norm), factor, &rows),
+        )
     }
 
     /// Queries, keys and values of a layer; fills its cache.

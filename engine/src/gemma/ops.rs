@@ -52,7 +52,10 @@ pub(crate) fn rows_mut<'s>(
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => {
             let values = &mut values[start..end];
-            Ok((&mut values[rows.start * columns..rows.end * columns], columns))
+            Ok((
+                &mut values[rows.start * columns..rows.end * columns],
+                columns,
+            ))
         }
         _ => bail!("expected a contiguous f32 matrix"),
     }

@@ -1,8 +1,10 @@
 //! The weights of a model: typed views of the mapped file, each with its shape.
 
+use std::sync::Arc;
+
 use crate::LoadError;
 use crate::gguf::{ModelFile, TensorData, TensorInfo, TensorType};
-use crate::kernels::MatrixRef;
+use crate::kernels::{CpuLevel, Interleaved, MatrixRef};
 
 use super::config::{Config, KvSource, LayerConfig};
 
@@ -15,6 +17,8 @@ pub(crate) struct Matrix {
     data: TensorData,
     /// The tensor's row that is this matrix's first.
     first_row: usize,
+    /// A second copy for decoding, of small models only.
+    interleaved: Option<Arc<Interleaved>>,
 }
 
 impl Matrix {
@@ -27,7 +31,13 @@ impl Matrix {
             rows: self.rows,
             columns: self.columns,
             bytes,
+            panels: self.interleaved.as_deref().map(Interleaved::panels),
         }
+    }
+
+    /// Makes the copy that decoding reads, if there is a kernel for it.
+    fn interleave(&mut self, level: CpuLevel) {
+        self.interleaved = Interleaved::new(level, self.view()).map(Arc::new);
     }
 
     /// Number of weights.
@@ -97,6 +107,35 @@ pub(crate) struct LayerWeights {
     pub(crate) per_layer: Option<LayerEmbeddingWeights>,
     /// Factor on the residual stream after the layer.
     pub(crate) output_scale: Option<f32>,
+}
+
+impl LayerWeights {
+    /// All matrices that decoding multiplies.
+    fn matrices(&mut self) -> Vec<&mut Matrix> {
+        let (a, f) = (&mut self.attention, &mut self.feed_forward);
+        let mut all = vec![
+            &mut a.query,
+            &mut a.output,
+            &mut f.gate,
+            &mut f.up,
+            &mut f.down,
+        ];
+        if let Some(own) = &mut a.key_value {
+            all.push(&mut own.key);
+            all.extend(&mut own.value);
+        }
+        if let Some(experts) = &mut self.experts {
+            all.extend([&mut experts.router, &mut experts.down.all]);
+            match &mut experts.gate_up {
+                GateUp::Fused(both) => all.push(&mut both.all),
+                GateUp::Split { gate, up } => all.extend([&mut gate.all, &mut up.all]),
+            }
+        }
+        if let Some(own) = &mut self.per_layer {
+            all.extend([&mut own.gate, &mut own.projection]);
+        }
+        all
+    }
 }
 
 pub(crate) struct AttentionWeights {
@@ -219,6 +258,17 @@ impl Weights {
                 .map(|i| loader.layer(i, config))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Makes second copies of the matrices in the order in which they are decoded fastest.
+    pub(crate) fn interleave(&mut self, level: CpuLevel) {
+        let head = self.output.as_mut().unwrap_or(&mut self.token_embedding);
+        let layers = self.layers.iter_mut().flat_map(LayerWeights::matrices);
+        let per_layer = self.per_layer.iter_mut().map(|p| &mut p.model_projection);
+        layers
+            .chain(per_layer)
+            .chain([head])
+            .for_each(|matrix| matrix.interleave(level));
     }
 
     /// The matrix that turns the last hidden state into logits.
@@ -414,6 +464,7 @@ impl Loader<'_> {
             columns,
             data,
             first_row: 0,
+            interleaved: None,
         })
     }
 
@@ -444,6 +495,7 @@ impl Loader<'_> {
                 columns,
                 data,
                 first_row: 0,
+                interleaved: None,
             },
             rows,
         })
@@ -458,6 +510,7 @@ impl Loader<'_> {
             rows: 1,
             columns: len,
             bytes: &data,
+            panels: None,
         };
         crate::kernels::dequantize(view, &mut values);
         Ok(values)

@@ -2,6 +2,7 @@
 
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
+use super::interleaved::Panels;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
 use super::{CpuLevel, OutTile, candle, scalar, vector};
@@ -18,6 +19,8 @@ pub(crate) struct MatrixRef<'a> {
     pub(crate) columns: usize,
     /// `rows` rows, one after the other.
     pub(crate) bytes: &'a [u8],
+    /// The same weights with rows side by side, where they are kept.
+    pub(crate) panels: Option<Panels<'a>>,
 }
 
 impl MatrixRef<'_> {
@@ -27,6 +30,7 @@ impl MatrixRef<'_> {
         Self {
             rows: count,
             bytes: &self.bytes[start * row_bytes..(start + count) * row_bytes],
+            panels: self.panels.and_then(|panels| panels.slice(start, count)),
             ..self
         }
     }
@@ -79,6 +83,15 @@ pub(super) fn tile(
         activations.values.len(),
         "quantized activations"
     );
+    #[cfg(target_arch = "x86_64")]
+    if let ([token], Some(panels)) = (tokens, weights.panels) {
+        assert_eq!(panels.rows(), weights.rows, "whole panels");
+        // SAFETY: panels are made only for levels with these instructions.
+        unsafe {
+            x86_64::avx512::panels_times_one(panels, activations, *token as usize, out.row(0))
+        };
+        return;
+    }
     let done = match level {
         // SAFETY: the level is available (header of `kernels`).
         #[cfg(target_arch = "x86_64")]

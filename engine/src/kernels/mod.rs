@@ -33,6 +33,7 @@ mod buffer;
 mod candle;
 mod dots;
 mod formats;
+mod interleaved;
 mod level;
 mod matrix;
 mod output;
@@ -48,6 +49,7 @@ mod x86_64;
 
 pub(crate) use activations::Activations;
 pub(crate) use buffer::{Buffer, Free, Kept, keep};
+pub(crate) use interleaved::Interleaved;
 pub use level::CpuLevel;
 pub(crate) use matrix::{MatrixRef, dequantize};
 pub(crate) use output::OutTile;

@@ -13,9 +13,7 @@ use std::any::Any;
 use std::hint::spin_loop;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -278,12 +276,8 @@ impl Shared {
             }
             // If the claim succeeds, the ticket has not changed since it was read, nor was it closed
             // before `tasks` and `body` were: they are of this loop, which will wait for this task.
-            let claim = next.compare_exchange_weak(
-                ticket,
-                ticket + 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let claim =
+                next.compare_exchange_weak(ticket, ticket + 1, Ordering::AcqRel, Ordering::Relaxed);
             if claim.is_err() {
                 continue;
             }

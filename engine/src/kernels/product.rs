@@ -1,6 +1,7 @@
 //! Products of weight matrices with rows of activations: many in one parallel loop.
 
 use super::activations::Activations;
+use super::interleaved;
 use super::matrix::{MatrixRef, tile};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::amx;
@@ -61,7 +62,8 @@ pub(crate) fn products(
         #[cfg(target_arch = "x86_64")]
         packed: amx::Packed::new(pool, inputs, |input| {
             products.iter().any(|product| {
-                product.input == input && uses_tiles(level, product.weights, inputs[input].rows.len())
+                product.input == input
+                    && uses_tiles(level, product.weights, inputs[input].rows.len())
             })
         }),
     };
@@ -151,7 +153,13 @@ pub(crate) fn matmul(
         input: 0,
         finish: Finish::Plain,
     };
-    products(level, pool, &[input], &[product], &[OutTile::new(out, weights.rows)]);
+    products(
+        level,
+        pool,
+        &[input],
+        &[product],
+        &[OutTile::new(out, weights.rows)],
+    );
 }
 
 /// Rows of a task.
@@ -165,7 +173,8 @@ fn task_rows(pool: &Pool, inputs: &[Input<'_>], products: &[Product<'_>]) -> usi
         rows
     } else if inputs.iter().all(|input| input.rows.len() == 1) {
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
-        rows.div_ceil(4 * pool.threads()).max(TASK_ROWS)
+        let width = rows.div_ceil(4 * pool.threads()).max(TASK_ROWS);
+        width.next_multiple_of(interleaved::ROWS)
     } else if inputs.iter().any(|input| input.rows.len() >= 128) {
         // Tokens stream by: the more rows meet them, the better, as long as all threads have some.
         (2 * TASK_ROWS).min(rows.div_ceil(2 * pool.threads()))

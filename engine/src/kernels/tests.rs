@@ -7,8 +7,8 @@ use candle_core::quantized::k_quants::{
 
 use super::formats::half_to_f32;
 use super::{
-    CpuLevel, Finish, Input, MatrixRef, OutTile, Pool, Product, StoredRows, dequantize, matmul,
-    products,
+    CpuLevel, Finish, Input, Interleaved, MatrixRef, OutTile, Pool, Product, StoredRows,
+    dequantize, matmul, products,
 };
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
@@ -146,6 +146,7 @@ fn every_level_equals_the_scalar_one() {
                 rows,
                 columns,
                 bytes: &bytes,
+                panels: None,
             };
             let x = floats(&mut random, tokens * columns);
             let activations = if weights.is_float() {
@@ -176,6 +177,50 @@ fn every_level_equals_the_scalar_one() {
 
 /// candle rounds activations in its own way, so that only the size of the rounding error is common.
 #[test]
+fn panels_equal_the_rows_they_were_made_of() {
+    let mut random = Random(48);
+    for level in CpuLevel::available() {
+        for tensor_type in [TensorType::Q4_0, TensorType::Q8_0] {
+            for (rows, columns) in [(16, 32), (48, 96), (64, 704)] {
+                let bytes = random_rows(&mut random, tensor_type, rows, columns);
+                let plain = MatrixRef {
+                    tensor_type,
+                    rows,
+                    columns,
+                    bytes: &bytes,
+                    panels: None,
+                };
+                let Some(interleaved) = Interleaved::new(level, plain) else {
+                    continue;
+                };
+                let weights = MatrixRef {
+                    panels: Some(interleaved.panels()),
+                    ..plain
+                };
+                let x = floats(&mut random, 2 * columns);
+                let activations = quantized(&x, columns);
+                let (mut expected, mut found) = (vec![0.0; rows], vec![0.0; rows]);
+                tile(CpuLevel::Scalar, plain, &activations, &[1], &mut expected);
+                // Whole, and in two parts of which the second has panels only if it is whole.
+                tile(level, weights, &activations, &[1], &mut found);
+                let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+                assert_close(tensor_type.name(), &found, &expected, 8.0 * scale);
+                for cut in [0, 5, 16] {
+                    let part = weights.slice(cut, rows - cut);
+                    assert_eq!(part.panels.is_some(), cut != 5);
+                    if part.rows > 0 {
+                        let found = &mut found[cut..];
+                        found.fill(f32::NAN);
+                        tile(level, part, &activations, &[1], found);
+                    }
+                    assert_close(tensor_type.name(), &found, &expected, 8.0 * scale);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn candle_is_within_the_rounding_of_activations() {
     let mut random = Random(43);
     for tensor_type in QUANTIZED {
@@ -186,6 +231,7 @@ fn candle_is_within_the_rounding_of_activations() {
             rows,
             columns,
             bytes: &bytes,
+            panels: None,
         };
         let x = floats(&mut random, tokens * columns);
         let activations = quantized(&x, columns);
@@ -223,6 +269,7 @@ fn dot_products_match_the_dequantized_weights() {
             rows,
             columns,
             bytes: &bytes,
+            panels: None,
         };
         let x = floats(&mut random, columns);
         let activations = quantized(&x, columns);
@@ -279,6 +326,7 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
                 rows,
                 columns,
                 bytes: &bytes,
+                panels: None,
             };
             let x = floats(&mut random, n_tokens as usize * columns);
             let activations = quantized(&x, columns);
@@ -411,6 +459,7 @@ fn formats_are_read_as_candle_reads_them() {
                 rows: 7,
                 columns,
                 bytes: &bytes,
+                panels: None,
             },
             &mut found,
         );
@@ -528,6 +577,7 @@ fn threads_do_not_change_a_product() {
         rows,
         columns,
         bytes: &bytes,
+        panels: None,
     };
     let x = floats(&mut random, tokens * columns);
     let activations = quantized(&x, columns);
@@ -571,6 +621,7 @@ fn nonlinear_formats_are_read_as_the_reference_package_reads_them() {
                 rows: 1,
                 columns: expected.len(),
                 bytes,
+                panels: None,
             },
             &mut found,
         );

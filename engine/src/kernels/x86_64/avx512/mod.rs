@@ -3,6 +3,7 @@
 pub(super) mod formats;
 mod many;
 mod one;
+mod panels;
 
 #[allow(
     clippy::wildcard_imports,
@@ -11,6 +12,8 @@ mod one;
 use std::arch::x86_64::*;
 
 use half::f16;
+
+pub(crate) use panels::panels_times_one;
 
 use super::super::activations::Activations;
 use super::super::formats::with_format;

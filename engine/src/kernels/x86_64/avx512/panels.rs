@@ -1,0 +1,85 @@
+//! Panels of 16 rows times one token: a lane is a row.
+
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are unmistakable"
+)]
+use std::arch::x86_64::*;
+
+use crate::gguf::TensorType;
+use crate::kernels::activations::Activations;
+use crate::kernels::interleaved::{Panels, ROWS};
+
+/// How far ahead of its use memory is asked for: the processor's own prefetcher stops at pages.
+const PREFETCH_BYTES: usize = 4096;
+
+/// `out[row]` for all rows of `panels`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(crate) fn panels_times_one(
+    panels: Panels<'_>,
+    activations: &Activations<'_>,
+    token: usize,
+    out: &mut [f32],
+) {
+    // SAFETY: this function enables what the kernels use.
+    unsafe {
+        match panels.tensor_type {
+            TensorType::Q4_0 => panels_of::<4>(panels, activations, token, out),
+            _ => panels_of::<8>(panels, activations, token, out),
+        }
+    }
+}
+
+/// `CHUNKS` is 4 for nibbles around 8, 8 for bytes around 128.
+#[inline(always)]
+unsafe fn panels_of<const CHUNKS: usize>(
+    panels: Panels<'_>,
+    activations: &Activations<'_>,
+    token: usize,
+    out: &mut [f32],
+) {
+    let zero = if CHUNKS == 4 { 8.0 } else { 128.0 };
+    let groups = panels.groups;
+    let quants = &activations.row_quants(token)[..groups * 32];
+    let token_scales = &activations.row_scales(token)[..groups];
+    let sums = &activations.row_group_sums(token)[..groups];
+    let chunks = panels.chunks.chunks_exact(groups * CHUNKS);
+    let scales = panels.scales.chunks_exact(groups);
+    for ((chunks, scales), out) in chunks.zip(scales).zip(out.chunks_exact_mut(ROWS)) {
+        // SAFETY: chunks are 64 bytes, scales 16 halves, quants four bytes for each column of a
+        // chunk; `out` has 16 rows. The caller has the instructions.
+        unsafe {
+            let mut total = _mm512_setzero_ps();
+            let parts = chunks
+                .chunks_exact(CHUNKS)
+                .zip(scales)
+                .zip(quants.chunks_exact(32));
+            for (((chunks, scale), q), (a, sum)) in parts.zip(token_scales.iter().zip(sums)) {
+                let four = |i: usize| {
+                    _mm512_set1_epi32(q.as_ptr().add(4 * i).cast::<i32>().read_unaligned())
+                };
+                let mut dot = _mm512_setzero_si512();
+                for (i, chunk) in chunks.iter().enumerate() {
+                    let at = chunk.0.as_ptr().cast::<u8>();
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PREFETCH_BYTES).cast());
+                    let bytes = _mm512_load_si512(at.cast());
+                    if CHUNKS == 4 {
+                        let low = _mm512_and_si512(bytes, _mm512_set1_epi8(15));
+                        let high =
+                            _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15));
+                        dot = _mm512_dpbusd_epi32(dot, low, four(i));
+                        dot = _mm512_dpbusd_epi32(dot, high, four(4 + i));
+                    } else {
+                        dot = _mm512_dpbusd_epi32(dot, bytes, four(i));
+                    }
+                }
+                // scale * (a * dot - zero * a * sum of quants)
+                let offset = _mm512_set1_ps(-zero * sum);
+                let dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(*a), offset);
+                let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scale.as_ptr().cast()));
+                total = _mm512_fmadd_ps(scale, dot, total);
+            }
+            _mm512_storeu_ps(out.as_mut_ptr(), total);
+        }
+    }
+}
