@@ -131,7 +131,7 @@ impl Model {
 
     /// A new stream of text with an empty cache.
     pub fn new_session(&self, options: &SessionOptions) -> Result<Session, GenerateError> {
-        Session::new(self.clone(), options)
+        Ok(Session::new(self.clone(), options))
     }
 }
 

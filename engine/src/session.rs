@@ -49,7 +49,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(model: Model, options: &SessionOptions) -> Result<Self, GenerateError> {
+    pub(crate) fn new(model: Model, options: &SessionOptions) -> Self {
         let chunk_tokens = options.chunk_tokens.max(1);
         let limits = KvLimits {
             context: options.context_tokens.clamp(1, model.info().context_length),
@@ -58,15 +58,15 @@ impl Session {
         };
         let pass = &model.0.pass;
         let cache = KvCache::new(&pass.kv_shapes(), options.kv, limits);
-        let workspace = pass.workspace(chunk_tokens.min(limits.context))?;
-        Ok(Self {
+        let workspace = pass.workspace(chunk_tokens.min(limits.context));
+        Self {
             model,
             cache,
             tokens: Vec::with_capacity(limits.context),
             chunk_tokens,
             workspace,
             logits: Vec::new(),
-        })
+        }
     }
 
     /// Bytes that the cache of such a session takes once it is full.
@@ -234,7 +234,7 @@ impl Session {
         cancel: &CancelToken,
     ) -> Result<(), GenerateError> {
         let pass = &self.model.0.pass;
-        let (cache, workspace) = (&mut self.cache, &self.workspace);
+        let (cache, workspace) = (&mut self.cache, &mut self.workspace);
         pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())

@@ -10,7 +10,8 @@ use super::config::{Architecture, Config, KvSource, LayerConfig};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
 use super::ops::{
-    AddNormed, Compute, Embed, EmbedPerLayer, GateEmbedding, Linear, RmsNorm, linear, with_rows,
+    AddNormed, Compute, Embed, EmbedPerLayer, GateEmbedding, Linear, RmsNorm, linear,
+    rows as rows_of,
 };
 use super::rope::{Ropes, Rotations};
 use super::weights::{LayerWeights, Matrix, Weights};
@@ -77,8 +78,8 @@ impl Pass {
     }
 
     /// Memory for chunks of at most `rows` tokens.
-    pub(crate) fn workspace(&self, rows: usize) -> std::result::Result<Workspace, GenerateError> {
-        Workspace::new(&self.config, rows).map_err(|error| GenerateError::Tensor(error.to_string()))
+    pub(crate) fn workspace(&self, rows: usize) -> Workspace {
+        Workspace::new(&self.config, rows)
     }
 
     /// Runs `tokens`, at most as many as the workspace has rows, behind what the cache holds and
@@ -90,7 +91,7 @@ impl Pass {
         &self,
         tokens: &[TokenId],
         cache: &mut KvCache,
-        workspace: &Workspace,
+        workspace: &mut Workspace,
         wanted: WantedRows,
         cancel: &CancelToken,
         logits: &mut Vec<f32>,
@@ -106,7 +107,7 @@ impl Pass {
         &self,
         tokens: &[TokenId],
         cache: &mut KvCache,
-        w: &Workspace,
+        w: &mut Workspace,
         wanted: WantedRows,
         cancel: &CancelToken,
         logits: &mut Vec<f32>,
@@ -185,12 +186,12 @@ impl Pass {
     }
 
     /// Embeddings of the tokens, and what every layer adds to them.
-    fn embed(&self, tokens: &[TokenId], w: &Workspace) -> Result<()> {
+    fn embed(&self, tokens: &[TokenId], w: &mut Workspace) -> Result<()> {
         w.x.inplace_op1(&Embed {
             table: &self.weights.token_embedding,
             tokens,
         })?;
-        if let (Some(weights), Some(per_layer)) = (&self.weights.per_layer, &w.per_layer) {
+        if let (Some(weights), Some(per_layer)) = (&self.weights.per_layer, &mut w.per_layer) {
             let rows = 0..tokens.len();
             let projection = self.linear(&weights.model_projection, &rows);
             per_layer.embeddings.inplace_op2(&w.x, &projection)?;
@@ -215,7 +216,7 @@ impl Pass {
         &self,
         index: usize,
         layer: &LayerConfig,
-        w: &Workspace,
+        w: &mut Workspace,
         first_row: usize,
         keep: usize,
         chunk: &Chunk,
@@ -267,7 +268,7 @@ impl Pass {
         }
         let factor = weights.output_scale.unwrap_or(1.0);
         let post_norm = dense.post_norm.as_deref();
-        let (Some(own), Some(per_layer)) = (&weights.per_layer, &w.per_layer) else {
+        let (Some(own), Some(per_layer)) = (&weights.per_layer, &mut w.per_layer) else {
             return w
                 .x
                 .inplace_op2(&w.branch, &self.add_normed(post_norm, factor, &rows));
@@ -299,7 +300,7 @@ impl Pass {
         &self,
         layer: &LayerConfig,
         weights: &LayerWeights,
-        w: &Workspace,
+        w: &mut Workspace,
         first_row: usize,
         first_query: usize,
         chunk: &Chunk,
@@ -329,23 +330,24 @@ impl Pass {
         if !own {
             return Ok(());
         }
-        with_rows(&w.heads, &rows, |heads| {
-            let (queries, keys) = (
-                layer.n_heads * layer.head_dim,
-                layer.n_kv_heads * layer.head_dim,
-            );
-            let from = |first: usize| HeadRows {
-                values: &heads.values[first..],
-                stride: heads.columns,
-            };
-            let (keys, values) = (from(queries), from(queries + keys));
-            let position = chunk.start + first_row;
-            cache.store(&self.pool, layer.kv.store(), position, keys, values);
-        })
+        let (storage, shape) = w.heads.storage_and_layout();
+        let heads = rows_of(storage, shape, &rows)?;
+        let (queries, keys) = (
+            layer.n_heads * layer.head_dim,
+            layer.n_kv_heads * layer.head_dim,
+        );
+        let from = |first: usize| HeadRows {
+            values: &heads.values[first..],
+            stride: heads.columns,
+        };
+        let (keys, values) = (from(queries), from(queries + keys));
+        let position = chunk.start + first_row;
+        cache.store(&self.pool, layer.kv.store(), position, keys, values);
+        Ok(())
     }
 
     /// Logits of some rows: `[rows, V]`.
-    fn logits(&self, w: &Workspace, rows: Range<usize>, logits: &mut Vec<f32>) -> Result<()> {
+    fn logits(&self, w: &mut Workspace, rows: Range<usize>, logits: &mut Vec<f32>) -> Result<()> {
         // Keeping what is there saves clearing it: every logit is written.
         logits.resize(rows.len() * self.config.vocabulary, 0.0);
         if rows.is_empty() {
@@ -358,9 +360,10 @@ impl Pass {
             .config
             .final_softcap
             .map_or(Finish::Plain, Finish::Softcap);
-        with_rows(&w.normed, &rows, |x| {
-            let out = OutTile::new(logits, head.rows);
-            linear(self.compute(), x.values, head, finish, out);
-        })
+        let (storage, layout) = w.normed.storage_and_layout();
+        let x = rows_of(storage, layout, &rows)?;
+        let out = OutTile::new(logits, head.rows);
+        linear(self.compute(), x.values, head, finish, out);
+        Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! Small operations on the tensors of a workspace.
+//! Small operations on the matrices of a workspace.
 //!
 //! Hot blocks are candle custom operations around kernels that see plain slices. Each changes some
-//! rows of one tensor in place, so that a pass allocates nothing.
+//! rows of one matrix in place, so that a pass allocates nothing.
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, bail};
 
 use super::weights::{Matrix, PerLayerWeights};
 use crate::TokenId;
@@ -58,19 +58,6 @@ pub(crate) fn rows_mut<'s>(
             ))
         }
         _ => bail!("expected a contiguous f32 matrix"),
-    }
-}
-
-/// Calls `body` with some rows of a tensor.
-pub(crate) fn with_rows<R>(
-    tensor: &Tensor,
-    range: &Range<usize>,
-    body: impl FnOnce(Rows<'_>) -> R,
-) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(body(rows(storage, layout, range)?)),
-        _ => bail!("expected a tensor of the processor"),
     }
 }
 

@@ -3,10 +3,10 @@
 //! The loops carry explicit lanes, so that the compiler may keep them in vector registers without
 //! reordering a floating-point sum on its own.
 
-use super::OutTile;
 use super::activations::Activations;
 use super::formats::half_to_f32;
 use super::stored::{self, StoredRows};
+use super::{Buffer, OutTile};
 use crate::gguf::TensorType;
 
 const LANES: usize = 16;
@@ -440,7 +440,7 @@ pub(crate) fn float_tile<const FMA: bool>(
     const ROWS: usize = 16;
     let columns = activations.columns;
     let row_bytes = tensor_type.row_bytes(columns);
-    let mut floats = vec![0.0f32; ROWS * columns];
+    let mut floats = Buffer::<f32>::new(ROWS * columns);
     let mut products = [0.0f32; TILE * ROWS];
     for (r, rows) in rows.chunks(ROWS * row_bytes).enumerate() {
         let n = rows.len() / row_bytes;

@@ -1,0 +1,88 @@
+//! A decoded token allocates nothing once everything has its place.
+#![expect(unsafe_code, reason = "an allocator cannot be written without it")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use carat_engine::{CancelToken, GenerationRequest, LoadOptions, Model, Session, SessionOptions};
+
+/// Allocations of all threads.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, which counts.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise about `pointer` and `layout` is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Allocations of a generation of `tokens` tokens behind the same prompt.
+fn allocations(session: &mut Session, prompt: &[u32], tokens: usize) -> usize {
+    let request = GenerationRequest {
+        max_tokens: tokens,
+        ignore_stop_tokens: true,
+        ..GenerationRequest::default()
+    };
+    let cancel = CancelToken::new();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let summary = session
+        .generate(
+            prompt,
+            &request,
+            &cancel,
+            &mut |_| ControlFlow::Continue(()),
+        )
+        .expect("the model generates");
+    let after = ALLOCATIONS.load(Ordering::Relaxed);
+    assert_eq!(summary.tokens.len(), tokens);
+    after - before
+}
+
+// One test: another one beside it would be counted as well.
+#[test]
+fn decoding_allocates_nothing() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default/carat-default.gguf");
+    for threads in [1, 2] {
+        let options = LoadOptions {
+            threads: Some(threads),
+        };
+        let model = Model::load(&path, &options).expect("the embedded model loads");
+        let mut session = model
+            .new_session(&SessionOptions::default())
+            .expect("the session starts");
+        let mut prompt = vec![model.tokenizer().bos()];
+        prompt.extend(
+            model
+                .tokenizer()
+                .encode("fn main() {\n    let mut total = 0;\n"),
+        );
+        // Which thread does a task is chance: in the first rounds some still set memory aside.
+        let of_a_token: Vec<usize> = (0..20)
+            .map(|_| {
+                let short = allocations(&mut session, &prompt, 8);
+                let long = allocations(&mut session, &prompt, 72);
+                long.saturating_sub(short)
+            })
+            .collect();
+        assert_eq!(
+            of_a_token[10..],
+            [0; 10],
+            "{threads} threads, 64 more tokens: {of_a_token:?}"
+        );
+    }
+}
