@@ -84,7 +84,7 @@ impl Heads<'_> {
         let (mut products, mut outs) = (List::new(), List::new());
         let (out, rest) = OutTile::new(out, stride).split(queries);
         products.push(product(query, 0));
-        outs.push(out.from_row(skip));
+        outs.push(out.skip_rows(skip));
         if let Some(own) = &self.weights.key_value {
             let (out, rest) = rest.split(keys);
             products.push(product(own.key.view(), 1));

@@ -226,7 +226,9 @@ impl InplaceOp1 for Embed<'_> {
         let scale = (hidden as f32).sqrt();
         for (&token, row) in self.tokens.iter().zip(x.chunks_exact_mut(hidden)) {
             kernels::dequantize(table.slice(token as usize, 1), row);
-            row.iter_mut().for_each(|x| *x *= scale);
+            for x in row {
+                *x *= scale;
+            }
         }
         Ok(())
     }
@@ -255,7 +257,9 @@ impl InplaceOp1 for EmbedPerLayer<'_> {
         let width = norm.len();
         let (factor, scale) = ((self.hidden as f32).powf(-0.5), (width as f32).sqrt());
         pool.for_each_chunk(x, columns, |token, row| {
-            row.iter_mut().for_each(|x| *x *= factor);
+            for x in row.iter_mut() {
+                *x *= factor;
+            }
             for part in row.chunks_exact_mut(width) {
                 kernels::rms_norm(level, part, Some(norm), self.epsilon);
             }

@@ -88,7 +88,7 @@ pub(super) fn tile(
         assert_eq!(panels.rows(), weights.rows, "whole panels");
         // SAFETY: panels are made only for levels with these instructions.
         unsafe {
-            x86_64::avx512::panels_times_one(panels, activations, *token as usize, out.row(0))
+            x86_64::avx512::panels_times_one(panels, activations, *token as usize, out.row(0));
         };
         return;
     }

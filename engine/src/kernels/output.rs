@@ -58,7 +58,7 @@ impl<'a> OutTile<'a> {
     }
 
     /// The rows from `first` on.
-    pub(crate) fn from_row(self, first: usize) -> Self {
+    pub(crate) fn skip_rows(self, first: usize) -> Self {
         assert!(first <= self.rows, "rows of the tile");
         Self {
             // SAFETY: `first` is a row of the matrix or its end.
