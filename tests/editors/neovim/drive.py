@@ -1,4 +1,4 @@
-"""Drives Neovim with Carat's plugin. Started by `run`, which sets CARAT, PLUGIN, FIXTURES and OUT."""
+"""Drives Neovim with Carat's plugin. Started by `run`, which sets CARAT, SCRIPTED, CARAT_SCRIPT, PLUGIN, FIXTURES and OUT."""
 
 import json
 import os
@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from terminal import Terminal, passed, until
 
 CARAT, PLUGIN, FIXTURES, OUT = (os.environ[name] for name in ("CARAT", "PLUGIN", "FIXTURES", "OUT"))
+SCRIPTED, SCRIPT = os.environ["SCRIPTED"], pathlib.Path(os.environ["CARAT_SCRIPT"]).read_text().replace("\n", " ")
 
 INIT = """
 vim.opt.runtimepath:append({plugin})
@@ -189,6 +190,60 @@ def on_a_screen():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def actions_on_a_screen():
+    """Code actions: refused by the embedded model; with a scripted answer, from the menu to the buffer."""
+    at = {"HOME", "TERM", "LC_ALL", "PATH"}
+    for program, script in ((CARAT, None), (SCRIPTED, SCRIPT)):
+        folder, work, environment = project()
+        (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program)))
+        command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in at or key.startswith("XDG_"))]
+        command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
+        name = f"carat-nvim-{'b' if script else 'a'}-{os.getpid()}"
+        screen = Terminal(name, [*command, "nvim", "-u", str(folder / "init.lua"), "severity.rs"], str(work), OUT)
+        try:
+            screen.shows("carat scripted" if script else "carat default")
+            screen.keys("14G")
+            screen.type(":Carat explain")
+            screen.keys("Enter")
+            if not script:
+                screen.shows("takes instructions")
+                screen.picture("3-explain-refused")
+                passed("in a terminal: without a model for it, :Carat explain says which command gets one")
+                continue
+            screen.shows("It borrows nothing")
+            screen.picture("4-explained")
+            passed("in a terminal: :Carat explain opens a page")
+            until("the caret is where it was", lambda: "severity.rs" in screen.screen())
+            screen.type(":only | buffer severity.rs")
+            screen.keys("Enter")
+            screen.keys("14G")
+            screen.type(":Carat refactor")
+            screen.keys("Enter")
+            screen.shows("What is to change?")
+            screen.picture("5-refactor-asks")
+            screen.type("return a String")
+            screen.keys("Enter")
+            screen.shows("name.to_owned()")
+            screen.picture("6-refactored")
+            screen.keys("u")
+            screen.shows('Self::Error => "error",')
+            passed("in a terminal: :Carat refactor asks, changes the function, and one `u` takes it back")
+            screen.keys("14G")
+            screen.type("gra")
+            screen.shows("Carat: Write tests of")
+            screen.picture("7-menu")
+            menu = screen.screen()
+            number = next(line.split(":")[0].strip() for line in menu.split("\n") if "Carat: Explain" in line)
+            screen.type(number)
+            screen.keys("Enter")
+            screen.shows("It borrows nothing")
+            passed("in a terminal: `gra` shows the menu, and its entry runs")
+        finally:
+            screen.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 headless()
 without_program()
 on_a_screen()
+actions_on_a_screen()
