@@ -27,7 +27,8 @@ def project():
     """A folder with the fixtures, a configuration, and an environment in which nothing else is found."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="carat-nvim-"))
     work = folder / "project"
-    shutil.copytree(FIXTURES, work)
+    shutil.copytree(pathlib.Path(FIXTURES, "carets"), work)
+    shutil.copytree(pathlib.Path(FIXTURES, "actions"), work, dirs_exist_ok=True)
     (work / ".git").mkdir()
     (work / "accents.rs").write_text("fn main() {\n    let é = \"\U0001f600\"; let \n}\n")
     (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(CARAT)))
