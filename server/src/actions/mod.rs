@@ -161,9 +161,11 @@ pub enum Refusal {
     NoItem,
     /// Too much to be rewritten at once.
     #[error(
-        "{lines} lines are too many to rewrite at once (at most {max}); select only the statements that are to change"
+        "{what} has {lines} lines, and at most {max} can be rewritten at once: select the lines that are to change, and ask again"
     )]
     TooLong {
+        /// The item's name, or another word for it.
+        what: String,
         /// Lines of the smallest unit.
         lines: usize,
         /// What is possible.

@@ -280,6 +280,7 @@ fn what_cannot_be_done_is_refused_before_the_model_runs() {
     assert_eq!(
         begin(&long, 30, refactor(), &MODEL),
         Some(Refusal::TooLong {
+            what: "`f`".to_owned(),
             lines: 202,
             max: 120
         })

@@ -29,6 +29,7 @@ def project():
     work = folder / "project"
     shutil.copytree(pathlib.Path(FIXTURES, "carets"), work)
     shutil.copytree(pathlib.Path(FIXTURES, "actions"), work, dirs_exist_ok=True)
+    (work / "long.rs").write_text("fn long() {\n" + "    step();\n" * 150 + "}\n")
     (work / ".git").mkdir()
     (work / "accents.rs").write_text("fn main() {\n    let é = \"\U0001f600\"; let \n}\n")
     (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(CARAT)))
@@ -167,10 +168,19 @@ def without_program():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def on_a_screen():
+def editor_on_a_screen(name, program, file, script=None):
+    """Neovim in a terminal, with a program, and with a script for it."""
     folder, work, environment = project()
-    command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in ("HOME", "TERM", "LC_ALL", "PATH") or key.startswith("XDG_"))]
-    screen = Terminal(f"carat-nvim-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), "word_count.py"], str(work), OUT)
+    (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program)))
+    kept = {"HOME", "TERM", "LC_ALL", "PATH"}
+    command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in kept or key.startswith("XDG_"))]
+    command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
+    screen = Terminal(f"carat-nvim-{name}-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), file], str(work), OUT)
+    return folder, work, screen
+
+
+def ghost_on_a_screen():
+    folder, work, screen = editor_on_a_screen("ghost", CARAT, "word_count.py")
     try:
         screen.shows("carat default")
         screen.keys("4G", "A")
@@ -191,60 +201,90 @@ def on_a_screen():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def actions_on_a_screen():
-    """Code actions: refused by the embedded model; with a scripted answer, from the menu to the buffer."""
-    at = {"HOME", "TERM", "LC_ALL", "PATH"}
-    for program, script in ((CARAT, None), (SCRIPTED, SCRIPT)):
-        folder, work, environment = project()
-        (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program)))
-        command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in at or key.startswith("XDG_"))]
-        command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
-        name = f"carat-nvim-{'b' if script else 'a'}-{os.getpid()}"
-        screen = Terminal(name, [*command, "nvim", "-u", str(folder / "init.lua"), "severity.rs"], str(work), OUT)
-        try:
-            screen.shows("carat scripted" if script else "carat default")
-            screen.keys("14G")
-            screen.type(":Carat explain")
-            screen.keys("Enter")
-            if not script:
-                screen.shows("takes instructions")
-                screen.picture("3-explain-refused")
-                passed("in a terminal: without a model for it, :Carat explain says which command gets one")
-                continue
-            screen.shows("It borrows nothing")
-            screen.picture("4-explained")
-            passed("in a terminal: :Carat explain opens a page")
-            until("the caret is where it was", lambda: "severity.rs" in screen.screen())
-            screen.type(":only | buffer severity.rs")
-            screen.keys("Enter")
-            screen.keys("14G")
-            screen.type(":Carat refactor")
-            screen.keys("Enter")
-            screen.shows("What is to change?")
-            screen.picture("5-refactor-asks")
-            screen.type("return a String")
-            screen.keys("Enter")
-            screen.shows("name.to_owned()")
-            screen.picture("6-refactored")
-            screen.keys("u")
-            screen.shows('Self::Error => "error",')
-            passed("in a terminal: :Carat refactor asks, changes the function, and one `u` takes it back")
-            screen.keys("14G")
-            screen.type("gra")
-            screen.shows("Carat: Write tests of")
-            screen.picture("7-menu")
-            menu = screen.screen()
-            number = next(line.split(":")[0].strip() for line in menu.split("\n") if "Carat: Explain" in line)
-            screen.type(number)
-            screen.keys("Enter")
-            screen.shows("It borrows nothing")
-            passed("in a terminal: `gra` shows the menu, and its entry runs")
-        finally:
-            screen.close()
-            shutil.rmtree(folder, ignore_errors=True)
+def actions_without_a_model():
+    """The embedded model takes no instructions; that is said, and what to do."""
+    folder, _, screen = editor_on_a_screen("refused", CARAT, "severity.rs")
+    try:
+        screen.shows("carat default")
+        screen.keys("14G")
+        screen.type(":Carat explain")
+        screen.keys("Enter")
+        screen.shows("takes instructions")
+        assert "carat model pull" in screen.screen(), screen.screen()
+        screen.picture("3-explain-refused")
+        passed("in a terminal: without a model for it, :Carat explain says which command gets one")
+    finally:
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
+
+def actions_on_a_screen():
+    """Code actions with scripted answers, from the command or the menu to the buffer."""
+    folder, work, screen = editor_on_a_screen("actions", SCRIPTED, "severity.rs", SCRIPT)
+    try:
+        screen.shows("carat scripted")
+        screen.keys("14G")
+        screen.type(":Carat explain")
+        screen.keys("Enter")
+        screen.shows("It borrows nothing")
+        screen.picture("4-explained")
+        passed("in a terminal: :Carat explain opens a page")
+
+        screen.type(":buffer severity.rs | only")
+        screen.keys("Enter", "14G")
+        screen.type(":Carat refactor")
+        screen.keys("Enter")
+        screen.shows("What is to change?")
+        screen.picture("5-refactor-asks")
+        screen.type("return a String")
+        screen.keys("Enter")
+        screen.shows("name.to_owned()")
+        screen.picture("6-refactored")
+        assert "-> &'static str" not in screen.screen(), screen.screen()
+        screen.keys("u")
+        until("the old function", lambda: "to_owned" not in screen.screen() and "-> &'static str" in screen.screen())
+        passed("in a terminal: :Carat refactor asks, changes the function, and one `u` takes it back")
+
+        screen.keys("14G")
+        screen.type("gra")
+        screen.shows("Write tests of `as_str`")
+        screen.picture("7-menu")
+        number = next(line.split(":")[0].strip() for line in screen.screen().split("\n") if "Explain `as_str`" in line)
+        screen.type(number)
+        screen.keys("Enter")
+        screen.shows("It borrows nothing")
+        passed("in a terminal: `gra` shows the menu, and its entry runs")
+
+        screen.type(":edit word_count.py | only")
+        screen.keys("Enter", "8G")
+        screen.type("gra")
+        screen.shows("Write tests of `words`")
+        number = next(line.split(":")[0].strip() for line in screen.screen().split("\n") if "Write tests of `words`" in line)
+        screen.type(number)
+        screen.keys("Enter")
+        screen.shows("def test_words")
+        screen.picture("8-tests")
+        passed("in a terminal: `Write tests` opens a new file")
+        screen.type(":wall")
+        screen.keys("Enter")
+        until("the tests on the disk", lambda: "def test_words" in (work / "test_word_count.py").read_text())
+
+        screen.type(":edit long.rs | only")
+        screen.keys("Enter", "20G")
+        screen.type(":Carat refactor")
+        screen.keys("Enter")
+        screen.shows("What is to change?")
+        screen.type("return a String")
+        screen.keys("Enter")
+        screen.shows("`long` has 152 lines")
+        screen.picture("9-too-long")
+        passed("in a terminal: a function that is too long is refused by its name")
+    finally:
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 headless()
 without_program()
-on_a_screen()
+ghost_on_a_screen()
+actions_without_a_model()
 actions_on_a_screen()

@@ -93,6 +93,7 @@ async fn apply(performer: &Performer, begun: &Begun, ended: &Ended, change: &Cha
 
 /// Creates a file beside the document, where the client can and nothing is in the way; else shows it.
 async fn new_file(performer: &Performer, begun: &Begun, name: &str, text: &str) {
+    let client = &performer.client;
     let Some(facts) = performer.facts.get() else {
         return;
     };
@@ -113,7 +114,15 @@ async fn new_file(performer: &Performer, begun: &Begun, name: &str, text: &str) 
         let write = json!({ "textDocument": { "uri": uri, "version": null }, "edits": [insert] });
         let mut edit = json!({ "documentChanges": [create, write] });
         annotate(&mut edit, performer, &begun.title);
-        return send(performer, &begun.title, edit).await;
+        if send(performer, &begun.title, edit).await && facts.actions.show_document {
+            // Editors fill a new file without opening it. One that the user declined is not there.
+            let path = path_of(&uri);
+            if path.is_some_and(|path| path.exists()) {
+                let params = json!({ "uri": uri, "takeFocus": false });
+                let _ = request(client, "window/showDocument", params).await;
+            }
+        }
+        return;
     }
     let fence = fence(text);
     let markdown = format!(
@@ -158,10 +167,11 @@ fn annotate(edit: &mut Value, performer: &Performer, title: &str) {
     }
 }
 
-async fn send(performer: &Performer, title: &str, edit: Value) {
+/// Sends an edit; true if the client has applied it, else the user is told.
+async fn send(performer: &Performer, title: &str, edit: Value) -> bool {
     let params = json!({ "label": format!("Carat: {title}"), "edit": edit });
     let why = match request(&performer.client, "workspace/applyEdit", params).await {
-        Ok(result) if result["applied"] == true => return,
+        Ok(result) if result["applied"] == true => return true,
         Ok(result) => result["failureReason"]
             .as_str()
             .unwrap_or_default()
@@ -169,13 +179,14 @@ async fn send(performer: &Performer, title: &str, edit: Value) {
         Err(error) => error.message.into_owned(),
     };
     if performer.book.is_halted() {
-        return;
+        return false;
     }
     let mut what = "the editor did not apply the change".to_owned();
     if !why.is_empty() {
         what += &format!(": {why}");
     }
     say(&performer.client, Weight::Warning, &what).await;
+    false
 }
 
 async fn show(performer: &Performer, begun: &Begun, title: &str, markdown: &str) {
