@@ -151,7 +151,8 @@ pub struct Change {
 pub enum Refusal {
     /// The model only completes.
     #[error(
-        "this needs a model that takes instructions: run `carat model pull gemma-4-26b-a4b` and set `model` to `gemma-4-26b-a4b`"
+        // Short: some editors cut it at the end of a line.
+        "this needs a model that takes instructions: run `carat model pull 26b` and set `model` to `26b`"
     )]
     NoInstructions,
     /// Nothing at the selection that could be the unit of the action.

@@ -379,6 +379,18 @@ fn the_menu_names_what_it_is_about() {
 }
 
 #[test]
+fn an_instruction_in_a_comment_begins_the_answer_like_any_other() {
+    let text = "fn main() {\n    // carat: say hello\n    x();\n}\n";
+    let instruction = offer::instruction(text, languages::by_id("rust")).expect("one");
+    assert!(instruction.contains("delete the comment"), "{instruction}");
+    let action = Action::Refactor {
+        instruction: Some(instruction),
+    };
+    let run = Run::new(&request(text, 3..3, action), &MODEL).expect("a unit");
+    assert!(run.prompt().ends_with("fn main"), "{}", run.prompt());
+}
+
+#[test]
 fn an_editor_that_asks_on_its_own_hears_of_diagnostics_only() {
     assert_eq!(
         titles("a.rs", "fn main() { <SEL></SEL>x(); }", &["no x"], true),

@@ -3,7 +3,7 @@
 use carat_tests::Client;
 use serde_json::json;
 
-use super::{TEXT, answer, applied, message, quiet, range, run};
+use super::{TEXT, answer, message, quiet, range, run};
 use crate::{URI, scripted_for};
 
 #[test]
