@@ -1,12 +1,20 @@
 // Types into real files in VS Code and looks at what comes: on the screen and on the disk.
-// Started by `run`, which sets OUT, FIXTURES, CARAT, VSIX, CODE_SERVER and NODE_PATH.
+// Started by `run`, which sets OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, VSIX, CODE_SERVER and NODE_PATH.
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { open, say, sleep, until } = require("./browser.cjs");
 
-const { OUT, FIXTURES, CARAT, VSIX, CODE_SERVER, INSTRUCT_MODEL } = process.env;
+const { OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, VSIX, CODE_SERVER, INSTRUCT_MODEL, ONLY } = process.env;
 let failures = 0;
+
+/** A folder with files to work on. */
+function project(run) {
+    const workspace = path.join(run, "project");
+    for (const part of ["carets", "actions"]) fs.cpSync(path.join(FIXTURES, part), workspace, { recursive: true });
+    fs.writeFileSync(path.join(workspace, "long.rs"), `fn long() {\n${"    step();\n".repeat(150)}}\n`);
+    return workspace;
+}
 
 function check(ok, what) {
     say(ok ? "PASS" : "FAIL", what);
@@ -74,8 +82,7 @@ async function completes(editor, workspace, { file, line, typed, picture }) {
 }
 
 async function withBinary(run) {
-    const workspace = path.join(run, "project");
-    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const workspace = project(run);
     const { page, close } = await open({
         run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
         settings: {}, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
@@ -103,6 +110,7 @@ async function withBinary(run) {
         await editor.command("Carat: Explain");
         const refusal = await until("an answer to Explain", () => editor.toasts());
         check(/takes instructions/.test(refusal) && /carat model pull/.test(refusal), `Explain without a model for it: ${JSON.stringify(refusal)}`);
+        await sleep(500);
         await editor.shot("7-explain-refused");
         await editor.command("Notifications: Clear All Notifications");
 
@@ -133,8 +141,7 @@ async function withBinary(run) {
 
 /** A model that takes instructions; what it says does not matter here. */
 async function withInstructions(run) {
-    const workspace = path.join(run, "project");
-    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const workspace = project(run);
     const machineSettings = { "carat.server.path": CARAT, "carat.model": INSTRUCT_MODEL };
     const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment: process.env });
     const editor = hands(page);
@@ -145,7 +152,7 @@ async function withInstructions(run) {
         await editor.goTo(14, 12);
         await editor.command("Carat: Explain");
         const explained = await until("a page, or why there is none", async () => {
-            const pages = await page.locator(".tab >> text=/Preview .*as_str/").count();
+            const pages = await page.locator(".tab >> text=/Preview Explaining severity/").count();
             return pages > 0 ? "a page" : await editor.toasts();
         });
         await sleep(1000);
@@ -161,11 +168,66 @@ async function withInstructions(run) {
         await page.keyboard.type("return a String");
         await editor.press("Enter");
         const outcome = await until("a preview of the change, or why there is none", async () => {
-            const preview = await page.locator(".refactor-preview, .tab >> text=/Refactor Preview/").count();
+            const preview = await page.locator(".quick-input-list .monaco-list-row >> text=Discard").count();
             return preview > 0 ? "a preview" : await editor.toasts();
         });
+        await sleep(1000);
         await editor.shot("10-refactor");
         check(fs.readFileSync(path.join(workspace, "severity.rs"), "utf8") === before, `Refactor ends in ${JSON.stringify(outcome)}, and nothing changed unseen`);
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
+/** The whole way with an answer that is known: the page, the preview, the change on the disk. */
+async function withScript(run) {
+    const workspace = project(run);
+    const file = path.join(workspace, "severity.rs");
+    const environment = { ...process.env, CARAT_TEST_GENERATOR: fs.readFileSync(CARAT_SCRIPT, "utf8") };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: { "carat.server.path": SCRIPTED }, environment });
+    const editor = hands(page);
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes("Carat: scripted"));
+        await editor.openFile("severity.rs");
+        await editor.goTo(14, 12);
+        await editor.command("Carat: Explain");
+        await page.waitForSelector(".tab >> text=/Preview Explaining severity/");
+        const view = () => page.frames().map((frame) => frame.locator("li >> text=It borrows nothing").count().catch(() => 0));
+        await until("the explanation, as it is meant to look", async () => (await Promise.all(view())).some((count) => count > 0));
+        await editor.shot("11-explained");
+        check(true, "Explain opens a view with the explanation");
+
+        await page.locator(".tab >> text=severity.rs").first().click();
+        await editor.goTo(14, 12);
+        await editor.command("Carat: Refactor");
+        await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+        await page.keyboard.type("return a String");
+        await editor.press("Enter");
+        await page.waitForSelector(".tab >> text=severity.rs: Carat: Refactoring");
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
+        await sleep(1500);
+        await editor.shot("12-refactor-preview");
+        check(!fs.readFileSync(file, "utf8").includes("to_owned"), "Refactor shows its change and waits");
+        await editor.press("Enter");
+        await until("the change on the disk", () => fs.readFileSync(file, "utf8").includes("name.to_owned()"));
+        await sleep(500);
+        await editor.shot("13-refactored");
+        check(true, "applied, it is on the disk");
+
+        await editor.openFile("long.rs");
+        await editor.goTo(20, 5);
+        await editor.command("Carat: Refactor");
+        await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+        await page.keyboard.type("return a String");
+        await editor.press("Enter");
+        const refusal = await until("an answer", () => editor.toasts());
+        await sleep(500);
+        await editor.shot("14-too-long");
+        check(/`long` has 152 lines/.test(refusal), `too long: ${JSON.stringify(refusal)}`);
     } catch (error) {
         await editor.shot("failure").catch(() => {});
         say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
@@ -202,10 +264,12 @@ async function inFolder(test) {
 }
 
 (async () => {
-    await inFolder(withBinary);
-    await inFolder(withoutBinary);
-    if (INSTRUCT_MODEL) await inFolder(withInstructions);
-    else say("left out: Explain and Refactor with a model that takes instructions; give its GGUF file in INSTRUCT_MODEL");
+    const tests = [withBinary, withScript, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
+    for (const test of tests) {
+        if (!ONLY || test.name === ONLY) await inFolder(test);
+    }
+    if (INSTRUCT_MODEL) return;
+    say("left out: Explain and Refactor with a model that takes instructions; give its GGUF file in INSTRUCT_MODEL");
 })()
     .catch((error) => {
         say("FAIL", error.message);

@@ -17,6 +17,9 @@ use crate::positions::{self, Encoding};
 /// The name of the one annotation in an edit.
 const ANNOTATION: &str = "carat";
 
+/// The reason of a client that has asked the user and got a no.
+const DISCARDED: &str = "discarded by the user";
+
 /// Brings the end of an action to the user.
 pub(super) async fn deliver(performer: &Performer, begun: &Begun, ended: &Ended, end: End) {
     let client = &performer.client;
@@ -178,7 +181,7 @@ async fn send(performer: &Performer, title: &str, edit: Value) -> bool {
             .to_owned(),
         Err(error) => error.message.into_owned(),
     };
-    if performer.book.is_halted() {
+    if performer.book.is_halted() || why == DISCARDED {
         return false;
     }
     let mut what = "the editor did not apply the change".to_owned();
