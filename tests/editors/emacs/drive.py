@@ -87,6 +87,8 @@ def ghost():
         passed(f"lsp-mode: ghost text, taken with TAB, saved: {line()!r}")
         go_to(screen, 8)
         act(screen, "lsp-execute-code-action", "Carat: Explain")
+        time.sleep(2)
+        screen.keys("C-h", "e")  # what the echo area has shown
         screen.shows("takes instructions")
         screen.picture("3-explain-refused")
         passed("lsp-mode: without a model for it, Explain says which command gets one")

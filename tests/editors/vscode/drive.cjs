@@ -1,11 +1,13 @@
 // Types into real files in VS Code and looks at what comes: on the screen and on the disk.
-// Started by `run`, which sets OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, VSIX, CODE_SERVER and NODE_PATH.
+// Started by `run`, which sets OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, MODEL, VSIX, CODE_SERVER and NODE_PATH.
+const crypto = require("node:crypto");
 const fs = require("node:fs");
+const http = require("node:http");
 const os = require("node:os");
 const path = require("node:path");
 const { open, say, sleep, until } = require("./browser.cjs");
 
-const { OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, VSIX, CODE_SERVER, INSTRUCT_MODEL, ONLY } = process.env;
+const { OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, VSIX, CODE_SERVER, MODEL, INSTRUCT_MODEL, ONLY } = process.env;
 let failures = 0;
 
 /** A folder with files to work on. */
@@ -237,6 +239,67 @@ async function withScript(run) {
     }
 }
 
+/** Serves one file, slowly enough that a progress bar can be seen. */
+async function serveFile(bytes) {
+    const server = http.createServer(async (request, response) => {
+        const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+        const range = { "content-range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` };
+        response.writeHead(from > 0 ? 206 : 200, { "content-length": bytes.length - from, "accept-ranges": "bytes", ...(from > 0 ? range : {}) });
+        if (request.method === "HEAD") return response.end();
+        const piece = Math.ceil(bytes.length / 30);
+        for (let at = from; at < bytes.length && !response.destroyed; at += piece) {
+            response.write(bytes.subarray(at, at + piece));
+            await sleep(100);
+        }
+        response.end();
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return { url: `http://127.0.0.1:${server.address().port}/model.gguf`, close: () => server.close() };
+}
+
+/** The list of models, a download from a server on this machine, and the model at work. */
+async function choosingModel(run) {
+    const workspace = project(run);
+    const bytes = fs.readFileSync(MODEL);
+    const files = await serveFile(bytes);
+    const catalogue = path.join(run, "catalogue.toml");
+    const sha256 = crypto.createHash("sha256").update(bytes).digest("hex");
+    fs.writeFileSync(
+        catalogue,
+        `[[model]]\nname = "team-model"\ntitle = "What the team trained"\nurl = "${files.url}"\nsha256 = "${sha256}"\n` +
+            `memory_bytes = 100_000_000\ntoken_bytes = 8_000_000\nlicense = "internal"\n`,
+    );
+    const environment = { ...process.env, CARAT_CATALOGUE: catalogue, CARAT_MODELS: path.join(run, "models") };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: { "carat.server.path": CARAT }, environment });
+    const editor = hands(page);
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
+        await editor.command("Carat: Choose Model");
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=gemma-4-26b-a4b");
+        await sleep(500);
+        await editor.shot("15-models");
+        check(true, "the models of `carat model list` are there to choose from");
+        await page.keyboard.type("team-model");
+        await page.waitForSelector(".quick-input-list .monaco-list-row.focused >> text=team-model");
+        await editor.press("Enter");
+        await page.waitForSelector(".notifications-toasts >> text=/downloads team-model/");
+        await sleep(1200);
+        await editor.shot("16-download");
+        await until("the status bar names the new model", async () => (await editor.status()).includes("Carat: team-model"));
+        await sleep(500);
+        await editor.shot("17-model-chosen");
+        check(fs.readFileSync(path.join(run, "models/team-model.gguf")).equals(bytes), "the model was downloaded, verified and chosen; the status bar names it");
+        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "C", picture: "18-with-model" });
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+        files.close();
+    }
+}
+
 async function withoutBinary(run) {
     const workspace = path.join(run, "project");
     fs.mkdirSync(workspace, { recursive: true });
@@ -264,7 +327,7 @@ async function inFolder(test) {
 }
 
 (async () => {
-    const tests = [withBinary, withScript, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
+    const tests = [withBinary, withScript, choosingModel, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
     for (const test of tests) {
         if (!ONLY || test.name === ONLY) await inFolder(test);
     }
