@@ -205,11 +205,24 @@ async function withScript(run) {
 
         await page.locator(".tab >> text=severity.rs").first().click();
         await editor.goTo(14, 12);
-        await editor.command("Carat: Refactor");
-        await page.waitForSelector(".quick-input-widget >> text=What is to change?");
-        await page.keyboard.type("return a String");
-        await editor.press("Enter");
-        await page.waitForSelector(".tab >> text=severity.rs: Carat: Refactoring");
+        const refactor = async () => {
+            await editor.command("Carat: Refactor");
+            await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+            await page.keyboard.type("return a String");
+            await editor.press("Enter");
+        };
+        const difference = page.locator(".tab >> text=severity.rs: Carat: Refactoring");
+        await refactor();
+        await difference.waitFor();
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
+        await sleep(500);
+        await editor.press("Escape");
+        await difference.waitFor({ state: "detached" });
+        await sleep(500);
+        check(!fs.readFileSync(file, "utf8").includes("to_owned") && (await editor.toasts()) === "", "a change that is discarded leaves no trace");
+
+        await refactor();
+        await difference.waitFor();
         await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
         await sleep(1500);
         await editor.shot("12-refactor-preview");
