@@ -171,9 +171,7 @@ pub fn instruction(code: &str, language: Option<&Language>) -> Option<String> {
             .trim()
             .strip_prefix(MARK)?
             .trim();
-        (!words.is_empty()).then(|| {
-            format!("{words}{THEN_DELETE} `{comment} {MARK}`.")
-        })
+        (!words.is_empty()).then(|| format!("{words}{THEN_DELETE} `{comment} {MARK}`."))
     })
 }
 
