@@ -128,6 +128,7 @@ async function withBinary(run) {
         check(true, "the doctor's report opens as a page");
         await page.locator('.statusbar-item[id$="carat.status"]').click();
         await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Choose model");
+        await sleep(500);
         await editor.shot("5-menu");
         check(true, "a click on the status bar shows the commands");
         await editor.press("Escape");
