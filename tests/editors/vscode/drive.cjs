@@ -60,7 +60,8 @@ function hands(page) {
 
 /** Types `typed` at the end of a line, takes the ghost text, and finds it in the file. */
 async function completes(editor, workspace, { file, line, typed, picture }) {
-    const onDisk = () => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1];
+    // Empty for a moment while the editor writes it.
+    const onDisk = () => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
     const original = onDisk();
     await editor.openFile(file);
     await editor.goTo(line, 1);
