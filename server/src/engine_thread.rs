@@ -42,7 +42,7 @@ pub(crate) const ACTIONS_MAX: usize = 4;
 
 /// How long the session of code actions is kept after the last one. It makes a second question about
 /// the same code quick, and holds up to 0.6 GB with Gemma 4 26B-A4B.
-const ACTIONS_KEPT: Duration = Duration::from_mins(5);
+const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 
 /// Room for one completion, of which a newer one replaces one that has not begun, and for a few actions.
 #[derive(Debug, Default)]

@@ -24,6 +24,17 @@ carat_binary() {
     say "carat: $("$CARAT" --version)"
 }
 
+# The same program with the scripted generator, for steps in which a model's words have to be known. This is the build
+# that the tests use; it has the embedded model, too. SCRIPTED names another one.
+scripted_binary() {
+    if [ -z "${SCRIPTED:-}" ]; then
+        (cd "$ROOT" && cargo build --quiet --workspace --features carat/testing -j "${CARGO_BUILD_JOBS:-2}") >&2
+        SCRIPTED=$ROOT/target/debug/carat
+    fi
+    [ -x "$SCRIPTED" ] || die "$SCRIPTED is no program"
+    export SCRIPTED CARAT_SCRIPT=$HERE/answers.json
+}
+
 # Node 24 with its headers (code-server takes no other) from PyPI, as $NODE and npm on the path.
 node24() {
     local venv=$TOOLS/node-venv bin=$TOOLS/node/bin

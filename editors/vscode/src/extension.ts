@@ -7,6 +7,7 @@ import { EXPLAIN, REFACTOR, completeArguments, runAction } from "./actions";
 import { BinaryMissing, type Binary, findBinary } from "./binary";
 import { chooseModel } from "./models";
 import { Pages } from "./pages";
+import { applyAfterPreview } from "./preview";
 import { serverSettings } from "./settings";
 import { StatusBar, type Status } from "./status";
 
@@ -75,7 +76,7 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
     try {
         binary = await findBinary(context);
         log.info(`${binary.version} at ${binary.path}`);
-        client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log));
+        client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log, pages));
         client.registerFeature(extensionsFeature());
         client.onNotification("carat/status", (status: Status) => bar.show(status));
         client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));
@@ -104,7 +105,7 @@ async function stop(): Promise<void> {
     }
 }
 
-function options(log: vscode.LogOutputChannel): LanguageClientOptions {
+function options(log: vscode.LogOutputChannel, pages: Pages): LanguageClientOptions {
     return {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-notebook-cell" }],
         initializationOptions: serverSettings(),
@@ -118,6 +119,7 @@ function options(log: vscode.LogOutputChannel): LanguageClientOptions {
             workspace: {
                 // The server's part without this extension's own settings.
                 configuration: () => [serverSettings()],
+                handleApplyEdit: (params, next) => applyAfterPreview(params, async (edit) => next(edit, new vscode.CancellationTokenSource().token), pages),
             },
         },
     };

@@ -24,11 +24,12 @@ interface Choice extends vscode.QuickPickItem {
 export async function chooseModel(program: string): Promise<void> {
     const { stdout } = await promisify(execFile)(program, ["model", "list", "--json"]);
     const listed: Listed[] = JSON.parse(stdout).models ?? [];
+    const current = vscode.workspace.getConfiguration("carat").get<string>("model") || "default";
     const choices: Choice[] = listed.map((model) => ({
         model,
         label: model.name,
-        description: [size(model.file_bytes ?? model.size_bytes), hint(model)].filter(Boolean).join(", "),
-        detail: model.title,
+        description: [size(model.file_bytes ?? model.size_bytes), hint(model), model.name === current ? "in use" : ""].filter(Boolean).join(", "),
+        detail: model.title ?? "In the program itself; small and quick",
     }));
     choices.push({ label: "Choose a GGUF file…" });
     const choice = await vscode.window.showQuickPick(choices, { title: "Model that completes code", matchOnDescription: true });
@@ -69,7 +70,7 @@ function pull(program: string, name: string): Thenable<boolean> {
                 const percent = Number(/(\d+(?:\.\d+)?) ?%/.exec(last)?.[1] ?? NaN);
                 const increment = percent > done ? percent - done : 0;
                 done += increment;
-                progress.report({ message: last.replace(/[^\x20-\x7e]+/g, " ").slice(0, 80), increment });
+                progress.report({ message: last.replace(`${name}: `, "").replace(/[^\x20-\x7e]+/g, " ").slice(0, 80), increment });
             });
             child.on("error", (error) => finish(`it does not start: ${error.message}`));
             child.on("close", (code) => finish(code === 0 ? undefined : last));

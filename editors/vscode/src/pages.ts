@@ -28,7 +28,8 @@ export class Pages implements vscode.TextDocumentContentProvider, vscode.Disposa
         await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preview: true, preserveFocus: true });
     }
 
-    private keep(name: string, text: string): vscode.Uri {
+    /** Keeps a text as a page; its URI opens it. */
+    keep(name: string, text: string): vscode.Uri {
         const uri = vscode.Uri.from({ scheme: SCHEME, path: `/${name}` });
         this.texts.delete(uri.path);
         this.texts.set(uri.path, text);

@@ -151,7 +151,8 @@ pub struct Change {
 pub enum Refusal {
     /// The model only completes.
     #[error(
-        "this needs a model that takes instructions: run `carat model pull gemma-4-26b-a4b` and set `model` to `gemma-4-26b-a4b`"
+        // Short: some editors cut it at the end of a line.
+        "this needs a model that takes instructions: run `carat model pull 26b` and set `model` to `26b`"
     )]
     NoInstructions,
     /// Nothing at the selection that could be the unit of the action.
@@ -161,9 +162,11 @@ pub enum Refusal {
     NoItem,
     /// Too much to be rewritten at once.
     #[error(
-        "{lines} lines are too many to rewrite at once (at most {max}); select only the statements that are to change"
+        "{what} has {lines} lines, and at most {max} can be rewritten at once: select the lines that are to change, and ask again"
     )]
     TooLong {
+        /// The item's name, or another word for it.
+        what: String,
         /// Lines of the smallest unit.
         lines: usize,
         /// What is possible.

@@ -73,6 +73,9 @@ pub struct Place<'a> {
 /// How a comment begins that holds an instruction, such as `// carat: return an error instead`.
 const MARK: &str = "carat:";
 
+/// What is added to such an instruction, before the mark of the comment.
+const THEN_DELETE: &str = "\nThen delete the comment that begins with";
+
 /// The entries, most specific first.
 pub fn offers(place: &Place<'_>) -> Vec<Offer> {
     let mut offers = Vec::new();
@@ -114,6 +117,7 @@ pub fn offers(place: &Place<'_>) -> Vec<Offer> {
     let name = item.as_ref().and_then(|item| text.get(item.name.clone()?));
     let named = |verb: &str| match name {
         Some(name) => format!("{verb} `{}`", brief(name)),
+        None if item.is_some() => format!("{verb} this code"),
         None => format!("{verb} the selection"),
     };
     let has_code = item.is_some() || !place.selection.is_empty();
@@ -167,10 +171,14 @@ pub fn instruction(code: &str, language: Option<&Language>) -> Option<String> {
             .trim()
             .strip_prefix(MARK)?
             .trim();
-        (!words.is_empty()).then(|| {
-            format!("{words}\nThen delete the comment that begins with `{comment} {MARK}`.")
-        })
+        (!words.is_empty()).then(|| format!("{words}{THEN_DELETE} `{comment} {MARK}`."))
     })
+}
+
+/// An instruction without what [`instruction`] has added to it.
+pub(super) fn own_words(instruction: &str) -> &str {
+    let end = instruction.rfind(THEN_DELETE).unwrap_or(instruction.len());
+    &instruction[..end]
 }
 
 /// The first line, short enough for a menu.

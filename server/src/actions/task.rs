@@ -8,7 +8,7 @@ use super::check::Rules;
 use super::layout::{self, Shown};
 use super::tests_place::{self, Place};
 use super::unit::{self, Unit};
-use super::{Action, CustomKind, Refusal};
+use super::{Action, CustomKind, Refusal, offer};
 
 /// How an answer is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) fn task(
         }
         Action::Refactor { instruction } => {
             let (words, rules) = match instruction.as_deref().map(str::trim).filter(|words| !words.is_empty()) {
-                Some(words) => (words.to_owned(), rules_for(words)),
+                Some(words) => (words.to_owned(), rules_for(offer::own_words(words))),
                 None => (
                     "Make this code simpler and easier to read. Keep what it does and its signature.".to_owned(),
                     Rules { name: true, lines_percent: 30 },

@@ -280,6 +280,7 @@ fn what_cannot_be_done_is_refused_before_the_model_runs() {
     assert_eq!(
         begin(&long, 30, refactor(), &MODEL),
         Some(Refusal::TooLong {
+            what: "`f`".to_owned(),
             lines: 202,
             max: 120
         })
@@ -375,6 +376,18 @@ fn the_menu_names_what_it_is_about() {
         ["Explain the selection", "Refactor the selection", "Review"]
     );
     assert_eq!(titles("a.rs", "use <SEL></SEL>a;", &[], false), [""; 0]);
+}
+
+#[test]
+fn an_instruction_in_a_comment_begins_the_answer_like_any_other() {
+    let text = "fn main() {\n    // carat: say hello\n    x();\n}\n";
+    let instruction = offer::instruction(text, languages::by_id("rust")).expect("one");
+    assert!(instruction.contains("delete the comment"), "{instruction}");
+    let action = Action::Refactor {
+        instruction: Some(instruction),
+    };
+    let run = Run::new(&request(text, 3..3, action), &MODEL).expect("a unit");
+    assert!(run.prompt().ends_with("fn main"), "{}", run.prompt());
 }
 
 #[test]

@@ -38,22 +38,21 @@ pub(super) fn to_rewrite(
 ) -> Result<Unit, Refusal> {
     let selected = trimmed(text, selection);
     let item = tree.and_then(|tree| item_at(text, tree, &selected));
-    let mut lines = 0;
+    let mut whole = None;
     if let Some(item) = item {
-        lines = line_count(&text[item.range.clone()]);
+        let lines = line_count(&text[item.range.clone()]);
         if lines <= LINES_MAX {
             return Ok(Unit {
                 range: item.range.clone(),
                 item: Some(item),
             });
         }
+        let name = item.name.and_then(|name| text.get(name));
+        let what = name.map_or_else(|| "the code here".to_owned(), |name| format!("`{name}`"));
+        whole = Some(too_long(what, lines));
     }
     if selected.is_empty() {
-        return Err(if lines == 0 {
-            Refusal::NoItem
-        } else {
-            too_long(lines)
-        });
+        return Err(whole.unwrap_or(Refusal::NoItem));
     }
     let range = match tree {
         Some(tree) => tree
@@ -63,7 +62,7 @@ pub(super) fn to_rewrite(
     };
     let count = line_count(&text[range.clone()]);
     if count > LINES_MAX {
-        return Err(too_long(if lines == 0 { count } else { lines.min(count) }));
+        return Err(too_long("the selection".to_owned(), count));
     }
     Ok(Unit { range, item: None })
 }
@@ -135,8 +134,9 @@ pub(super) fn item_at(text: &str, tree: &SyntaxTree, selected: &Range<usize>) ->
         .min_by_key(|item| item.range.len())
 }
 
-fn too_long(lines: usize) -> Refusal {
+fn too_long(what: String, lines: usize) -> Refusal {
     Refusal::TooLong {
+        what,
         lines,
         max: LINES_MAX,
     }

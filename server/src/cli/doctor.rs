@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{machine, output};
 use crate::logging::LastError;
-use crate::models::catalogue::{CATALOGUE_VARIABLE, Catalogue};
+use crate::models::catalogue::{CATALOGUE_VARIABLE, Catalogue, Entry};
 use crate::models::store::{FOLDER_VARIABLE, State, Store};
 use crate::models::{CodeModel, ModelSource};
 
@@ -255,8 +255,12 @@ fn describe_models(
     }
     report.fields.insert("models".to_owned(), json!(models));
     if pulled == 0
-        && let Some(entry) = memory.and_then(|total| catalogue.suggestion(total))
+        && let Some(total) = memory
+        && let Some(best) = catalogue.suggestion(total)
     {
+        // What is slow here would disappoint; where all are slow, the best is as good a choice as any.
+        let quick = |entry: &&Entry| entry.tokens_per_s_max(bandwidth) >= TOKENS_PER_S_MIN;
+        let entry = catalogue.suggestions(total).find(quick).unwrap_or(best);
         report.advise(format!(
             "Get much better answers: carat model pull {0}, then --model {0} or the setting `model`.",
             entry.name

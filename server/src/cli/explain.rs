@@ -9,6 +9,11 @@ use super::lines::Lines;
 use super::output;
 use crate::actions::{Action, Outcome};
 
+pub(super) const HELP: &str = "\
+Examples:
+  carat explain src/main.rs:10 --model 26b       the function around line 10
+  carat explain src/main.rs:10-20 --model 26b    these lines";
+
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// The code; a single line stands for the function or type around it

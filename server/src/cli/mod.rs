@@ -51,8 +51,10 @@ enum Command {
     #[command(after_help = complete::HELP)]
     Complete(complete::CompleteArgs),
     /// Explain code in prose
+    #[command(after_help = explain::HELP)]
     Explain(explain::ExplainArgs),
     /// Rewrite code as told; prints a diff
+    #[command(after_help = refactor::HELP)]
     Refactor(refactor::RefactorArgs),
     /// Show models, what is in them, and bring them here
     Model(model::ModelArgs),

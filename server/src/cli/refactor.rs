@@ -16,6 +16,12 @@ use crate::actions::{Action, Outcome};
 /// Lines around each difference, as diff and git have it.
 const CONTEXT_LINES: usize = 3;
 
+pub(super) const HELP: &str = "\
+Examples:
+  carat refactor src/main.rs:10 --instruction 'return an error instead of panicking' --model 26b
+  carat refactor src/main.rs:10 --instruction 'split it into two functions' --model 26b --write
+  carat refactor src/main.rs:10 --instruction 'use early returns' --model 26b | git apply";
+
 #[derive(Debug, Args)]
 pub(super) struct RefactorArgs {
     /// The code; a single line stands for the function or type around it

@@ -221,10 +221,15 @@ impl Catalogue {
         self.entries.iter().find(|entry| entry.is_called(name))
     }
 
-    /// The first of the suggested models that runs on a machine with `total_bytes` of memory.
-    pub fn suggestion(&self, total_bytes: u64) -> Option<&Entry> {
+    /// The suggested models that run on a machine with `total_bytes` of memory, the best first.
+    pub fn suggestions(&self, total_bytes: u64) -> impl Iterator<Item = &Entry> {
         self.entries()
-            .find(|entry| entry.suggested && entry.fits(total_bytes))
+            .filter(move |entry| entry.suggested && entry.fits(total_bytes))
+    }
+
+    /// The first of them.
+    pub fn suggestion(&self, total_bytes: u64) -> Option<&Entry> {
+        self.suggestions(total_bytes).next()
     }
 }
 

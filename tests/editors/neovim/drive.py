@@ -1,4 +1,4 @@
-"""Drives Neovim with Carat's plugin. Started by `run`, which sets CARAT, PLUGIN, FIXTURES and OUT."""
+"""Drives Neovim with Carat's plugin. Started by `run`, which sets CARAT, SCRIPTED, CARAT_SCRIPT, PLUGIN, FIXTURES and OUT."""
 
 import json
 import os
@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from terminal import Terminal, passed, until
 
 CARAT, PLUGIN, FIXTURES, OUT = (os.environ[name] for name in ("CARAT", "PLUGIN", "FIXTURES", "OUT"))
+SCRIPTED, SCRIPT = os.environ["SCRIPTED"], pathlib.Path(os.environ["CARAT_SCRIPT"]).read_text().replace("\n", " ")
 
 INIT = """
 vim.opt.runtimepath:append({plugin})
@@ -26,7 +27,9 @@ def project():
     """A folder with the fixtures, a configuration, and an environment in which nothing else is found."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="carat-nvim-"))
     work = folder / "project"
-    shutil.copytree(FIXTURES, work)
+    shutil.copytree(pathlib.Path(FIXTURES, "carets"), work)
+    shutil.copytree(pathlib.Path(FIXTURES, "actions"), work, dirs_exist_ok=True)
+    (work / "long.rs").write_text("fn long() {\n" + "    step();\n" * 150 + "}\n")
     (work / ".git").mkdir()
     (work / "accents.rs").write_text("fn main() {\n    let é = \"\U0001f600\"; let \n}\n")
     (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(CARAT)))
@@ -165,10 +168,19 @@ def without_program():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def on_a_screen():
+def editor_on_a_screen(name, program, file, script=None):
+    """Neovim in a terminal, with a program, and with a script for it."""
     folder, work, environment = project()
-    command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in ("HOME", "TERM", "LC_ALL", "PATH") or key.startswith("XDG_"))]
-    screen = Terminal(f"carat-nvim-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), "word_count.py"], str(work), OUT)
+    (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program)))
+    kept = {"HOME", "TERM", "LC_ALL", "PATH"}
+    command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in kept or key.startswith("XDG_"))]
+    command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
+    screen = Terminal(f"carat-nvim-{name}-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), file], str(work), OUT)
+    return folder, work, screen
+
+
+def ghost_on_a_screen():
+    folder, work, screen = editor_on_a_screen("ghost", CARAT, "word_count.py")
     try:
         screen.shows("carat default")
         screen.keys("4G", "A")
@@ -189,6 +201,90 @@ def on_a_screen():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def actions_without_a_model():
+    """The embedded model takes no instructions; that is said, and what to do."""
+    folder, _, screen = editor_on_a_screen("refused", CARAT, "severity.rs")
+    try:
+        screen.shows("carat default")
+        screen.keys("14G")
+        screen.type(":Carat explain")
+        screen.keys("Enter")
+        screen.shows("takes instructions")
+        assert "carat model pull" in screen.screen(), screen.screen()
+        screen.picture("3-explain-refused")
+        passed("in a terminal: without a model for it, :Carat explain says which command gets one")
+    finally:
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def actions_on_a_screen():
+    """Code actions with scripted answers, from the command or the menu to the buffer."""
+    folder, work, screen = editor_on_a_screen("actions", SCRIPTED, "severity.rs", SCRIPT)
+    try:
+        screen.shows("carat scripted")
+        screen.keys("14G")
+        screen.type(":Carat explain")
+        screen.keys("Enter")
+        screen.shows("It borrows nothing")
+        screen.picture("4-explained")
+        passed("in a terminal: :Carat explain opens a page")
+
+        screen.type(":buffer severity.rs | only")
+        screen.keys("Enter", "14G")
+        screen.type(":Carat refactor")
+        screen.keys("Enter")
+        screen.shows("What is to change?")
+        screen.picture("5-refactor-asks")
+        screen.type("return a String")
+        screen.keys("Enter")
+        screen.shows("name.to_owned()")
+        screen.picture("6-refactored")
+        assert "-> &'static str" not in screen.screen(), screen.screen()
+        screen.keys("u")
+        until("the old function", lambda: "to_owned" not in screen.screen() and "-> &'static str" in screen.screen())
+        passed("in a terminal: :Carat refactor asks, changes the function, and one `u` takes it back")
+
+        screen.keys("14G")
+        screen.type("gra")
+        screen.shows("Write tests of `as_str`")
+        screen.picture("7-menu")
+        number = next(line.split(":")[0].strip() for line in screen.screen().split("\n") if "Explain `as_str`" in line)
+        screen.type(number)
+        screen.keys("Enter")
+        screen.shows("It borrows nothing")
+        passed("in a terminal: `gra` shows the menu, and its entry runs")
+
+        screen.type(":edit word_count.py | only")
+        screen.keys("Enter", "8G")
+        screen.type("gra")
+        screen.shows("Write tests of `words`")
+        number = next(line.split(":")[0].strip() for line in screen.screen().split("\n") if "Write tests of `words`" in line)
+        screen.type(number)
+        screen.keys("Enter")
+        screen.shows("def test_words")
+        screen.picture("8-tests")
+        passed("in a terminal: `Write tests` opens a new file")
+        screen.type(":wall")
+        screen.keys("Enter")
+        until("the tests on the disk", lambda: "def test_words" in (work / "test_word_count.py").read_text())
+
+        screen.type(":edit long.rs | only")
+        screen.keys("Enter", "20G")
+        screen.type(":Carat refactor")
+        screen.keys("Enter")
+        screen.shows("What is to change?")
+        screen.type("return a String")
+        screen.keys("Enter")
+        screen.shows("`long` has 152 lines")
+        screen.picture("9-too-long")
+        passed("in a terminal: a function that is too long is refused by its name")
+    finally:
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
 headless()
 without_program()
-on_a_screen()
+ghost_on_a_screen()
+actions_without_a_model()
+actions_on_a_screen()

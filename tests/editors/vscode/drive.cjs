@@ -1,12 +1,22 @@
 // Types into real files in VS Code and looks at what comes: on the screen and on the disk.
-// Started by `run`, which sets OUT, FIXTURES, CARAT, VSIX, CODE_SERVER and NODE_PATH.
+// Started by `run`, which sets OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, MODEL, VSIX, CODE_SERVER and NODE_PATH.
+const crypto = require("node:crypto");
 const fs = require("node:fs");
+const http = require("node:http");
 const os = require("node:os");
 const path = require("node:path");
 const { open, say, sleep, until } = require("./browser.cjs");
 
-const { OUT, FIXTURES, CARAT, VSIX, CODE_SERVER, INSTRUCT_MODEL } = process.env;
+const { OUT, FIXTURES, CARAT, SCRIPTED, CARAT_SCRIPT, VSIX, CODE_SERVER, MODEL, INSTRUCT_MODEL, ONLY } = process.env;
 let failures = 0;
+
+/** A folder with files to work on. */
+function project(run) {
+    const workspace = path.join(run, "project");
+    for (const part of ["carets", "actions"]) fs.cpSync(path.join(FIXTURES, part), workspace, { recursive: true });
+    fs.writeFileSync(path.join(workspace, "long.rs"), `fn long() {\n${"    step();\n".repeat(150)}}\n`);
+    return workspace;
+}
 
 function check(ok, what) {
     say(ok ? "PASS" : "FAIL", what);
@@ -50,7 +60,8 @@ function hands(page) {
 
 /** Types `typed` at the end of a line, takes the ghost text, and finds it in the file. */
 async function completes(editor, workspace, { file, line, typed, picture }) {
-    const onDisk = () => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1];
+    // Empty for a moment while the editor writes it.
+    const onDisk = () => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
     const original = onDisk();
     await editor.openFile(file);
     await editor.goTo(line, 1);
@@ -74,8 +85,7 @@ async function completes(editor, workspace, { file, line, typed, picture }) {
 }
 
 async function withBinary(run) {
-    const workspace = path.join(run, "project");
-    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const workspace = project(run);
     const { page, close } = await open({
         run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
         settings: {}, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
@@ -103,6 +113,7 @@ async function withBinary(run) {
         await editor.command("Carat: Explain");
         const refusal = await until("an answer to Explain", () => editor.toasts());
         check(/takes instructions/.test(refusal) && /carat model pull/.test(refusal), `Explain without a model for it: ${JSON.stringify(refusal)}`);
+        await sleep(500);
         await editor.shot("7-explain-refused");
         await editor.command("Notifications: Clear All Notifications");
 
@@ -118,6 +129,7 @@ async function withBinary(run) {
         check(true, "the doctor's report opens as a page");
         await page.locator('.statusbar-item[id$="carat.status"]').click();
         await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Choose model");
+        await sleep(500);
         await editor.shot("5-menu");
         check(true, "a click on the status bar shows the commands");
         await editor.press("Escape");
@@ -133,8 +145,7 @@ async function withBinary(run) {
 
 /** A model that takes instructions; what it says does not matter here. */
 async function withInstructions(run) {
-    const workspace = path.join(run, "project");
-    fs.cpSync(FIXTURES, workspace, { recursive: true });
+    const workspace = project(run);
     const machineSettings = { "carat.server.path": CARAT, "carat.model": INSTRUCT_MODEL };
     const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment: process.env });
     const editor = hands(page);
@@ -145,7 +156,7 @@ async function withInstructions(run) {
         await editor.goTo(14, 12);
         await editor.command("Carat: Explain");
         const explained = await until("a page, or why there is none", async () => {
-            const pages = await page.locator(".tab >> text=/Preview .*as_str/").count();
+            const pages = await page.locator(".tab >> text=/Preview Explaining severity/").count();
             return pages > 0 ? "a page" : await editor.toasts();
         });
         await sleep(1000);
@@ -161,9 +172,10 @@ async function withInstructions(run) {
         await page.keyboard.type("return a String");
         await editor.press("Enter");
         const outcome = await until("a preview of the change, or why there is none", async () => {
-            const preview = await page.locator(".refactor-preview, .tab >> text=/Refactor Preview/").count();
+            const preview = await page.locator(".quick-input-list .monaco-list-row >> text=Discard").count();
             return preview > 0 ? "a preview" : await editor.toasts();
         });
+        await sleep(1000);
         await editor.shot("10-refactor");
         check(fs.readFileSync(path.join(workspace, "severity.rs"), "utf8") === before, `Refactor ends in ${JSON.stringify(outcome)}, and nothing changed unseen`);
     } catch (error) {
@@ -172,6 +184,134 @@ async function withInstructions(run) {
         throw error;
     } finally {
         await close();
+    }
+}
+
+/** The whole way with an answer that is known: the page, the preview, the change on the disk. */
+async function withScript(run) {
+    const workspace = project(run);
+    const file = path.join(workspace, "severity.rs");
+    const environment = { ...process.env, CARAT_TEST_GENERATOR: fs.readFileSync(CARAT_SCRIPT, "utf8") };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: { "carat.server.path": SCRIPTED }, environment });
+    const editor = hands(page);
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes("Carat: scripted"));
+        await editor.openFile("severity.rs");
+        await editor.goTo(14, 12);
+        await editor.command("Carat: Explain");
+        await page.waitForSelector(".tab >> text=/Preview Explaining severity/");
+        const view = () => page.frames().map((frame) => frame.locator("li >> text=It borrows nothing").count().catch(() => 0));
+        await until("the explanation, as it is meant to look", async () => (await Promise.all(view())).some((count) => count > 0));
+        await editor.shot("11-explained");
+        check(true, "Explain opens a view with the explanation");
+
+        await page.locator(".tab >> text=severity.rs").first().click();
+        await editor.goTo(14, 12);
+        const refactor = async () => {
+            await editor.command("Carat: Refactor");
+            await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+            await page.keyboard.type("return a String");
+            await editor.press("Enter");
+        };
+        const difference = page.locator(".tab >> text=severity.rs: Carat: Refactoring");
+        await refactor();
+        await difference.waitFor();
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
+        await sleep(500);
+        await editor.press("Escape");
+        await difference.waitFor({ state: "detached" });
+        await sleep(500);
+        check(!fs.readFileSync(file, "utf8").includes("to_owned") && (await editor.toasts()) === "", "a change that is discarded leaves no trace");
+
+        await refactor();
+        await difference.waitFor();
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
+        await sleep(1500);
+        await editor.shot("12-refactor-preview");
+        check(!fs.readFileSync(file, "utf8").includes("to_owned"), "Refactor shows its change and waits");
+        await editor.press("Enter");
+        await until("the change on the disk", () => fs.readFileSync(file, "utf8").includes("name.to_owned()"));
+        await sleep(500);
+        await editor.shot("13-refactored");
+        check(true, "applied, it is on the disk");
+
+        await editor.openFile("long.rs");
+        await editor.goTo(20, 5);
+        await editor.command("Carat: Refactor");
+        await page.waitForSelector(".quick-input-widget >> text=What is to change?");
+        await page.keyboard.type("return a String");
+        await editor.press("Enter");
+        const refusal = await until("an answer", () => editor.toasts());
+        await sleep(500);
+        await editor.shot("14-too-long");
+        check(/`long` has 152 lines/.test(refusal), `too long: ${JSON.stringify(refusal)}`);
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
+/** Serves one file, slowly enough that a progress bar can be seen. */
+async function serveFile(bytes) {
+    const server = http.createServer(async (request, response) => {
+        const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+        const range = { "content-range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` };
+        response.writeHead(from > 0 ? 206 : 200, { "content-length": bytes.length - from, "accept-ranges": "bytes", ...(from > 0 ? range : {}) });
+        if (request.method === "HEAD") return response.end();
+        const piece = Math.ceil(bytes.length / 30);
+        for (let at = from; at < bytes.length && !response.destroyed; at += piece) {
+            response.write(bytes.subarray(at, at + piece));
+            await sleep(100);
+        }
+        response.end();
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return { url: `http://127.0.0.1:${server.address().port}/model.gguf`, close: () => server.close() };
+}
+
+/** The list of models, a download from a server on this machine, and the model at work. */
+async function choosingModel(run) {
+    const workspace = project(run);
+    const bytes = fs.readFileSync(MODEL);
+    const files = await serveFile(bytes);
+    const catalogue = path.join(run, "catalogue.toml");
+    const sha256 = crypto.createHash("sha256").update(bytes).digest("hex");
+    fs.writeFileSync(
+        catalogue,
+        `[[model]]\nname = "team-model"\ntitle = "What the team trained"\nurl = "${files.url}"\nsha256 = "${sha256}"\n` +
+            `memory_bytes = 100_000_000\ntoken_bytes = 8_000_000\nlicense = "internal"\n`,
+    );
+    const environment = { ...process.env, CARAT_CATALOGUE: catalogue, CARAT_MODELS: path.join(run, "models") };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: { "carat.server.path": CARAT }, environment });
+    const editor = hands(page);
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
+        await editor.command("Carat: Choose Model");
+        await page.waitForSelector(".quick-input-list .monaco-list-row >> text=gemma-4-26b-a4b");
+        await sleep(500);
+        await editor.shot("15-models");
+        check(true, "the models of `carat model list` are there to choose from");
+        await page.keyboard.type("team-model");
+        await page.waitForSelector(".quick-input-list .monaco-list-row.focused >> text=team-model");
+        await editor.press("Enter");
+        await page.waitForSelector(".notifications-toasts >> text=/downloads team-model/");
+        await sleep(1200);
+        await editor.shot("16-download");
+        await until("the status bar names the new model", async () => (await editor.status()).includes("Carat: team-model"));
+        await sleep(500);
+        await editor.shot("17-model-chosen");
+        check(fs.readFileSync(path.join(run, "models/team-model.gguf")).equals(bytes), "the model was downloaded, verified and chosen; the status bar names it");
+        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "C", picture: "18-with-model" });
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+        files.close();
     }
 }
 
@@ -202,10 +342,12 @@ async function inFolder(test) {
 }
 
 (async () => {
-    await inFolder(withBinary);
-    await inFolder(withoutBinary);
-    if (INSTRUCT_MODEL) await inFolder(withInstructions);
-    else say("left out: Explain and Refactor with a model that takes instructions; give its GGUF file in INSTRUCT_MODEL");
+    const tests = [withBinary, withScript, choosingModel, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
+    for (const test of tests) {
+        if (!ONLY || test.name === ONLY) await inFolder(test);
+    }
+    if (INSTRUCT_MODEL) return;
+    say("left out: Explain and Refactor with a model that takes instructions; give its GGUF file in INSTRUCT_MODEL");
 })()
     .catch((error) => {
         say("FAIL", error.message);

@@ -3,7 +3,7 @@
 use carat_tests::Client;
 use serde_json::json;
 
-use super::{TEXT, answer, applied, message, quiet, range, run};
+use super::{TEXT, answer, message, quiet, range, run};
 use crate::{URI, scripted_for};
 
 #[test]
@@ -98,8 +98,15 @@ fn tests_in_a_file_of_their_own_create_it() {
     let argument = json!({ "uri": uri, "range": range((1, 4), (1, 4)) });
     let params = json!({ "command": "carat.writeTests", "arguments": [argument] });
     server.ask("workspace/executeCommand", &params);
-    let changes = applied(&mut server)["edit"]["documentChanges"].clone();
+    let request = server.notification("workspace/applyEdit");
+    let changes = request["params"]["edit"]["documentChanges"].clone();
     let new = format!("file://{}/test_shape.py", folder.path().display());
+    // It is opened once it is there.
+    std::fs::write(folder.path().join("test_shape.py"), "").expect("a file");
+    answer(&mut server, &request, &json!({ "applied": true }));
+    let request = server.notification("window/showDocument");
+    assert_eq!(request["params"]["uri"], new);
+    answer(&mut server, &request, &json!({ "success": true }));
     assert_eq!(
         (&changes[0]["kind"], &changes[0]["uri"]),
         (&json!("create"), &json!(new))
@@ -108,9 +115,9 @@ fn tests_in_a_file_of_their_own_create_it() {
         changes[1]["edits"][0]["newText"],
         "def test_f():\n    assert f() == 1\n"
     );
-    // What is there already is not touched.
-    std::fs::write(folder.path().join("test_shape.py"), "").expect("a file");
+    // What is there already is not touched: the text is shown, in a file of its own.
     server.ask("workspace/executeCommand", &params);
     let request = server.notification("window/showDocument");
+    assert_ne!(request["params"]["uri"], new);
     answer(&mut server, &request, &json!({ "success": true }));
 }

@@ -51,6 +51,10 @@ end
 function M.client_config()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
   capabilities.experimental = { carat = { status = true } }
+  -- Neovim applies versioned edits and creates files, and does not say so. Its question before an edit that
+  -- has annotations shows nothing of the edit: `u` serves better.
+  capabilities.workspace.workspaceEdit.documentChanges = true
+  capabilities.workspace.workspaceEdit.changeAnnotationSupport = vim.NIL -- nil would be filled in again
   local settings = next(M.options.settings) and M.options.settings or vim.empty_dict()
   return {
     name = 'carat',

@@ -9,7 +9,7 @@ use crate::cli::output;
 use crate::models::download::Progress;
 
 /// How often a line comes where there is no terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the user sees on standard error.
 pub(super) struct Display {

@@ -17,6 +17,9 @@ use crate::positions::{self, Encoding};
 /// The name of the one annotation in an edit.
 const ANNOTATION: &str = "carat";
 
+/// The reason of a client that has asked the user and got a no.
+const DISCARDED: &str = "discarded by the user";
+
 /// Brings the end of an action to the user.
 pub(super) async fn deliver(performer: &Performer, begun: &Begun, ended: &Ended, end: End) {
     let client = &performer.client;
@@ -93,6 +96,7 @@ async fn apply(performer: &Performer, begun: &Begun, ended: &Ended, change: &Cha
 
 /// Creates a file beside the document, where the client can and nothing is in the way; else shows it.
 async fn new_file(performer: &Performer, begun: &Begun, name: &str, text: &str) {
+    let client = &performer.client;
     let Some(facts) = performer.facts.get() else {
         return;
     };
@@ -113,7 +117,15 @@ async fn new_file(performer: &Performer, begun: &Begun, name: &str, text: &str) 
         let write = json!({ "textDocument": { "uri": uri, "version": null }, "edits": [insert] });
         let mut edit = json!({ "documentChanges": [create, write] });
         annotate(&mut edit, performer, &begun.title);
-        return send(performer, &begun.title, edit).await;
+        if send(performer, &begun.title, edit).await && facts.actions.show_document {
+            // Editors fill a new file without opening it. One that the user declined is not there.
+            let path = path_of(&uri);
+            if path.is_some_and(|path| path.exists()) {
+                let params = json!({ "uri": uri, "takeFocus": false });
+                let _ = request(client, "window/showDocument", params).await;
+            }
+        }
+        return;
     }
     let fence = fence(text);
     let markdown = format!(
@@ -158,24 +170,26 @@ fn annotate(edit: &mut Value, performer: &Performer, title: &str) {
     }
 }
 
-async fn send(performer: &Performer, title: &str, edit: Value) {
+/// Sends an edit; true if the client has applied it, else the user is told.
+async fn send(performer: &Performer, title: &str, edit: Value) -> bool {
     let params = json!({ "label": format!("Carat: {title}"), "edit": edit });
     let why = match request(&performer.client, "workspace/applyEdit", params).await {
-        Ok(result) if result["applied"] == true => return,
+        Ok(result) if result["applied"] == true => return true,
         Ok(result) => result["failureReason"]
             .as_str()
             .unwrap_or_default()
             .to_owned(),
         Err(error) => error.message.into_owned(),
     };
-    if performer.book.is_halted() {
-        return;
+    if performer.book.is_halted() || why == DISCARDED {
+        return false;
     }
     let mut what = "the editor did not apply the change".to_owned();
     if !why.is_empty() {
         what += &format!(": {why}");
     }
     say(&performer.client, Weight::Warning, &what).await;
+    false
 }
 
 async fn show(performer: &Performer, begun: &Begun, title: &str, markdown: &str) {

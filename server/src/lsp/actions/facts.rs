@@ -43,12 +43,15 @@ impl ActionFacts {
                 .and_then(Value::as_array)
                 .is_some_and(|values| values.contains(&what))
         };
+        let document_changes = yes("/workspace/workspaceEdit/documentChanges");
         Self {
             literals: there("/textDocument/codeAction/codeActionLiteralSupport"),
             tags: lists("/textDocument/codeAction/tagSupport/valueSet", 1.into()),
             apply_edit: yes("/workspace/applyEdit"),
-            document_changes: yes("/workspace/workspaceEdit/documentChanges"),
-            annotations: there("/workspace/workspaceEdit/changeAnnotationSupport"),
+            document_changes,
+            // Neovim 0.12 has annotations without versioned edits; the protocol has no place for them then.
+            annotations: document_changes
+                && there("/workspace/workspaceEdit/changeAnnotationSupport"),
             create_files: lists(
                 "/workspace/workspaceEdit/resourceOperations",
                 "create".into(),
@@ -71,6 +74,13 @@ mod tests {
         for params in [json!(null), json!({}), json!({ "capabilities": null })] {
             assert_eq!(ActionFacts::read(&params), ActionFacts::default());
         }
+    }
+
+    #[test]
+    fn annotations_need_versioned_edits() {
+        let edit = json!({ "changeAnnotationSupport": { "groupsOnLabel": true } });
+        let params = json!({ "capabilities": { "workspace": { "workspaceEdit": edit } } });
+        assert!(!ActionFacts::read(&params).annotations);
     }
 
     #[test]
