@@ -272,17 +272,11 @@ impl Metadata {
                 element: ValueType::String,
                 len,
                 span,
-            } => Some(Strings {
-                rest: &self.bytes[span.range()],
-                len,
-            }),
+            } => Some(Strings::new(&self.bytes[span.range()], len)),
             // The length stands before the bytes of a string, so it is an array of one element.
             Value::String(span) => {
                 let start = span.start.checked_sub(size_of::<u64>())?;
-                Some(Strings {
-                    rest: &self.bytes[start..span.range().end],
-                    len: 1,
-                })
+                Some(Strings::new(&self.bytes[start..span.range().end], 1))
             }
             _ => None,
         }
@@ -372,16 +366,45 @@ pub struct Strings<'a> {
     len: usize,
 }
 
+impl<'a> Strings<'a> {
+    /// `len` strings; before each one are 64 bits of length.
+    pub(crate) fn new(bytes: &'a [u8], len: usize) -> Self {
+        Self { rest: bytes, len }
+    }
+
+    /// No strings that are left have more bytes than this together.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.rest.len().saturating_sub(size_of::<u64>() * self.len)
+    }
+
+    /// The first `at` strings, and the rest.
+    pub(crate) fn split_at(mut self, at: usize) -> (Self, Self) {
+        let first = Self {
+            len: self.len.min(at),
+            ..self
+        };
+        for _ in 0..first.len {
+            self.next_bytes();
+        }
+        (first, self)
+    }
+
+    fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        self.len = self.len.checked_sub(1)?;
+        let (len, rest) = self.rest.split_first_chunk()?;
+        let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+        let (bytes, rest) = rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+}
+
 impl<'a> Iterator for Strings<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        self.len = self.len.checked_sub(1)?;
-        let (len, rest) = self.rest.split_first_chunk()?;
-        let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
-        let (text, rest) = rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(std::str::from_utf8(text).unwrap_or("\u{FFFD}"))
+        let bytes = self.next_bytes()?;
+        Some(std::str::from_utf8(bytes).unwrap_or("\u{FFFD}"))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,40 +1,64 @@
 //! The merges of byte-pair encoding: read from the file, or rebuilt from the scores of older files.
 
-use std::collections::HashSet;
-
-use tokenizers::models::bpe::{Merges, Vocab};
-
+use super::bpe::{MERGES_MAX, Merge};
+use super::ids::TokenIds;
+use super::pieces::JoinTable;
 use super::vocabulary::{TokenKind, Vocabulary};
+use super::{both, vocabulary};
 use crate::TokenId;
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, Strings};
 
 /// Longer tokens are not rebuilt from scores: trying all ways to split a token costs the square of
 /// its length. The longest token of any Gemma vocabulary has 93 characters.
 const SCORED_TOKEN_BYTES_MAX: usize = 512;
 
-/// Which merges of a file are handed to the builder.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// Takes for granted that all parts and results are in the vocabulary; the builder reports it
-    /// if they are not. Saves three look-ups for each of half a million merges.
-    Trusting,
-    /// Leaves out merges whose parts or result are not in the vocabulary; some files have a few.
-    Strict,
+/// The merges of a vocabulary in the order in which they apply, and which characters they join.
+#[derive(Default)]
+pub(super) struct MergeList {
+    pub(super) merges: Vec<Merge>,
+    pub(super) joins: JoinTable,
 }
 
 /// Reads `tokenizer.ggml.merges`: pairs in the order in which they are applied.
+///
+/// Merges whose parts or result are not in the vocabulary are left out; some files have a few.
 pub(super) fn from_file(
     metadata: &Metadata,
-    ids: &Vocab,
+    ids: &TokenIds,
     vocabulary: &Vocabulary,
-    filter: Filter,
-) -> Result<Merges, String> {
+) -> Result<MergeList, String> {
     let lines = metadata
         .str_array("tokenizer.ggml.merges")
         .ok_or("the list of merges `tokenizer.ggml.merges` is missing")?;
-    let protected = Protected::new(metadata, vocabulary);
-    let mut merges = Merges::with_capacity(lines.len().min(2 * ids.len()));
+    check_len(lines.len())?;
+    let is_protected = protected(metadata, ids, vocabulary)?;
+    let half = lines.len() / 2;
+    let (first, second) = lines.split_at(half);
+    let (mut list, second) = both(
+        || read_lines(first, ids, &is_protected),
+        || read_lines(second, ids, &is_protected),
+    )?;
+    list.merges.extend(second.merges);
+    list.joins.extend(&second.joins);
+    Ok(list)
+}
+
+fn check_len(n_merges: usize) -> Result<(), String> {
+    if n_merges > MERGES_MAX {
+        return Err(format!(
+            "the vocabulary has {n_merges} or more merges, expected at most {MERGES_MAX}"
+        ));
+    }
+    Ok(())
+}
+
+fn read_lines(lines: Strings<'_>, ids: &TokenIds, is_protected: &[bool]) -> MergeList {
+    let mut list = MergeList {
+        merges: Vec::with_capacity(lines.len()),
+        joins: JoinTable::default(),
+    };
     let mut merged = String::new();
+    let mut guess = 0;
     for line in lines {
         // The first part has one byte at least and may be a newline; parts hold no spaces.
         let Some(space) = line
@@ -46,71 +70,57 @@ pub(super) fn from_file(
             continue;
         };
         let (left, right) = (&line[..=space], &line[space + 2..]);
-        // The builder has room for the longest token and panics beyond it.
-        if right.is_empty() || left.len() + right.len() > protected.token_bytes_max {
+        if right.is_empty() {
             continue;
         }
         merged.clear();
         merged.push_str(left);
         merged.push_str(right);
-        let parts = [left, right, &merged];
-        if parts.iter().any(|part| protected.contains(part))
-            || filter == Filter::Strict && !parts.iter().all(|&part| ids.contains_key(part))
+        // Merges are mostly in the order of the tokens that they make.
+        let result = ids.get_near(&merged, guess);
+        guess = result.unwrap_or(guess);
+        let allowed = |token: Option<TokenId>| token.filter(|&id| !is_protected[id as usize]);
+        if let Some(result) = allowed(result)
+            && let Some(left_token) = allowed(ids.get(left))
+            && let Some(right_token) = allowed(ids.get(right))
         {
-            continue;
+            list.joins.insert(left, right);
+            list.merges.push(Merge {
+                left: left_token,
+                right: right_token,
+                result,
+            });
         }
-        merges.push((left.to_owned(), right.to_owned()));
     }
-    Ok(merges)
+    list
 }
 
-/// The texts of control and byte tokens, which merges may neither take nor make.
-struct Protected<'a> {
-    texts: HashSet<&'a str>,
-    /// Whether a text begins with this byte; nearly all begin with `<`, and few merges do.
-    first_bytes: [bool; 256],
-    /// Length of the longest token of any kind.
-    token_bytes_max: usize,
-}
-
-impl<'a> Protected<'a> {
-    fn new(metadata: &'a Metadata, vocabulary: &Vocabulary) -> Self {
-        let mut protected = Self {
-            texts: HashSet::new(),
-            first_bytes: [false; 256],
-            token_bytes_max: 0,
-        };
-        let texts = metadata
-            .str_array("tokenizer.ggml.tokens")
-            .into_iter()
-            .flatten();
-        for (index, text) in texts.enumerate() {
-            protected.token_bytes_max = protected.token_bytes_max.max(text.len());
-            let is_protected = match vocabulary.kind(index as TokenId) {
-                TokenKind::Control | TokenKind::Byte(_) => true,
-                TokenKind::Normal | TokenKind::UserDefined => false,
-            };
-            if let Some(&first) = text.as_bytes().first().filter(|_| is_protected) {
-                protected.first_bytes[usize::from(first)] = true;
-                protected.texts.insert(text);
+/// Which tokens merges may neither take nor make, by id: those with the text of a control or byte token.
+fn protected(
+    metadata: &Metadata,
+    ids: &TokenIds,
+    vocabulary: &Vocabulary,
+) -> Result<Vec<bool>, String> {
+    let mut is_protected = vec![false; vocabulary.len()];
+    for (index, text) in vocabulary::texts(metadata)?.enumerate() {
+        match vocabulary.kind(index as TokenId) {
+            TokenKind::Normal | TokenKind::UserDefined => {}
+            TokenKind::Control | TokenKind::Byte(_) => {
+                if let Some(id) = ids.get(text) {
+                    is_protected[id as usize] = true;
+                }
             }
         }
-        protected
     }
-
-    fn contains(&self, text: &str) -> bool {
-        text.bytes()
-            .next()
-            .is_some_and(|first| self.first_bytes[usize::from(first)])
-            && self.texts.contains(text)
-    }
+    Ok(is_protected)
 }
 
 /// A merge that scores allow.
 struct Candidate<'a> {
     score: f32,
-    left: &'a str,
-    right: &'a str,
+    result: TokenId,
+    left: (&'a str, TokenId),
+    right: (&'a str, TokenId),
     left_chars: usize,
     right_chars: usize,
 }
@@ -120,12 +130,10 @@ struct Candidate<'a> {
 /// Source: `generate_merges` in `convert_slow_tokenizer.py` of Hugging Face transformers.
 pub(super) fn from_scores(
     metadata: &Metadata,
-    ids: &Vocab,
+    ids: &TokenIds,
     vocabulary: &Vocabulary,
-) -> Result<Merges, String> {
-    let texts = metadata
-        .str_array("tokenizer.ggml.tokens")
-        .ok_or("the list of tokens `tokenizer.ggml.tokens` is missing")?;
+) -> Result<MergeList, String> {
+    let texts = vocabulary::texts(metadata)?;
     let scores = metadata
         .f32_array("tokenizer.ggml.scores")
         .filter(|scores| scores.len() == texts.len())
@@ -133,24 +141,25 @@ pub(super) fn from_scores(
 
     let mut candidates = Vec::new();
     for (index, (text, score)) in texts.zip(scores).enumerate() {
-        if text.len() > SCORED_TOKEN_BYTES_MAX
-            || ids.get(text) != Some(&(index as TokenId))
-            || !is_mergeable(text, ids, vocabulary)
-        {
+        let result = index as TokenId;
+        if text.len() > SCORED_TOKEN_BYTES_MAX || mergeable(text, ids, vocabulary) != Some(result) {
             continue;
         }
         let n_chars = text.chars().count();
         for (left_chars, (at, _)) in text.char_indices().enumerate().skip(1) {
             let (left, right) = text.split_at(at);
-            if is_mergeable(left, ids, vocabulary) && is_mergeable(right, ids, vocabulary) {
-                let right_chars = n_chars - left_chars;
+            if let Some(left_token) = mergeable(left, ids, vocabulary)
+                && let Some(right_token) = mergeable(right, ids, vocabulary)
+            {
+                check_len(candidates.len() + 1)?;
                 // Adding zero makes -0.0 equal to 0.0 in the total order below.
                 candidates.push(Candidate {
                     score: score + 0.0,
-                    left,
-                    right,
+                    result,
+                    left: (left, left_token),
+                    right: (right, right_token),
                     left_chars,
-                    right_chars,
+                    right_chars: n_chars - left_chars,
                 });
             }
         }
@@ -161,16 +170,23 @@ pub(super) fn from_scores(
             .then(b.left_chars.cmp(&a.left_chars))
             .then(b.right_chars.cmp(&a.right_chars))
     });
-    Ok(candidates
-        .into_iter()
-        .map(|candidate| (candidate.left.to_owned(), candidate.right.to_owned()))
-        .collect())
+    let mut list = MergeList::default();
+    for candidate in candidates {
+        let ((left, left_token), (right, right_token)) = (candidate.left, candidate.right);
+        list.joins.insert(left, right);
+        list.merges.push(Merge {
+            left: left_token,
+            right: right_token,
+            result: candidate.result,
+        });
+    }
+    Ok(list)
 }
 
-/// Whether merges may take or make this text: source code that spells a control token or a byte
-/// token stays text.
-fn is_mergeable(text: &str, ids: &Vocab, vocabulary: &Vocabulary) -> bool {
-    ids.get(text).is_some_and(|&id| match vocabulary.kind(id) {
+/// The token with this text if merges may take or make it: source code that spells a control token or
+/// a byte token stays text.
+fn mergeable(text: &str, ids: &TokenIds, vocabulary: &Vocabulary) -> Option<TokenId> {
+    ids.get(text).filter(|&id| match vocabulary.kind(id) {
         TokenKind::Normal | TokenKind::UserDefined => true,
         TokenKind::Control => false,
         // Vocabularies without a token for the tab use its byte token under the name "\t".

@@ -4,6 +4,8 @@
 //! merges are rebuilt. Text of users is encoded as plain text: source code that spells a control
 //! token does not steer the model.
 
+mod bpe;
+mod ids;
 mod merges;
 mod pieces;
 mod roles;
@@ -11,17 +13,16 @@ mod special;
 mod stream;
 mod vocabulary;
 
-use std::collections::HashMap;
-
-use tokenizers::Model as _;
-use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use hashbrown::HashMap;
 
 pub use roles::FimTokens;
 pub use stream::TextStream;
 
-use crate::gguf::{Metadata, ModelFile};
+use crate::gguf::{Metadata, ModelFile, Strings};
 use crate::{LoadError, TokenId};
-use merges::Filter;
+use bpe::{Bpe, Scratch};
+use ids::TokenIds;
+use merges::MergeList;
 use pieces::JoinTable;
 use roles::Roles;
 use special::{Segment, SpecialTokens};
@@ -29,7 +30,7 @@ use vocabulary::{SPACE_MARK, TokenKind, Vocabulary};
 
 /// The vocabulary of a model, and its rules.
 pub struct Tokenizer {
-    bpe: BPE,
+    bpe: Bpe,
     joins: JoinTable,
     special: SpecialTokens,
     vocabulary: Vocabulary,
@@ -48,26 +49,21 @@ impl Tokenizer {
 
     fn from_metadata(metadata: &Metadata) -> Result<Self, String> {
         let model = metadata.str("tokenizer.ggml.model").unwrap_or("none");
-        let vocabulary = Vocabulary::read(metadata)?;
-        let ids = ids_by_text(metadata, &vocabulary);
+        let texts = vocabulary::texts(metadata)?;
+        let (vocabulary, ids) = both(
+            || Vocabulary::read(metadata, texts.clone()),
+            || TokenIds::new(texts.clone()),
+        )?;
+        let (vocabulary, mut ids) = (vocabulary?, ids?);
         let roles = Roles::read(metadata, &ids, vocabulary.len())?;
-        let special = special_tokens(metadata, &vocabulary);
-        let (bpe, joins) = match model {
-            "gemma4" => {
-                let merges = merges::from_file(metadata, &ids, &vocabulary, Filter::Trusting)?;
-                build_bpe(ids, merges).or_else(|_| {
-                    let ids = ids_by_text(metadata, &vocabulary);
-                    let merges = merges::from_file(metadata, &ids, &vocabulary, Filter::Strict)?;
-                    build_bpe(ids, merges)
-                })?
-            }
+        let special = special_tokens(texts, &vocabulary);
+        let MergeList { merges, mut joins } = match model {
+            "gemma4" => merges::from_file(metadata, &ids, &vocabulary)?,
             "llama" => {
-                let mut ids = ids;
-                if let Some(&tab) = ids.get("<0x09>") {
-                    ids.entry("\t".to_owned()).or_insert(tab);
+                if let Some(tab) = ids.get("<0x09>") {
+                    ids.set_tab(tab);
                 }
-                let merges = merges::from_scores(metadata, &ids, &vocabulary)?;
-                build_bpe(ids, merges)?
+                merges::from_scores(metadata, &ids, &vocabulary)?
             }
             _ => {
                 return Err(format!(
@@ -75,6 +71,12 @@ impl Tokenizer {
                 ));
             }
         };
+        for character in (0..128_u8).map(char::from) {
+            if ids.get(as_written(character, &mut [0; 4])).is_none() {
+                joins.keep(character);
+            }
+        }
+        let bpe = Bpe::new(ids, merges);
         let chat_template = metadata.str("tokenizer.chat_template").map(str::to_owned);
         Ok(Self {
             bpe,
@@ -142,7 +144,7 @@ impl Tokenizer {
     /// The token with exactly this text in the vocabulary, control tokens included. Spaces are
     /// written as U+2581 there.
     pub fn token_id(&self, text: &str) -> Option<TokenId> {
-        self.bpe.token_to_id(text)
+        self.bpe.ids().get(text)
     }
 
     /// The token that every prompt begins with.
@@ -188,6 +190,7 @@ struct Encoder<'a> {
     seen: HashMap<&'a str, (usize, usize)>,
     /// The piece with spaces as the vocabulary writes them.
     marked: String,
+    scratch: Scratch,
 }
 
 impl<'a> Encoder<'a> {
@@ -197,6 +200,7 @@ impl<'a> Encoder<'a> {
             tokens: Vec::new(),
             seen: HashMap::new(),
             marked: String::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -209,70 +213,50 @@ impl<'a> Encoder<'a> {
             }
             self.marked.clear();
             for character in piece.chars() {
-                match character {
-                    ' ' => self.marked.push_str(SPACE_MARK),
-                    _ => self.marked.push(character),
-                }
+                self.marked.push_str(as_written(character, &mut [0; 4]));
             }
             let start = self.tokens.len();
-            // Byte-pair encoding fails only if the unknown token is not in the vocabulary, and the
-            // builder was given one only if it is.
-            if let Ok(tokens) = tokenizer.bpe.tokenize(&self.marked) {
-                self.tokens.extend(tokens.iter().map(|token| token.id));
-            }
+            tokenizer
+                .bpe
+                .encode(&self.marked, &mut self.scratch, &mut self.tokens);
             self.seen.insert(piece, (start, self.tokens.len()));
         }
     }
 }
 
-fn build_bpe(ids: Vocab, merges: Merges) -> Result<(BPE, JoinTable), String> {
-    let joins = JoinTable::new(
-        merges
-            .iter()
-            .map(|(left, right)| (left.as_str(), right.as_str())),
-    );
-    let unknown = ids.contains_key("<unk>");
-    // The crate's cache lives as long as the thread; `encode` has one that lives as long as the call.
-    let mut builder = BPE::builder()
-        .vocab_and_merges(ids, merges)
-        .fuse_unk(true)
-        .byte_fallback(true)
-        .cache_capacity(0);
-    if unknown {
-        builder = builder.unk_token("<unk>".to_owned());
+/// The character as vocabularies write it.
+fn as_written(character: char, buffer: &mut [u8; 4]) -> &str {
+    match character {
+        ' ' => SPACE_MARK,
+        _ => character.encode_utf8(buffer),
     }
-    let bpe = builder
-        .build()
-        .map_err(|error| format!("the merges cannot be used: {error}"))?;
-    Ok((bpe, joins))
 }
 
-/// Text to id; of several tokens with the same text, which old files have, the first one counts.
-fn ids_by_text(metadata: &Metadata, vocabulary: &Vocabulary) -> Vocab {
-    let mut ids = Vocab::with_capacity(vocabulary.len());
-    for (index, text) in metadata
-        .str_array("tokenizer.ggml.tokens")
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        ids.entry(text.to_owned()).or_insert(index as TokenId);
-    }
-    ids
-}
-
-fn special_tokens(metadata: &Metadata, vocabulary: &Vocabulary) -> SpecialTokens {
+fn special_tokens(texts: Strings<'_>, vocabulary: &Vocabulary) -> SpecialTokens {
     let mut special = SpecialTokens::default();
-    for (index, text) in metadata
-        .str_array("tokenizer.ggml.tokens")
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (index, text) in texts.enumerate() {
         match vocabulary.kind(index as TokenId) {
             TokenKind::Control | TokenKind::UserDefined => special.insert(text, index as TokenId),
             TokenKind::Normal | TokenKind::Byte(_) => {}
         }
     }
     special
+}
+
+/// Runs both at the same time; `Err` if there is no thread to be had.
+fn both<A, B: Send>(
+    here: impl FnOnce() -> A,
+    there: impl FnOnce() -> B + Send,
+) -> Result<(A, B), String> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("carat-tokenizer".to_owned())
+            .spawn_scoped(scope, there)
+            .map_err(|error| format!("a thread cannot be started: {error}"))?;
+        let first = here();
+        match thread.join() {
+            Ok(second) => Ok((first, second)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }

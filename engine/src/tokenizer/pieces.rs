@@ -3,28 +3,49 @@
 //! Encoding the pieces one by one gives the same tokens as encoding the whole text: a merge across a
 //! cut would have to join exactly the two characters at the cut, and the table knows all pairs of
 //! characters that some merge joins. In Gemma vocabularies that cuts before nearly every space and
-//! between lines; only text in ASCII is cut.
+//! between lines; only text in ASCII is cut, and only between characters that are tokens.
 
 /// ASCII characters; the space mark takes the place of the space.
 const N_CLASSES: usize = 128;
 
-/// Which pairs of ASCII characters some merge joins.
+/// Which pairs of ASCII characters some merge joins, or may join.
 pub(super) struct JoinTable {
-    /// `rows[left]` has bit `right` set if a merge joins `left` and `right`.
+    /// `rows[left]` has bit `right` set if a merge may join `left` and `right`.
     rows: Box<[u128; N_CLASSES]>,
 }
 
+impl Default for JoinTable {
+    fn default() -> Self {
+        Self {
+            rows: Box::new([0; N_CLASSES]),
+        }
+    }
+}
+
 impl JoinTable {
-    /// The pairs that these merges join.
-    pub(super) fn new<'a>(merges: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut rows = Box::new([0; N_CLASSES]);
-        for (left, right) in merges {
-            let (last, first) = (left.chars().next_back(), right.chars().next());
-            if let (Some(last), Some(first)) = (last.and_then(class), first.and_then(class)) {
-                rows[last] |= 1 << first;
+    /// Takes note of a merge.
+    pub(super) fn insert(&mut self, left: &str, right: &str) {
+        let (last, first) = (left.chars().next_back(), right.chars().next());
+        if let (Some(last), Some(first)) = (last.and_then(class), first.and_then(class)) {
+            self.rows[last] |= 1 << first;
+        }
+    }
+
+    /// Never cuts beside this character: it is no token, so merges are not found by its text.
+    pub(super) fn keep(&mut self, character: char) {
+        if let Some(class) = class(character) {
+            self.rows[class] = u128::MAX;
+            for row in self.rows.iter_mut() {
+                *row |= 1 << class;
             }
         }
-        Self { rows }
+    }
+
+    /// Adds the pairs of another table.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for (row, more) in self.rows.iter_mut().zip(&*other.rows) {
+            *row |= more;
+        }
     }
 
     /// The pieces of `text`, none of them empty, in which a space is still a space.

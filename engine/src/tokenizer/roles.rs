@@ -1,7 +1,6 @@
 //! Which tokens begin and end text, which frame a gap to fill, and which must never be generated.
 
-use tokenizers::models::bpe::Vocab;
-
+use super::ids::TokenIds;
 use crate::TokenId;
 use crate::gguf::Metadata;
 
@@ -57,13 +56,17 @@ pub(super) struct Roles {
 
 impl Roles {
     /// Looks roles up in the metadata, then by name. Ids outside of the vocabulary count as missing.
-    pub(super) fn read(metadata: &Metadata, ids: &Vocab, n_tokens: usize) -> Result<Self, String> {
+    pub(super) fn read(
+        metadata: &Metadata,
+        ids: &TokenIds,
+        n_tokens: usize,
+    ) -> Result<Self, String> {
         let by_key = |keys: &[&str]| {
             keys.iter()
                 .find_map(|key| metadata.u32(&format!("tokenizer.ggml.{key}")))
                 .filter(|&id| (id as usize) < n_tokens)
         };
-        let by_name = |name: &str| ids.get(name).copied();
+        let by_name = |name: &str| ids.get(name);
         let find = |keys: &[&str], name| by_key(keys).or_else(|| by_name(name));
 
         let bos = find(&["bos_token_id"], "<bos>")

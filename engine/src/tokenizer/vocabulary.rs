@@ -1,7 +1,7 @@
 //! The entries of a vocabulary: what each token is, and the bytes that it stands for.
 
 use crate::TokenId;
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, Strings};
 
 /// Vocabularies write a space as this character.
 pub(super) const SPACE_MARK: &str = "\u{2581}";
@@ -35,6 +35,19 @@ pub(super) enum TokenKind {
     Byte(u8),
 }
 
+/// The texts of all tokens, `tokenizer.ggml.tokens`; `Err` says what is wrong with them.
+pub(super) fn texts(metadata: &Metadata) -> Result<Strings<'_>, String> {
+    let texts = metadata
+        .str_array("tokenizer.ggml.tokens")
+        .ok_or("the list of tokens `tokenizer.ggml.tokens` is missing")?;
+    match texts.len() {
+        1..=TOKENS_MAX => Ok(texts),
+        len => Err(format!(
+            "`tokenizer.ggml.tokens` has {len} tokens, expected 1 to {TOKENS_MAX}"
+        )),
+    }
+}
+
 /// All entries of a vocabulary in the order of their ids.
 pub(super) struct Vocabulary {
     kinds: Vec<TokenKind>,
@@ -45,19 +58,11 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Reads `tokenizer.ggml.tokens` and, if it is there, `tokenizer.ggml.token_type`.
+    /// Reads `tokenizer.ggml.token_type`, if it is there, for the tokens with these texts.
     ///
-    /// `Err` says what is wrong with them.
-    pub(super) fn read(metadata: &Metadata) -> Result<Self, String> {
-        let texts = metadata
-            .str_array("tokenizer.ggml.tokens")
-            .ok_or("the list of tokens `tokenizer.ggml.tokens` is missing")?;
+    /// `Err` says what is wrong with it.
+    pub(super) fn read(metadata: &Metadata, texts: Strings<'_>) -> Result<Self, String> {
         let len = texts.len();
-        if len == 0 || len > TOKENS_MAX {
-            return Err(format!(
-                "`tokenizer.ggml.tokens` has {len} tokens, expected 1 to {TOKENS_MAX}"
-            ));
-        }
         let types = match metadata.get("tokenizer.ggml.token_type") {
             None => None,
             Some(_) => Some(
@@ -70,7 +75,7 @@ impl Vocabulary {
 
         let mut vocabulary = Self {
             kinds: Vec::with_capacity(len),
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(texts.bytes_max()),
             ends: Vec::with_capacity(len),
         };
         for (index, text) in texts.enumerate() {
@@ -79,12 +84,7 @@ impl Vocabulary {
                 TokenKind::Control => {}
                 TokenKind::Byte(byte) => vocabulary.bytes.push(byte),
                 TokenKind::Normal | TokenKind::UserDefined => {
-                    for (part_idx, part) in text.split(SPACE_MARK).enumerate() {
-                        if part_idx > 0 {
-                            vocabulary.bytes.push(b' ');
-                        }
-                        vocabulary.bytes.extend_from_slice(part.as_bytes());
-                    }
+                    append_with_spaces(&mut vocabulary.bytes, text.as_bytes());
                 }
             }
             let end = u32::try_from(vocabulary.bytes.len())
@@ -118,9 +118,26 @@ impl Vocabulary {
     }
 }
 
+/// Appends `text` with spaces in place of their marks.
+fn append_with_spaces(bytes: &mut Vec<u8>, mut text: &[u8]) {
+    let mark = SPACE_MARK.as_bytes();
+    while let Some(at) = text.iter().position(|&byte| byte == mark[0]) {
+        bytes.extend_from_slice(&text[..at]);
+        text = &text[at..];
+        if let Some(rest) = text.strip_prefix(mark) {
+            bytes.push(b' ');
+            text = rest;
+        } else {
+            bytes.push(mark[0]);
+            text = &text[1..];
+        }
+    }
+    bytes.extend_from_slice(text);
+}
+
 /// `raw_type` is the number in the file: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
 fn kind_of(text: &str, raw_type: Option<u32>) -> TokenKind {
-    if CONTROL_NAMES.contains(&text) {
+    if text.starts_with('<') && CONTROL_NAMES.contains(&text) {
         return TokenKind::Control;
     }
     match raw_type {
