@@ -6,6 +6,7 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::vec::HalfBitsVecExt;
 
 use crate::kernels::{List, Pool, StoredRows};
 
@@ -88,17 +89,18 @@ enum Store {
 
 impl Store {
     fn new(kv: KvType, n: usize, head_dim: usize) -> Self {
-        // Zeroed allocations of this size come from the operating system untouched, so that
-        // memory is used only once positions are filled.
+        // Zeroed integers come from the operating system untouched, so that memory is used only once
+        // positions are filled; zeros of another type would be written.
+        let halves = |n: usize| vec![0u16; n].reinterpret_into::<f16>();
         match kv {
             KvType::F32 => Self::F32(vec![0.0; n]),
-            KvType::F16 => Self::F16(vec![f16::ZERO; n]),
+            KvType::F16 => Self::F16(halves(n)),
             KvType::Q8_0 => {
                 let block = q8_block(head_dim);
                 Self::Q8_0 {
                     block,
                     quants: vec![0; n],
-                    scales: vec![f16::ZERO; n / block],
+                    scales: halves(n / block),
                 }
             }
         }
