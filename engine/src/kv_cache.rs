@@ -281,6 +281,12 @@ impl KvCache {
         self.len
     }
 
+    /// Whether keys and values are kept as they were computed.
+    pub(crate) fn is_exact(&self) -> bool {
+        let first = self.layers.first();
+        first.is_none_or(|layer| matches!(layer.keys, Store::F32(_)))
+    }
+
     /// Positions that fit.
     pub(crate) fn context(&self) -> usize {
         self.context

@@ -147,8 +147,10 @@ pub(crate) struct Attend<'a> {
     pub(crate) compute: Compute<'a>,
 }
 
-/// Query rows of one task: enough to pay for the conversion of keys and values to f32.
+/// Query rows of one task, at least: enough to pay for the conversion of keys and values.
 const BLOCK_ROWS: usize = 16;
+/// Queries of one task, if they are not more rows than that.
+const BLOCK_QUERIES: usize = 128;
 /// Query rows up to which keys and values are read as they are stored.
 const IN_PLACE_ROWS: usize = 2;
 /// Keys of one step: with values and scores they stay in the second-level cache.
@@ -171,14 +173,16 @@ impl InplaceOp2 for Attend<'_> {
         let n_kv_heads = self.layer.n_kv_heads;
         let group_width = self.layer.n_heads / n_kv_heads * self.layer.head_dim;
         let mut attended = Buffer::new(self.rows.len() * n_kv_heads * group_width);
-        let blocks = attended.chunks_mut(BLOCK_ROWS * n_kv_heads * group_width);
+        let group = self.layer.n_heads / n_kv_heads;
+        let block_rows = (BLOCK_QUERIES / group).max(BLOCK_ROWS);
+        let blocks = attended.chunks_mut(block_rows * n_kv_heads * group_width);
         let blocks: List<_> = blocks
             .map(|block| OutTile::new(block, n_kv_heads * group_width))
             .collect();
         // A task is a key/value head and a block of rows.
         let pool = self.compute.pool;
         pool.for_each_columns(&blocks, group_width, |block, first_column, out| {
-            let first_row = block * BLOCK_ROWS;
+            let first_row = block * block_rows;
             let queries = &all.values[first_row * all.columns + first_column..];
             self.block(
                 queries,
@@ -227,6 +231,21 @@ impl Attend<'_> {
         }
         let mut sums = Buffer::new(n_queries * d);
         sums.fill(0.0);
+        let visible: List<Range<usize>> = (0..n_queries)
+            .map(|i| {
+                let position = self.first_position + first_row + i / group;
+                self.lowest_visible(position)..position + 1
+            })
+            .collect();
+        // A cache in f32 is there to be exact.
+        let stored = |positions| self.cache.stored(self.store, kv_head, positions);
+        if !self.cache.is_exact() && kernels::attend(level, &scaled, d, &visible, stored, &mut sums)
+        {
+            for (i, sums) in sums.chunks_exact(group * d).enumerate() {
+                out.row(i).copy_from_slice(sums);
+            }
+            return;
+        }
         let mut running: List<Running> = smallvec::smallvec![Running::default(); n_queries];
         let mut scores = Buffer::new(n_queries * BLOCK_KEYS);
         // Few queries do not pay for converted keys and values.

@@ -28,6 +28,8 @@ macro_rules! at_level {
     };
 }
 
+use std::ops::Range;
+
 mod activations;
 mod buffer;
 mod candle;
@@ -129,6 +131,41 @@ pub(crate) fn add_weighted_stored(
 ) {
     check_stored(out.len(), rows, d, weights.len(), stride);
     at_level!(level, add_weighted_stored(out, weights, stride, rows, d));
+}
+
+/// Queries from which on attention on tiles is faster.
+#[cfg(target_arch = "x86_64")]
+const MIN_TILED_QUERIES: usize = 16;
+
+/// `out[i] = softmax(queries[i] . keys) values` over the keys that query `i` sees, for many queries and
+/// a rounded cache on a level with tiles; false elsewhere. `queries` and `out` are
+/// `[visible.len(), d]`.
+///
+/// `stored` gives the rows of a range of positions in runs: `(offset, keys, values)`.
+pub(crate) fn attend<'c, I>(
+    level: CpuLevel,
+    queries: &[f32],
+    d: usize,
+    visible: &[Range<usize>],
+    stored: impl Fn(Range<usize>) -> I,
+    out: &mut [f32],
+) -> bool
+where
+    I: Iterator<Item = (usize, StoredRows<'c>, StoredRows<'c>)>,
+{
+    assert_eq!(queries.len(), visible.len() * d, "a query for every range");
+    assert_eq!(out.len(), queries.len(), "an output for every query");
+    #[cfg(target_arch = "x86_64")]
+    if level == CpuLevel::AmxBf16
+        && visible.len() >= MIN_TILED_QUERIES
+        && x86_64::amx::attention::fits(d)
+    {
+        // SAFETY: the level is available (module header).
+        unsafe { x86_64::amx::attention::attend(queries, d, visible, stored, out) };
+        return true;
+    }
+    let _ = (level, stored);
+    false
 }
 
 /// Whether `d` is what [`stored_dots`] and [`add_weighted_stored`] can do.

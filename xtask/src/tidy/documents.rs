@@ -132,14 +132,15 @@ fn check_carets<'a>(
             findings.push(Finding::new(CARETS, number, message));
         }
     }
-    let first = rows
-        .first()
-        .map_or("", |(_, row)| row.split(' ').next().unwrap_or_default());
-    if !readme.contains(&format!("complete {first}")) {
+    let caret = |row: &str| row.split(' ').next().unwrap_or_default().to_owned();
+    if !rows
+        .iter()
+        .any(|(_, row)| readme.contains(&format!("complete {}", caret(row))))
+    {
         findings.push(Finding::new(
             "README.md",
             0,
-            format!("does not complete the first caret, `{first}`"),
+            format!("completes none of the carets of {CARETS}"),
         ));
     }
     findings

@@ -7,6 +7,7 @@
 //!
 //! The standard library has no stable intrinsics for tiles; `tiles` has the few instructions.
 
+pub(crate) mod attention;
 mod packed;
 mod tiles;
 

@@ -122,7 +122,7 @@ impl Tiles<'_> {
 
 /// Packs at most 16 tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn pack(activations: &Activations<'_>, tokens: &[u32], tiles: &mut [Tile]) {
+pub(super) fn pack(activations: &Activations<'_>, tokens: &[u32], tiles: &mut [Tile]) {
     for (step, tile) in tiles.iter_mut().enumerate() {
         // SAFETY: a step is 32 columns of a row; the function enables the instructions.
         unsafe {
