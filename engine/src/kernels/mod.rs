@@ -29,6 +29,8 @@ macro_rules! at_level {
 }
 
 mod activations;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod buffer;
 mod candle;
 mod dots;
@@ -39,6 +41,8 @@ mod matrix;
 mod output;
 mod pool;
 mod product;
+#[cfg(any(test, feature = "bench"))]
+mod random;
 mod scalar;
 mod stored;
 #[cfg(test)]

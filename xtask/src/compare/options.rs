@@ -54,8 +54,8 @@ impl Options {
             kv: "f16".to_owned(),
             rounds: 5,
         };
-        let mut words = words.iter();
-        while let Some(&name) = words.next() {
+        let mut words = words.iter().copied();
+        while let Some(name) = words.next() {
             let mut value = || {
                 words
                     .next()
@@ -72,7 +72,7 @@ impl Options {
                 }
                 "--generate" => this.generate = number(name, value()?, 2)?,
                 "--depth" => this.depth = number(name, value()?, 0)?,
-                "--kv" => value()?.clone_into(&mut this.kv),
+                "--kv" => this.kv = value()?.to_owned(),
                 "--rounds" => this.rounds = number(name, value()?, 1)?,
                 _ => bail!("`{name}` is no option of compare"),
             }

@@ -60,7 +60,7 @@ impl Peer {
         command.args(["-d", &options.depth.to_string()]);
         command.args(["-ctk", &options.kv, "-ctv", &options.kv]);
         command.args(["-r", PEER_REPEATS, "-o", "json"]);
-        read_peer(&output(&mut command)?).context("llama-bench printed something else")
+        read_peer(&output(&mut command)?).context("cannot read what llama-bench printed")
     }
 }
 
@@ -97,7 +97,7 @@ impl Carat {
             command.args(["--kv", &options.kv, "--json"]);
             let text = output(&mut command)?;
             let one = read_carat(&text, test, options.depth)
-                .context("carat bench printed something else")?;
+                .context("cannot read what carat bench printed")?;
             match &mut round {
                 Some(round) => round.samples.extend(one.samples),
                 None => round = Some(one),
