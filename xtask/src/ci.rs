@@ -32,7 +32,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             "--workspace",
             "--all-targets",
             "--features",
-            "carat/testing",
+            // Benchmarks are linted here and never run.
+            "carat/testing,carat-engine/bench",
             "--",
             "-D",
             "warnings",
