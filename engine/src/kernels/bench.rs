@@ -11,7 +11,7 @@ use crate::gguf::TensorType;
 
 /// Keys that attention reads before it goes on with their values.
 const BLOCK_KEYS: usize = 64;
-/// Values of a q8_0 cache that share a scale.
+/// Values of a `q8_0` cache that share a scale.
 const Q8_BLOCK: usize = 32;
 
 /// A pool of threads.

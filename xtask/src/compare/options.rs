@@ -72,7 +72,7 @@ impl Options {
                 }
                 "--generate" => this.generate = number(name, value()?, 2)?,
                 "--depth" => this.depth = number(name, value()?, 0)?,
-                "--kv" => this.kv = value()?.to_owned(),
+                "--kv" => value()?.clone_into(&mut this.kv),
                 "--rounds" => this.rounds = number(name, value()?, 1)?,
                 _ => bail!("`{name}` is no option of compare"),
             }
