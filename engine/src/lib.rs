@@ -44,6 +44,9 @@ pub use error::{GenerateError, LoadError};
 pub use generation::{GenerationRequest, GenerationSummary, Sampling, StopReason};
 pub use gguf::ModelFile;
 pub use kernels::CpuLevel;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use kernels::bench;
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use session::{Session, SessionOptions};

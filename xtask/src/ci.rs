@@ -32,7 +32,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             "--workspace",
             "--all-targets",
             "--features",
-            "carat/testing",
+            // Benchmarks are linted here and never run.
+            "carat/testing,carat-engine/bench",
             "--",
             "-D",
             "warnings",
@@ -190,7 +191,7 @@ fn watch(command: &mut Command, tally: &mut Tally) -> Result<bool> {
 }
 
 /// Standard output carries what the test runner printed and the closing line.
-fn print_line(line: &str) {
+pub(crate) fn print_line(line: &str) {
     // A closed pipe is the reader's decision and no reason to stop testing.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

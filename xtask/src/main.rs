@@ -1,6 +1,7 @@
 //! What a contributor runs: `cargo xtask ci` before a push, `cargo xtask tidy` while editing.
 
 mod ci;
+mod compare;
 mod generate;
 mod tidy;
 
@@ -13,6 +14,8 @@ const HELP: &str = "\
 usage: cargo xtask COMMAND
 
   ci      formatting, lints, tests, tests of the other kernels, documentation, tidy; stops at the first failure
+  compare --peer PATH/TO/llama-bench --model FILE
+          speed of the release binary and of llama.cpp, measured in turns; `compare --help` lists the options
   generate [--check]
           the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => repository_root().and_then(|root| ci::run(&root)),
+        ["compare", ref options @ ..] => return compare(options),
         ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
         ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),
         ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
@@ -37,11 +41,29 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    exit_code(outcome)
+}
+
+fn exit_code(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(words: &[&str]) -> ExitCode {
+    if matches!(words, ["--help" | "-h"]) {
+        eprint!("{}", compare::HELP);
+        return ExitCode::SUCCESS;
+    }
+    match compare::Options::parse(words) {
+        Ok(options) => exit_code(repository_root().and_then(|root| compare::run(&root, &options))),
+        Err(error) => {
+            eprint!("xtask: {error:#}\n\n{}", compare::HELP);
+            ExitCode::from(2)
         }
     }
 }

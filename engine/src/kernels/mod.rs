@@ -31,6 +31,8 @@ macro_rules! at_level {
 use std::ops::Range;
 
 mod activations;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod buffer;
 mod candle;
 mod dots;
@@ -41,6 +43,8 @@ mod matrix;
 mod output;
 mod pool;
 mod product;
+#[cfg(any(test, feature = "bench"))]
+mod random;
 mod scalar;
 mod stored;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use candle_core::quantized::k_quants::{
 };
 
 use super::formats::half_to_f32;
+use super::random::{Random, floats, random_rows};
 use super::{
     CpuLevel, Finish, Input, Interleaved, MatrixRef, OutTile, Pool, Product, StoredRows, attend,
     dequantize, matmul, products,
@@ -28,70 +29,6 @@ const QUANTIZED: [TensorType; 12] = [
     TensorType::Iq4Xs,
 ];
 const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
-
-/// A generator of test data; xorshift64* (Vigna, 2016).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-}
-
-/// Offsets of the f16 scales inside a block, which must be finite and of a sensible size.
-fn half_offsets(tensor_type: TensorType) -> &'static [usize] {
-    match tensor_type {
-        TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => &[0, 2],
-        TensorType::Q2K => &[80, 82],
-        TensorType::Q3K => &[108],
-        TensorType::Q6K => &[208],
-        _ => &[0],
-    }
-}
-
-/// Random rows of any type: random bits, but scales between -1/8 and 1/8.
-fn random_rows(
-    random: &mut Random,
-    tensor_type: TensorType,
-    rows: usize,
-    columns: usize,
-) -> Vec<u8> {
-    let n = rows * tensor_type.row_bytes(columns);
-    if tensor_type == TensorType::F32 {
-        return (0..n / 4)
-            .flat_map(|_| random.float().to_le_bytes())
-            .collect();
-    }
-    if tensor_type == TensorType::F16 {
-        return (0..n / 2)
-            .flat_map(|_| half::f16::from_f32(random.float()).to_le_bytes())
-            .collect();
-    }
-    if tensor_type == TensorType::BF16 {
-        return (0..n / 2)
-            .flat_map(|_| half::bf16::from_f32(random.float()).to_le_bytes())
-            .collect();
-    }
-    let mut bytes: Vec<u8> = (0..n).map(|_| random.next() as u8).collect();
-    for block in bytes.chunks_exact_mut(tensor_type.block_bytes()) {
-        for &at in half_offsets(tensor_type) {
-            block[at..at + 2]
-                .copy_from_slice(&half::f16::from_f32(random.float() / 8.0).to_le_bytes());
-        }
-    }
-    bytes
-}
-
-fn floats(random: &mut Random, n: usize) -> Vec<f32> {
-    (0..n).map(|_| random.float() * 3.0).collect()
-}
 
 /// The shapes that tend to break kernels: one block, one more, ragged tails, many tokens.
 fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
