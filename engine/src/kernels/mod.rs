@@ -31,6 +31,8 @@ macro_rules! at_level {
 use std::ops::Range;
 
 mod activations;
+#[cfg(test)]
+mod attention_tests;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod buffer;

@@ -8,8 +8,8 @@ use candle_core::quantized::k_quants::{
 use super::formats::half_to_f32;
 use super::random::{Random, floats, random_rows};
 use super::{
-    CpuLevel, Finish, Input, Interleaved, MatrixRef, OutTile, Pool, Product, StoredRows, attend,
-    dequantize, matmul, products,
+    CpuLevel, Finish, Input, Interleaved, MatrixRef, OutTile, Pool, Product, dequantize, matmul,
+    products,
 };
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
@@ -63,7 +63,7 @@ fn tile(
 
 /// Compares within the rounding error of a sum of `columns` products.
 #[track_caller]
-fn assert_close(what: &str, found: &[f32], expected: &[f32], scale: f32) {
+pub(super) fn assert_close(what: &str, found: &[f32], expected: &[f32], scale: f32) {
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         assert!(
             (f - e).abs() <= 2e-6 * scale + 1e-6,
@@ -312,51 +312,6 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
     }
 }
 
-#[test]
-fn stored_rows_are_multiplied_as_converted_ones() {
-    let mut random = Random(47);
-    for (d, block) in [(16, 16), (80, 16), (96, 32), (256, 32)] {
-        for (m, n) in [(1, 1), (2, 7), (3, 4), (9, 64)] {
-            let (queries, weights) = (floats(&mut random, m * d), floats(&mut random, m * 70));
-            let values = floats(&mut random, n * d);
-            let halves: Vec<_> = values.iter().map(|&x| half::f16::from_f32(x)).collect();
-            let quants: Vec<i8> = (0..n * d).map(|_| random.next() as i8).collect();
-            let scales: Vec<_> = (0..n * d / block)
-                .map(|_| half::f16::from_f32(random.float()))
-                .collect();
-            let q8 = StoredRows::Q8 {
-                block,
-                quants: &quants,
-                scales: &scales,
-            };
-            let from_halves: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
-            let from_q8: Vec<f32> = quants
-                .iter()
-                .enumerate()
-                .map(|(i, &q)| scales[i / block].to_f32() * f32::from(q))
-                .collect();
-            for (rows, converted) in [
-                (StoredRows::F32(&values), &values),
-                (StoredRows::F16(&halves), &from_halves),
-                (q8, &from_q8),
-            ] {
-                let (mut expected, mut sums) = (vec![0.0; m * 70], floats(&mut random, m * d));
-                super::dots(CpuLevel::Scalar, &queries, converted, d, &mut expected, 70);
-                let before = sums.clone();
-                super::add_weighted_rows(CpuLevel::Scalar, &mut sums, &weights, 70, converted, d);
-                for level in CpuLevel::available() {
-                    let mut found = vec![0.0; m * 70];
-                    super::stored_dots(level, &queries, rows, d, &mut found, 70);
-                    assert_close(level.name(), &found, &expected, 400.0 * d as f32);
-                    let mut found = before.clone();
-                    super::add_weighted_stored(level, &mut found, &weights, 70, rows, d);
-                    assert_close(level.name(), &found, &sums, 400.0 * n as f32);
-                }
-            }
-        }
-    }
-}
-
 fn candle_values<B: GgmlType>(bytes: &[u8], n: usize) -> Vec<f32> {
     // A copy of the bytes at the alignment of the blocks.
     let mut blocks = vec![B::zeros(); bytes.len() / size_of::<B>()];
@@ -568,83 +523,6 @@ fn nonlinear_formats_are_read_as_the_reference_package_reads_them() {
                 "{}: weight {i} is {f}, expected {e}",
                 tensor_type.name()
             );
-        }
-    }
-}
-
-#[test]
-fn attention_on_tiles_is_the_softmax_of_what_a_query_sees() {
-    let mut random = Random(49);
-    for level in CpuLevel::available() {
-        for (d, n_queries, n_keys, window) in [
-            (32, 16, 5, 100),
-            (64, 40, 300, 70),
-            (256, 130, 131, 500),
-            (512, 17, 128, 3),
-        ] {
-            let mut queries = floats(&mut random, n_queries * d);
-            for query in &mut queries {
-                *query /= (d as f32).sqrt();
-            }
-            let rounded = |values: Vec<f32>| -> Vec<half::f16> {
-                values.into_iter().map(half::f16::from_f32).collect()
-            };
-            let keys = rounded(floats(&mut random, n_keys * d));
-            let values = rounded(floats(&mut random, n_keys * d));
-            let visible: Vec<_> = (0..n_queries)
-                .map(|i| {
-                    let end = n_keys - (n_queries - 1 - i).min(n_keys - 1);
-                    end.saturating_sub(window)..end
-                })
-                .collect();
-            // Two runs, as in a ring that wraps around.
-            let stored = |range: std::ops::Range<usize>| {
-                let cut = (range.start + range.len() / 3 + 1).min(range.end);
-                [(0, range.start..cut), (cut - range.start, cut..range.end)]
-                    .into_iter()
-                    .filter(|(_, run)| !run.is_empty())
-                    .map(|(offset, run)| {
-                        let run = run.start * d..run.end * d;
-                        let rows = |all| StoredRows::F16(&(all as &[half::f16])[run.clone()]);
-                        (offset, rows(&keys), rows(&values))
-                    })
-            };
-            let mut found = vec![f32::NAN; n_queries * d];
-            if !attend(level, &queries, d, &visible, stored, &mut found) {
-                assert_ne!(level, CpuLevel::AmxBf16);
-                continue;
-            }
-            for ((query, seen), found) in queries
-                .chunks_exact(d)
-                .zip(visible)
-                .zip(found.chunks_exact(d))
-            {
-                let row = |all: &[half::f16], i: usize| -> Vec<f32> {
-                    all[i * d..][..d].iter().map(|x| x.to_f32()).collect()
-                };
-                let scores = seen.clone().map(|key| {
-                    let key = row(&keys, key);
-                    query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>()
-                });
-                let scores: Vec<f32> = scores.collect();
-                let max = scores.iter().fold(f32::MIN, |max, &score| max.max(score));
-                let exps: Vec<f32> = scores.iter().map(|score| (score - max).exp()).collect();
-                let total: f32 = exps.iter().sum();
-                let mut expected = vec![0.0; d];
-                for (exp, i) in exps.iter().zip(seen) {
-                    for (sum, value) in expected.iter_mut().zip(row(&values, i)) {
-                        *sum += exp / total * value;
-                    }
-                }
-                // Everything is rounded to 8 bits; values are below 3.
-                let bound = 0.06;
-                for (found, expected) in found.iter().zip(&expected) {
-                    assert!(
-                        (found - expected).abs() < bound,
-                        "{found}, expected {expected}, d {d}"
-                    );
-                }
-            }
         }
     }
 }

@@ -1,0 +1,127 @@
+//! Attention straight from the cache and on tiles, against attention in plain f32.
+
+use super::random::{Random, floats};
+use super::tests::assert_close;
+use super::{CpuLevel, StoredRows, attend};
+
+#[test]
+fn stored_rows_are_multiplied_as_converted_ones() {
+    let mut random = Random(47);
+    for (d, block) in [(16, 16), (80, 16), (96, 32), (256, 32)] {
+        for (m, n) in [(1, 1), (2, 7), (3, 4), (9, 64)] {
+            let (queries, weights) = (floats(&mut random, m * d), floats(&mut random, m * 70));
+            let values = floats(&mut random, n * d);
+            let halves: Vec<_> = values.iter().map(|&x| half::f16::from_f32(x)).collect();
+            let quants: Vec<i8> = (0..n * d).map(|_| random.next() as i8).collect();
+            let scales: Vec<_> = (0..n * d / block)
+                .map(|_| half::f16::from_f32(random.float()))
+                .collect();
+            let q8 = StoredRows::Q8 {
+                block,
+                quants: &quants,
+                scales: &scales,
+            };
+            let from_halves: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
+            let from_q8: Vec<f32> = quants
+                .iter()
+                .enumerate()
+                .map(|(i, &q)| scales[i / block].to_f32() * f32::from(q))
+                .collect();
+            for (rows, converted) in [
+                (StoredRows::F32(&values), &values),
+                (StoredRows::F16(&halves), &from_halves),
+                (q8, &from_q8),
+            ] {
+                let (mut expected, mut sums) = (vec![0.0; m * 70], floats(&mut random, m * d));
+                super::dots(CpuLevel::Scalar, &queries, converted, d, &mut expected, 70);
+                let before = sums.clone();
+                super::add_weighted_rows(CpuLevel::Scalar, &mut sums, &weights, 70, converted, d);
+                for level in CpuLevel::available() {
+                    let mut found = vec![0.0; m * 70];
+                    super::stored_dots(level, &queries, rows, d, &mut found, 70);
+                    assert_close(level.name(), &found, &expected, 400.0 * d as f32);
+                    let mut found = before.clone();
+                    super::add_weighted_stored(level, &mut found, &weights, 70, rows, d);
+                    assert_close(level.name(), &found, &sums, 400.0 * n as f32);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_on_tiles_is_the_softmax_of_what_a_query_sees() {
+    let mut random = Random(49);
+    for level in CpuLevel::available() {
+        for (d, n_queries, n_keys, window) in [
+            (32, 16, 5, 100),
+            (64, 40, 300, 70),
+            (256, 130, 131, 500),
+            (512, 17, 128, 3),
+        ] {
+            let mut queries = floats(&mut random, n_queries * d);
+            for query in &mut queries {
+                *query /= (d as f32).sqrt();
+            }
+            let rounded = |values: Vec<f32>| -> Vec<half::f16> {
+                values.into_iter().map(half::f16::from_f32).collect()
+            };
+            let keys = rounded(floats(&mut random, n_keys * d));
+            let values = rounded(floats(&mut random, n_keys * d));
+            let visible: Vec<_> = (0..n_queries)
+                .map(|i| {
+                    let end = n_keys - (n_queries - 1 - i).min(n_keys - 1);
+                    end.saturating_sub(window)..end
+                })
+                .collect();
+            // Two runs, as in a ring that wraps around.
+            let stored = |range: std::ops::Range<usize>| {
+                let cut = (range.start + range.len() / 3 + 1).min(range.end);
+                [(0, range.start..cut), (cut - range.start, cut..range.end)]
+                    .into_iter()
+                    .filter(|(_, run)| !run.is_empty())
+                    .map(|(offset, run)| {
+                        let run = run.start * d..run.end * d;
+                        let rows = |all| StoredRows::F16(&(all as &[half::f16])[run.clone()]);
+                        (offset, rows(&keys), rows(&values))
+                    })
+            };
+            let mut found = vec![f32::NAN; n_queries * d];
+            if !attend(level, &queries, d, &visible, stored, &mut found) {
+                assert_ne!(level, CpuLevel::AmxBf16);
+                continue;
+            }
+            for ((query, seen), found) in queries
+                .chunks_exact(d)
+                .zip(visible)
+                .zip(found.chunks_exact(d))
+            {
+                let row = |all: &[half::f16], i: usize| -> Vec<f32> {
+                    all[i * d..][..d].iter().map(|x| x.to_f32()).collect()
+                };
+                let scores = seen.clone().map(|key| {
+                    let key = row(&keys, key);
+                    query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>()
+                });
+                let scores: Vec<f32> = scores.collect();
+                let max = scores.iter().fold(f32::MIN, |max, &score| max.max(score));
+                let exps: Vec<f32> = scores.iter().map(|score| (score - max).exp()).collect();
+                let total: f32 = exps.iter().sum();
+                let mut expected = vec![0.0; d];
+                for (exp, i) in exps.iter().zip(seen) {
+                    for (sum, value) in expected.iter_mut().zip(row(&values, i)) {
+                        *sum += exp / total * value;
+                    }
+                }
+                // Everything is rounded to 8 bits; values are below 3.
+                let bound = 0.06;
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() < bound,
+                        "{found}, expected {expected}, d {d}"
+                    );
+                }
+            }
+        }
+    }
+}
