@@ -7,8 +7,8 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 use super::config::LayerConfig;
 use super::ops::{Compute, activations_for, linear, rows, rows_mut};
 use super::rope::Rotation;
-use super::weights::AttentionWeights;
-use crate::kernels::{self, Buffer, Finish, Input, List, OutTile, Product};
+use super::weights::{AttentionWeights, Matrix};
+use crate::kernels::{self, BLOCK_KEYS, Buffer, Finish, Input, List, OutTile, Product};
 use crate::kv_cache::KvCache;
 
 /// Queries, keys and values of `src`, normed and rotated, side by side in the rows of `dst`:
@@ -71,7 +71,12 @@ impl Heads<'_> {
         let ids = Buffer::counting(self.rows.len());
         let query = self.weights.query.view();
         let at_once = self.rows.len() - skip;
-        let activations = activations_for(self.compute, x, query, at_once);
+        let mut matrices: List<_> = [query].into_iter().collect();
+        if let Some(own) = &self.weights.key_value {
+            matrices.push(own.key.view());
+            matrices.extend(own.value.as_ref().map(Matrix::view));
+        }
+        let activations = activations_for(self.compute, x, &matrices, at_once);
         let inputs = [&ids[skip..], &ids[..]].map(|rows| Input {
             activations: &activations,
             rows,
@@ -153,8 +158,6 @@ const BLOCK_ROWS: usize = 16;
 const BLOCK_QUERIES: usize = 128;
 /// Query rows up to which keys and values are read as they are stored.
 const IN_PLACE_ROWS: usize = 2;
-/// Keys of one step: with values and scores they stay in the second-level cache.
-const BLOCK_KEYS: usize = 64;
 
 impl InplaceOp2 for Attend<'_> {
     fn name(&self) -> &'static str {

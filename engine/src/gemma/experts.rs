@@ -74,11 +74,11 @@ impl Experts<'_> {
         let matrix = self.weights.router.view();
         let inputs = [
             Input {
-                activations: &activations_for(self.compute, &input, up, n),
+                activations: &activations_for(self.compute, &input, &[gate, up], n),
                 rows: tokens,
             },
             Input {
-                activations: &activations_for(self.compute, &router_input, matrix, n),
+                activations: &activations_for(self.compute, &router_input, &[matrix], n),
                 rows: tokens,
             },
         ];
@@ -109,10 +109,10 @@ impl Experts<'_> {
         let mut input = Buffer::new(residual.len());
         let norm = &self.weights.norm;
         rms_norm(self.compute, residual, norm, self.epsilon, &mut input);
-        let (_, any) = self.gate_and_up(0);
-        let input = activations_for(self.compute, &input, any, routing.least());
+        let (gate, up) = self.gate_and_up(0);
+        let input = activations_for(self.compute, &input, &[gate, up], routing.least());
         let down = self.dense.down.view();
-        let dense_input = activations_for(self.compute, dense_gated, down, tokens.len());
+        let dense_input = activations_for(self.compute, dense_gated, &[down], tokens.len());
         let mut gated = Buffer::new(assignments.len() * width);
         let mut dense = Buffer::new(residual.len());
         let mut ids = Buffer::new(assignments.len());
@@ -146,7 +146,7 @@ impl Experts<'_> {
         let hidden = self.weights.norm.len();
         let mut outputs = Buffer::new(assignments.len() * hidden);
         let any = self.weights.down.expert(0);
-        let input = activations_for(self.compute, gated, any, routing.least());
+        let input = activations_for(self.compute, gated, &[any], routing.least());
         let ids = Buffer::counting(assignments.len());
         let (mut inputs, mut products, mut outs) = (List::new(), List::new(), List::new());
         for (expert, run, out) in runs(assignments, &mut outputs, hidden) {

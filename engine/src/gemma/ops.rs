@@ -61,19 +61,21 @@ pub(crate) fn rows_mut<'s>(
     }
 }
 
-/// Rows of `matrix.columns` values in the form that the matrix multiplies, `at_once` rows or more of
-/// them together.
+/// Rows of values in the form that every one of `matrices` multiplies, `at_once` rows or more of them
+/// together. The matrices have the same number of columns; their types may differ.
 pub(crate) fn activations_for<'x>(
     compute: Compute<'_>,
     values: &'x [f32],
-    matrix: MatrixRef<'_>,
+    matrices: &[MatrixRef<'_>],
     at_once: usize,
 ) -> Activations<'x> {
     let Compute { level, pool } = compute;
-    if kernels::reads_quants(level, matrix, at_once) {
-        Activations::quantized(level, pool, values, matrix.columns)
+    let columns = matrices[0].columns;
+    let reads_quants = |&matrix: &MatrixRef<'_>| kernels::reads_quants(level, matrix, at_once);
+    if matrices.iter().any(reads_quants) {
+        Activations::quantized(level, pool, values, columns)
     } else {
-        Activations::plain(values, matrix.columns)
+        Activations::plain(values, columns)
     }
 }
 
@@ -87,8 +89,12 @@ pub(crate) fn linear(
 ) {
     let n = x.len() / weights.columns;
     let ids = Buffer::counting(n);
+    let gate = match finish {
+        Finish::GatedBy(gate) => gate,
+        Finish::Plain | Finish::Softcap(_) => weights,
+    };
     let input = Input {
-        activations: &activations_for(compute, x, weights, n),
+        activations: &activations_for(compute, x, &[weights, gate], n),
         rows: &ids,
     };
     let product = Product {
@@ -301,5 +307,41 @@ impl InplaceOp2 for GateEmbedding {
             kernels::gelu_times(self.level, gate, own);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::TensorType;
+
+    #[test]
+    fn one_quantized_matrix_is_enough_for_rounded_activations() {
+        let pool = Pool::new(1).expect("no thread to start");
+        let bytes = [0; 4 * 32];
+        let matrix = |tensor_type: TensorType| MatrixRef {
+            tensor_type,
+            rows: 1,
+            columns: 32,
+            bytes: &bytes[..tensor_type.row_bytes(32)],
+            panels: None,
+        };
+        let (float, quantized) = (matrix(TensorType::F32), matrix(TensorType::Q4_0));
+        let values = [1.0; 32];
+        for level in CpuLevel::available() {
+            let compute = Compute { level, pool: &pool };
+            let quants = |matrices: &[MatrixRef<'_>]| {
+                activations_for(compute, &values, matrices, 1).quants.len()
+            };
+            assert_eq!(quants(&[float, float]), 0);
+            assert_eq!(quants(&[float, quantized]), 32);
+            // Either may be the gate of the other.
+            for (up, gate) in [(float, quantized), (quantized, float)] {
+                let mut out = [f32::NAN];
+                let tile = OutTile::new(&mut out, 1);
+                linear(compute, &values, up, Finish::GatedBy(gate), tile);
+                assert!(out[0].abs() < 1e-6, "weights of zero give {}", out[0]);
+            }
+        }
     }
 }

@@ -6,11 +6,11 @@ use half::f16;
 
 use super::product::{Finish, Input, Product, products};
 use super::random::{Random, floats, random_rows};
-use super::{Activations, Buffer, CpuLevel, Interleaved, MatrixRef, OutTile, Pool, StoredRows};
+use super::{
+    Activations, BLOCK_KEYS, Buffer, CpuLevel, Interleaved, MatrixRef, OutTile, Pool, StoredRows,
+};
 use crate::gguf::TensorType;
 
-/// Keys that attention reads before it goes on with their values.
-const BLOCK_KEYS: usize = 64;
 /// Values of a `q8_0` cache that share a scale.
 const Q8_BLOCK: usize = 32;
 

@@ -56,7 +56,10 @@ impl Interleaved {
         #[cfg(target_arch = "x86_64")]
         let has_kernel = matches!(level, CpuLevel::Avx512Vnni | CpuLevel::AmxBf16);
         #[cfg(not(target_arch = "x86_64"))]
-        let has_kernel = level != level;
+        let has_kernel = {
+            let _ = level;
+            false
+        };
         let per_group = chunks_of_group(weights.tensor_type)?;
         if !has_kernel
             || !weights.rows.is_multiple_of(ROWS)

@@ -65,7 +65,7 @@ pub(crate) use pool::Pool;
 #[cfg(test)]
 pub(crate) use product::matmul;
 pub(crate) use product::{Finish, Input, Product, products, reads_quants};
-pub(crate) use stored::StoredRows;
+pub(crate) use stored::{BLOCK_KEYS, StoredRows};
 
 /// A list that is short when one token is decoded: then it lives on the stack.
 pub(crate) type List<T> = smallvec::SmallVec<[T; 12]>;

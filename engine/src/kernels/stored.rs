@@ -31,6 +31,9 @@ impl StoredRows<'_> {
     }
 }
 
+/// Keys that attention visits before their values: with values and scores they stay in the
+/// second-level cache.
+pub(crate) const BLOCK_KEYS: usize = 64;
 /// Values that are converted at a time.
 pub(super) const LANES: usize = 16;
 
