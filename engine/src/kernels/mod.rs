@@ -51,6 +51,7 @@ mod scalar;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

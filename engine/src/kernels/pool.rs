@@ -7,7 +7,8 @@
 //! task and not by its share.
 //!
 //! Workers that find nothing to do spin for a short while, since the next loop of a token follows
-//! at once, then sleep: an idle model uses no processor time.
+//! at once, then sleep: an idle model uses no processor time. One that shares its processor with
+//! another program takes turns with it (`turns.rs`).
 
 use std::any::Any;
 use std::hint::spin_loop;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use super::turns::Turns;
 use super::{List, OutTile};
 
 /// How long a worker spins before it sleeps. Waking it takes the system tens of microseconds.
@@ -55,6 +57,8 @@ struct Shared {
     waiter: Mutex<Option<Thread>>,
     /// Whether there may be a waiter.
     waiting: AtomicBool,
+    /// How often there was one.
+    stalls: Line<AtomicU32>,
     /// What a task panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleepers: AtomicUsize,
@@ -80,6 +84,7 @@ impl Pool {
             body: AtomicPtr::new(std::ptr::null_mut()),
             waiter: Mutex::new(None),
             waiting: AtomicBool::new(false),
+            stalls: Line(AtomicU32::new(0)),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
             sleep: Mutex::new(()),
@@ -202,7 +207,7 @@ impl Shared {
             let _sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             self.wake.notify_all();
         }
-        self.take_tasks(number, 0);
+        self.take_tasks(number, 0, || false);
         self.wait_for(tasks);
         let panic = self
             .panic
@@ -222,6 +227,7 @@ impl Shared {
             }
             spin_loop();
         }
+        self.stalls.0.fetch_add(1, Ordering::Relaxed);
         *self.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
         self.waiting.store(true, Ordering::SeqCst);
         while self.done.0.load(Ordering::SeqCst) < tasks {
@@ -236,13 +242,13 @@ impl Shared {
         thread * tasks / threads..(thread + 1) * tasks / threads
     }
 
-    /// Does tasks of loop `number` until none is left: those of the own share, then those that other
-    /// threads have not come to.
-    fn take_tasks(&self, number: u32, thread: usize) {
+    /// Does tasks of loop `number` until none is left or `leave`: those of the own share, then those
+    /// that other threads have not come to.
+    fn take_tasks(&self, number: u32, thread: usize, mut leave: impl FnMut() -> bool) {
         let threads = self.tickets.len();
         let mut finished = 0;
         for i in 0..threads {
-            finished += self.take_share(number, (thread + i) % threads);
+            finished += self.take_share(number, (thread + i) % threads, &mut leave);
         }
         if finished == 0 {
             return;
@@ -261,10 +267,10 @@ impl Shared {
     }
 
     /// Claims and does tasks of one thread's share; returns how many.
-    fn take_share(&self, number: u32, thread: usize) -> usize {
+    fn take_share(&self, number: u32, thread: usize, leave: &mut impl FnMut() -> bool) -> usize {
         let next = &self.tickets[thread].0;
         let mut finished = 0;
-        loop {
+        while !leave() {
             let ticket = next.load(Ordering::Acquire);
             let task = ticket as u32 as usize;
             let (tasks, body) = (
@@ -272,7 +278,7 @@ impl Shared {
                 self.body.load(Ordering::Acquire),
             );
             if (ticket >> 32) as u32 != number || task >= self.share(thread, tasks).end {
-                return finished;
+                break;
             }
             // If the claim succeeds, the ticket has not changed since it was read, nor was it closed
             // before `tasks` and `body` were: they are of this loop, which will wait for this task.
@@ -288,14 +294,22 @@ impl Shared {
             }
             finished += 1;
         }
+        finished
     }
 
     /// The life of a worker.
     fn work(&self, thread: usize) {
         let mut seen = 0;
+        let mut turns = Turns::new();
         while let Some(number) = self.next_loop(seen) {
-            self.take_tasks(number, thread);
-            seen = number;
+            let mut is_over = || turns.is_over(self.stalls.0.load(Ordering::Relaxed));
+            self.take_tasks(number, thread, &mut is_over);
+            if is_over() {
+                // It comes back to this loop if there is still something to do.
+                turns.pause();
+            } else {
+                seen = number;
+            }
         }
     }
 
