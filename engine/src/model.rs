@@ -87,9 +87,6 @@ impl Model {
     pub fn from_file(file: &ModelFile, options: &LoadOptions) -> Result<Self, LoadError> {
         let config = Config::from_model_file(file, crate::gemma::vocabulary(file)?)?;
         let mut weights = Weights::from_model_file(file, &config)?;
-        if file.len_bytes() <= SMALL_MODEL_BYTES {
-            weights.interleave(CpuLevel::current());
-        }
         let tokenizer = Tokenizer::from_model_file(file)?;
         if tokenizer.vocabulary_len() != config.vocabulary {
             let what = format!(
@@ -110,6 +107,9 @@ impl Model {
                 format!("worker threads cannot be started: {source}"),
             ),
         })?;
+        if file.len_bytes() <= SMALL_MODEL_BYTES {
+            weights.interleave(CpuLevel::current(), &pool);
+        }
         let info = describe(file, &config, &weights, threads);
         let pass = Pass::new(config, weights, CpuLevel::current(), Arc::new(pool));
         Ok(Self(Arc::new(Inner {

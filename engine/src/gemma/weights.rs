@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::LoadError;
 use crate::gguf::{ModelFile, TensorData, TensorInfo, TensorType};
-use crate::kernels::{CpuLevel, Interleaved, MatrixRef};
+use crate::kernels::{CpuLevel, Interleaved, MatrixRef, Pool};
 
 use super::config::{Config, KvSource, LayerConfig};
 
@@ -261,14 +261,16 @@ impl Weights {
     }
 
     /// Makes second copies of the matrices in the order in which they are decoded fastest.
-    pub(crate) fn interleave(&mut self, level: CpuLevel) {
+    pub(crate) fn interleave(&mut self, level: CpuLevel, pool: &Pool) {
         let head = self.output.as_mut().unwrap_or(&mut self.token_embedding);
         let layers = self.layers.iter_mut().flat_map(LayerWeights::matrices);
         let per_layer = self.per_layer.iter_mut().map(|p| &mut p.model_projection);
-        layers
-            .chain(per_layer)
-            .chain([head])
-            .for_each(|matrix| matrix.interleave(level));
+        let mut matrices: Vec<_> = layers.chain(per_layer).chain([head]).collect();
+        pool.for_each_chunk(&mut matrices, 1, |_, matrices| {
+            for matrix in matrices {
+                matrix.interleave(level);
+            }
+        });
     }
 
     /// The matrix that turns the last hidden state into logits.

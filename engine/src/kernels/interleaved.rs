@@ -71,11 +71,13 @@ impl Interleaved {
         let block_bytes = 2 + 4 * per_group;
         // Signed bytes become unsigned ones around 128, which is what the instruction multiplies.
         let flip = if weights.tensor_type == TensorType::Q8_0 {
-            0x80
+            u32::from_ne_bytes([0x80; 4])
         } else {
             0
         };
-        let (mut chunks, mut scales) = (Vec::new(), Vec::new());
+        let panels = weights.rows / ROWS * groups;
+        let mut chunks = Vec::with_capacity(panels * per_group);
+        let mut scales = Vec::with_capacity(panels);
         for panel in weights.bytes.chunks_exact(ROWS * groups * block_bytes) {
             let block = |row: usize, group: usize| &panel[(row * groups + group) * block_bytes..];
             for group in 0..groups {
@@ -85,8 +87,9 @@ impl Interleaved {
                 }));
                 chunks.extend((0..per_group).map(|chunk| {
                     Chunk(std::array::from_fn(|row| {
-                        let bytes = &block(row, group)[2 + 4 * chunk..];
-                        std::array::from_fn(|i| bytes[i] ^ flip)
+                        let bytes = &block(row, group)[2 + 4 * chunk..][..4];
+                        let four = u32::from_ne_bytes(bytes.try_into().expect("four of them"));
+                        (four ^ flip).to_ne_bytes()
                     }))
                 }));
             }
