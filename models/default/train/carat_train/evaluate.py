@@ -2,7 +2,6 @@
 
     python -m carat_train.evaluate --run a1 [--gguf FILE] [--cases tests/quality/cases/rust.jsonl] [--kind line] [--limit 150]
     python -m carat_train.evaluate --run a1 --bits
-    python -m carat_train.evaluate --gguf FILE --all --json figures.json          # what the card shows
 
 `carat eval` measures the same cases with the engine and is what counts.
 """
@@ -10,7 +9,6 @@
 import json
 import math
 import random
-from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -87,37 +85,6 @@ def bits_per_byte(model, tok, path, windows, length=768):
     return bits / size
 
 
-def interval(cases, right):
-    """95% interval of the share of right answers, from projects drawn again and again."""
-    by_project = defaultdict(list)
-    for case, good in zip(cases, right):
-        by_project[case["project"]].append(good)
-    groups, rng, shares = list(by_project.values()), random.Random(1), []
-    for _ in range(1000):
-        drawn = [good for g in rng.choices(groups, k=len(groups)) for good in g]
-        shares.append(sum(drawn) / len(drawn))
-    shares.sort()
-    return round(shares[25], 4), round(shares[974], 4)
-
-
-def all_cases(model, tok, args):
-    """Every case of every language and kind of the folder: rows for the card."""
-    rows = []
-    for path in sorted(args.cases.parent.glob("*.jsonl")):
-        cases = [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
-        for kind in ("line", "line-rest", "block"):
-            some = [c for c in cases if c["kind"] == kind]
-            _, _, _, _, shown = exact_match(model, tok, some, args.layout, args.prefix_tokens, args.suffix_tokens)
-            good = [got.rstrip() == want.rstrip() for want, got in shown]
-            hard = [(c, g) for c, g in zip(some, good) if not trivial(c)]
-            rows.append({"language": path.stem, "kind": kind, "cases": len(some), "all": round(sum(good) / len(good), 4),
-                         "all_interval": interval(some, good), "non_trivial_cases": len(hard),
-                         "non_trivial": round(sum(g for _, g in hard) / len(hard), 4),
-                         "non_trivial_interval": interval([c for c, _ in hard], [g for _, g in hard])})
-            print(rows[-1], flush=True)
-    return rows
-
-
 def main():
     p = parser(__doc__)
     p.add_argument("--run", default="a1")
@@ -130,19 +97,11 @@ def main():
     p.add_argument("--suffix-tokens", type=int, default=120)
     p.add_argument("--bits", action="store_true")
     p.add_argument("--windows", type=int, default=64)
-    p.add_argument("--all", action="store_true", help="all cases of the folder, and bits per byte")
-    p.add_argument("--json", type=Path)
     p.add_argument("--show", type=int, default=0)
     args = p.parse_args()
     torch.set_num_threads(1)
     model, what = load(args)
     tok = CodeTokenizer.load(args.work)
-    if args.all:
-        bits = {path.name.split(".")[1]: round(bits_per_byte(model, tok, path, args.windows), 4)
-                for path in sorted((args.work / "corpus").glob("held_out.*.jsonl"))}
-        print(bits, flush=True)
-        args.json.write_text(json.dumps({"bits_per_byte": bits, "exact_match": all_cases(model, tok, args)}, indent=1))
-        return
     if args.bits:
         for path in sorted((args.work / "corpus").glob("held_out.*.jsonl")):
             print(path.name.split(".")[1], f"{bits_per_byte(model, tok, path, args.windows):.3f} bits per byte", what, flush=True)
