@@ -209,7 +209,8 @@ pub fn spawn(
             });
             match loaded {
                 Ok(mut generator) => {
-                    status.ready(generator.facts().name);
+                    let takes_instructions = generator.instruct().is_some();
+                    status.ready(generator.facts().name, takes_instructions);
                     arbiter.model_ready(generator.facts());
                     work(generator.as_mut(), &mailbox, &arbiter, &status);
                 }

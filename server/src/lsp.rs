@@ -108,9 +108,9 @@ async fn serve(model: Option<String>) -> bool {
         let (arbiter, orphaned, engine) =
             (arbiter.clone(), Arc::clone(&orphaned), Arc::clone(&engine));
         let board = board.clone();
-        Box::new(move |client: &ClientFacts, settings| {
+        let configuration = configuration.clone();
+        Box::new(move |client: &ClientFacts| {
             watch_parent(client.process_id, orphaned);
-            let model = model.or(settings.model);
             let failed = move |what: String| {
                 tracing::error!("{what}");
                 if let Some(troubles) = troubles {
@@ -118,7 +118,11 @@ async fn serve(model: Option<String>) -> bool {
                 }
             };
             match engine_thread::spawn(
-                move || generator::load(model.as_deref(), settings.threads),
+                move || {
+                    let settings = configuration.at_start();
+                    let model = model.or(settings.model);
+                    generator::load(model.as_deref(), settings.threads)
+                },
                 mailbox,
                 arbiter,
                 board,

@@ -30,6 +30,8 @@ pub struct Status {
     pub paused: bool,
     /// The model's name, once it is loaded.
     pub model: Option<String>,
+    /// Whether that model takes instructions, or only completes.
+    pub takes_instructions: Option<bool>,
     /// Tokens written in a second, in the last completion of some length.
     pub tokens_per_second: Option<f64>,
     /// What is wrong, and what to do.
@@ -62,10 +64,11 @@ impl StatusBoard {
     }
 
     /// The model is loaded.
-    pub fn ready(&self, model: String) {
+    pub fn ready(&self, model: String, takes_instructions: bool) {
         self.change(|status| {
             status.state = State::Ready;
             status.model = Some(model);
+            status.takes_instructions = Some(takes_instructions);
         });
     }
 
@@ -125,10 +128,10 @@ mod tests {
     fn watchers_hear_of_changes_only() {
         let board = StatusBoard::default();
         let mut watcher = board.watch();
-        board.ready("m".to_owned());
+        board.ready("m".to_owned(), false);
         assert!(watcher.has_changed().expect("a board"));
         assert_eq!(watcher.borrow_and_update().name(), "ready");
-        board.ready("m".to_owned());
+        board.ready("m".to_owned(), false);
         assert!(!watcher.has_changed().expect("a board"));
         board.busy();
         assert_eq!(watcher.borrow_and_update().name(), "busy");

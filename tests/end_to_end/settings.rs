@@ -102,6 +102,20 @@ fn the_configuration_is_pulled_from_clients_that_have_it() {
 }
 
 #[test]
+fn the_model_of_a_pulled_configuration_is_used() {
+    let mut server = Launch::new(program()).start();
+    let mut client = Client::inline();
+    client.params["capabilities"]["workspace"] = json!({ "configuration": true });
+    server.initialize(&client);
+    let request = server.notification("workspace/configuration");
+    let settings = json!({ "model": "/nonexistent/pulled.gguf" });
+    server.send(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": [settings] }));
+    let message = server.notification("window/showMessage");
+    let text = message["params"]["message"].as_str().expect("a text");
+    assert!(text.contains("pulled.gguf"), "{text}");
+}
+
+#[test]
 fn a_projects_file_counts_and_is_read_again_when_saved() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join(".carat.toml");
@@ -182,6 +196,7 @@ fn the_status_follows_the_model() {
     assert_eq!(loading["model"], Value::Null);
     let ready = status(&mut server, "ready");
     assert_eq!(ready["model"], "scripted");
+    assert_eq!(ready["takesInstructions"], true);
     assert!(
         ready["memoryBytes"]
             .as_u64()

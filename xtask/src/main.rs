@@ -20,8 +20,7 @@ usage: cargo xtask COMMAND
           the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
 
-What a user runs is a `carat` command. `eval` and `latency` will be commands here
-when there is something to measure; today there is not.
+What a user runs is a `carat` command, such as `carat eval` and `carat bench`, which measure quality and speed.
 ";
 
 fn main() -> ExitCode {

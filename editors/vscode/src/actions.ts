@@ -1,5 +1,6 @@
 // Explain and Refactor from the palette: the server's own code actions, and what they have to ask first.
 import * as vscode from "vscode";
+import type { Status } from "./status";
 
 /** Commands of the server that its code actions carry. */
 export const EXPLAIN = "carat.explain";
@@ -25,11 +26,11 @@ export async function runAction(id: string): Promise<void> {
 
 /**
  * The arguments with which a command goes to the server, or nothing if the user changed their mind.
- * Refactoring without an instruction asks for one.
+ * Refactoring without an instruction asks for one, unless the model takes none: the server says what would help.
  */
-export async function completeArguments(command: string, given: unknown[]): Promise<unknown[] | undefined> {
+export async function completeArguments(command: string, given: unknown[], { takesInstructions }: Status): Promise<unknown[] | undefined> {
     const first = given[0];
-    if (command !== REFACTOR || typeof first !== "object" || first === null || "instruction" in first) return given;
+    if (command !== REFACTOR || takesInstructions === false || typeof first !== "object" || first === null || "instruction" in first) return given;
     const instruction = await vscode.window.showInputBox({
         title: "Carat: refactor",
         prompt: "What is to change?",

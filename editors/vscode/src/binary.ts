@@ -30,7 +30,7 @@ export async function findBinary(context: vscode.ExtensionContext): Promise<Bina
     if (!found) {
         throw new BinaryMissing(
             "The carat program was not found: not in this extension, not on the PATH, not in ~/.cargo/bin. " +
-                "Install it with `cargo install --path server` in Carat's repository, or set carat.server.path.",
+                "Install it with `cargo install --locked --path server` in Carat's repository, or set carat.server.path.",
         );
     }
     return checked(found, `${found} was found`);

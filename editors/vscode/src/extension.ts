@@ -49,7 +49,8 @@ export function activate(context: vscode.ExtensionContext): void {
     command("carat.showLastPrompt", () => showLastPrompt(pages));
     command("carat.doctor", async () => {
         const program = (binary ??= await findBinary(context)).path;
-        const { stdout } = await promisify(execFile)(program, ["doctor"]);
+        const model = vscode.workspace.getConfiguration("carat").get<string>("model");
+        const { stdout } = await promisify(execFile)(program, ["doctor", ...(model ? ["--model", model] : [])]);
         await pages.show("carat doctor.txt", stdout);
     });
     command("carat.restart", restart);
@@ -76,7 +77,7 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
     try {
         binary = await findBinary(context);
         log.info(`${binary.version} at ${binary.path}`);
-        client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log, pages));
+        client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log, bar, pages));
         client.registerFeature(extensionsFeature());
         client.onNotification("carat/status", (status: Status) => bar.show(status));
         client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));
@@ -105,7 +106,7 @@ async function stop(): Promise<void> {
     }
 }
 
-function options(log: vscode.LogOutputChannel, pages: Pages): LanguageClientOptions {
+function options(log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): LanguageClientOptions {
     return {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-notebook-cell" }],
         initializationOptions: serverSettings(),
@@ -113,7 +114,7 @@ function options(log: vscode.LogOutputChannel, pages: Pages): LanguageClientOpti
         synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/.carat.toml") },
         middleware: {
             executeCommand: async (command, given, next) => {
-                const complete = await completeArguments(command, given);
+                const complete = await completeArguments(command, given, bar.status);
                 return complete && next(command, complete);
             },
             workspace: {

@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 export interface Status {
     state: "loading" | "ready" | "busy" | "paused" | "error";
     model?: string | null;
+    takesInstructions?: boolean | null;
     memoryBytes?: number | null;
     tokensPerSecond?: number | null;
     message?: string | null;

@@ -1,7 +1,8 @@
 //! The client's configuration: pushed in `workspace/didChangeConfiguration`, or pulled where the client has that.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tower_lsp::Client;
@@ -13,6 +14,9 @@ use crate::settings::{Settings, Store};
 
 /// The name under which clients keep the settings.
 const SECTION: &str = "carat";
+/// How long the engine waits for the configuration of a client that is asked for it. Clients answer in
+/// milliseconds; one that does not is served with what it said in `initialize`.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The settings of the connection, shared by ingress and by answers that come later. Cheap to clone.
 #[derive(Clone, Default)]
@@ -21,6 +25,8 @@ pub(super) struct Configuration {
     client: Arc<OnceLock<Client>>,
     /// Whether the client answers `workspace/configuration`.
     pulls: Arc<OnceLock<()>>,
+    /// Whether the first configuration is still to come, for the engine that waits for it.
+    awaited: Arc<(Mutex<bool>, Condvar)>,
     /// What is to be told once the client listens.
     early: Arc<Mutex<Vec<String>>>,
 }
@@ -31,21 +37,32 @@ impl Configuration {
         let _ = self.client.set(client);
     }
 
-    /// Reads the parameters of `initialize` and returns the settings to start with.
-    pub(super) fn initialize(&self, params: &Value) -> Settings {
+    /// Reads the parameters of `initialize`.
+    pub(super) fn initialize(&self, params: &Value) {
         let pulls = params.pointer("/capabilities/workspace/configuration");
         if pulls.and_then(Value::as_bool) == Some(true) {
             let _ = self.pulls.set(());
+            self.await_first(true);
         }
-        let mut store = self.store();
-        let complaints = store.initialize(
+        let complaints = self.store().initialize(
             params.get("initializationOptions"),
             workspace_folders(params),
         );
-        let settings = store.user().clone();
-        drop(store);
         *self.early() = complaints;
-        settings
+    }
+
+    /// The settings with which the engine starts. Blocks while the client is asked for them.
+    pub(super) fn at_start(&self) -> Settings {
+        let (awaited, changed) = &*self.awaited;
+        let awaited = awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_timeout_while(awaited, FIRST_ANSWER, |awaited| *awaited));
+        self.store().start()
+    }
+
+    fn await_first(&self, is_awaited: bool) {
+        let (awaited, changed) = &*self.awaited;
+        *awaited.lock().unwrap_or_else(PoisonError::into_inner) = is_awaited;
+        changed.notify_all();
     }
 
     /// `initialized`: what the client has configured may be asked for.
@@ -125,6 +142,7 @@ impl Configuration {
                 }
                 Err(error) => tracing::warn!(%error, "the client does not tell its configuration"),
             }
+            this.await_first(false);
         });
     }
 

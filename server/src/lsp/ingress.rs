@@ -25,7 +25,7 @@ use super::input;
 use crate::arbiter::{Arbiter, Query, RecordView, RequestKey, Ticket};
 use crate::documents::{Documents, SyncFault};
 use crate::positions::Encoding;
-use crate::settings::{Settings, Trigger};
+use crate::settings::Trigger;
 use crate::status::StatusBoard;
 
 /// What a handler needs of the moment at which its request arrived.
@@ -69,7 +69,7 @@ pub(super) struct Signals {
 }
 
 /// Starts the engine and the watch over the client's process, once the client has said what it wants.
-pub(super) type Start = Box<dyn FnOnce(&ClientFacts, Settings) + Send>;
+pub(super) type Start = Box<dyn FnOnce(&ClientFacts) + Send>;
 
 /// Called once, as soon as the client may be sent messages.
 pub(super) type Greet = Box<dyn FnOnce(&ClientFacts) + Send>;
@@ -133,8 +133,8 @@ impl<S> Ingress<S> {
                 .shared
                 .client
                 .get_or_init(|| from_lsp::client_facts(&params));
-            let settings = self.shared.configuration.initialize(&params);
-            start(client, settings);
+            self.shared.configuration.initialize(&params);
+            start(client);
         }
         let request = Request::build(method)
             .params(json!({ "processId": null, "rootUri": null, "capabilities": {} }));

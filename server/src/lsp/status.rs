@@ -18,6 +18,7 @@ const STEADY: Duration = Duration::from_millis(60);
 pub(super) struct StatusParams {
     state: String,
     model: Option<String>,
+    takes_instructions: Option<bool>,
     memory_bytes: Option<u64>,
     tokens_per_second: Option<f64>,
     message: Option<String>,
@@ -48,6 +49,7 @@ pub(super) fn tell(client: Client, board: &StatusBoard) {
                 let params = StatusParams {
                     state: status.name().to_owned(),
                     model: status.model.clone(),
+                    takes_instructions: status.takes_instructions,
                     memory_bytes: memory_bytes(),
                     tokens_per_second: status.tokens_per_second,
                     message: status.message.clone(),

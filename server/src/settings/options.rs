@@ -36,11 +36,11 @@ pub struct Options {
     pub enable: Option<bool>,
     /// Languages in which Carat completes code, by their LSP identifiers, such as `{"markdown": false}`. `"*"` stands for all that are not named; `{"*": false, "rust": true}` is Rust alone.
     pub languages: Option<BTreeMap<String, bool>>,
-    /// Whether ghost text comes while typing (`automatic`) or only when you ask for it (`manual`). Completion menus do not tell the two apart and ignore this.
+    /// Whether ghost text comes while typing (`automatic`) or only when you ask for it (`manual`), which Neovim 0.12 cannot. Completion menus do not tell the two apart and ignore this.
     pub trigger: Option<Trigger>,
-    /// Model that completes code: `default` is the embedded one; otherwise a name that `carat model list` shows, or the path of a GGUF file. Takes effect when the server starts.
+    /// Model that completes code: `default` is the embedded one; otherwise a name that `carat model list` shows, or the absolute path of a GGUF file. Read once, when the server starts; `carat lsp --model NAME` wins over it.
     pub model: Option<String>,
-    /// Threads that compute. By default as many as the machine has cores, which is also the most that are used. Takes effect when the server starts.
+    /// Threads that compute. By default one for each that the processor runs at once, which is also the most that are used. Read once, when the server starts.
     #[schemars(range(min = 1, max = THREADS_MAX))]
     pub threads: Option<u64>,
     /// Milliseconds after which ghost text that the editor asked for on its own is shown as far as it is ready.

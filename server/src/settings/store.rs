@@ -20,6 +20,8 @@ pub struct Store {
     folders: Vec<PathBuf>,
     projects: Vec<Project>,
     paused: bool,
+    /// Whether `model` and `threads` have been read.
+    started: bool,
     /// Complaints that were handed out: one is enough.
     told: HashSet<String>,
 }
@@ -41,7 +43,8 @@ impl Store {
         let before = self.user.clone();
         self.configured = options::usable(options, &mut complaints);
         self.resolve();
-        if (&before.model, before.threads) != (&self.user.model, self.user.threads) {
+        let changed = (&before.model, before.threads) != (&self.user.model, self.user.threads);
+        if self.started && changed {
             complaints.push(
                 "settings `model` and `threads` take effect when the language server is started again"
                     .to_owned(),
@@ -49,6 +52,12 @@ impl Store {
         }
         self.read_projects(&mut complaints);
         self.news(complaints)
+    }
+
+    /// The settings with which the engine starts; what comes later does not change `model` and `threads`.
+    pub fn start(&mut self) -> Settings {
+        self.started = true;
+        self.user.clone()
     }
 
     /// The folders of the workspace changed. Returns what to tell the user.

@@ -70,6 +70,15 @@ fn the_configuration_wins_over_the_first_options_and_can_be_taken_back() {
     assert_eq!(ms(&store), (3, 2));
     store.configure(&Value::Null);
     assert_eq!(ms(&store), (1, 2));
+}
+
+#[test]
+fn a_model_that_is_configured_too_late_is_named() {
+    let mut store = Store::default();
+    store.initialize(None, vec![]);
+    let told = store.configure(&json!({ "model": "first.gguf" }));
+    assert_eq!(told.len(), 0, "{told:?}");
+    assert_eq!(store.start().model.as_deref(), Some("first.gguf"));
     let told = store.configure(&json!({ "model": "other.gguf" }));
     assert_eq!(told.len(), 1, "{told:?}");
 }

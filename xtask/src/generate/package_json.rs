@@ -81,7 +81,7 @@ fn own() -> [(String, Value); 2] {
         "type": "string",
         "enum": ["off", "messages", "verbose"],
         "default": "off",
-        "scope": "window",
+        "scope": "machine",
         "markdownDescription": "Messages of the language server that are written to the log. `verbose` contains source text.",
     });
     [

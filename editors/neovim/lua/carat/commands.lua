@@ -83,6 +83,8 @@ function subcommands.explain(call)
 end
 
 function subcommands.refactor(call)
+  -- The server says what would help; nobody should have to write an instruction first.
+  if carat.status.takesInstructions == false then return action('carat.refactor', call) end
   vim.ui.input({ prompt = 'What is to change? ' }, function(instruction)
     if not instruction or vim.trim(instruction) == '' then return end
     action('carat.refactor', call, function(command)
@@ -94,7 +96,10 @@ function subcommands.refactor(call)
 end
 
 function subcommands.doctor()
-  vim.system({ carat.options.cmd[1], 'doctor' }, { text = true }, function(done)
+  local command = { carat.options.cmd[1], 'doctor' }
+  local model = carat.options.settings.model
+  if model then vim.list_extend(command, { '--model', model }) end
+  vim.system(command, { text = true }, function(done)
     vim.schedule(function() page('doctor', done.stdout .. done.stderr) end)
   end)
 end

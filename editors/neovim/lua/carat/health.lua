@@ -7,7 +7,7 @@ function M.check()
   local program = carat.options.cmd[1]
   if vim.fn.executable(program) == 0 then
     health.error(('`%s` is not executable'):format(program), {
-      'Install it with `cargo install --path server` in the repository of Carat,',
+      'Install it with `cargo install --locked --path server` in the repository of Carat,',
       'or name it: require("carat").setup({ cmd = { "/path/to/carat" } })',
     })
   else

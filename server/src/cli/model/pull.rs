@@ -14,7 +14,7 @@ use crate::models::store::Store;
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
 Examples:
-  carat model pull gemma-4-26b-a4b    the large model; needs a machine with 20 GB of memory
+  carat model pull gemma-4-26b-a4b    the large model; needs a machine with 17.5 GB of memory
   carat model pull e4b                for machines with 16 GB
   carat model pull 26b --json         one JSON object at the end, for scripts
 
