@@ -213,6 +213,14 @@ def actions_without_a_model():
         assert "carat model pull" in screen.screen(), screen.screen()
         screen.picture("3-explain-refused")
         passed("in a terminal: without a model for it, :Carat explain says which command gets one")
+
+        screen.type(":echo 'cleared'")
+        screen.keys("Enter")
+        until("an empty command line", lambda: "takes instructions" not in screen.screen())
+        screen.type(":Carat refactor")
+        screen.keys("Enter")
+        screen.shows("takes instructions")
+        passed("in a terminal: :Carat refactor says so before it asks what is to change")
     finally:
         screen.close()
         shutil.rmtree(folder, ignore_errors=True)
