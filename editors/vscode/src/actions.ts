@@ -1,10 +1,11 @@
-// Explain and Refactor from the palette: the server's own code actions, and what they have to ask first.
+// Explain, Refactor and the other code actions of the server: from the palette, and what has to be asked first.
 import * as vscode from "vscode";
 import type { Status } from "./status";
 
 /** Commands of the server that its code actions carry. */
 export const EXPLAIN = "carat.explain";
 export const REFACTOR = "carat.refactor";
+const ACTIONS = new Set([EXPLAIN, REFACTOR, "carat.document", "carat.writeTests", "carat.fix", "carat.custom"]);
 
 /** Runs the code action of the selection whose command is `id`. */
 export async function runAction(id: string): Promise<void> {
@@ -26,11 +27,19 @@ export async function runAction(id: string): Promise<void> {
 
 /**
  * The arguments with which a command goes to the server, or nothing if the user changed their mind.
- * Refactoring without an instruction asks for one, unless the model takes none: the server says what would help.
+ * Refactoring without an instruction asks for one. Where the model takes none, a model is offered instead.
  */
 export async function completeArguments(command: string, given: unknown[], { takesInstructions }: Status): Promise<unknown[] | undefined> {
+    if (ACTIONS.has(command) && takesInstructions === false) {
+        const choose = "Choose Model…";
+        // Not awaited: the message stays until the user has read it.
+        void vscode.window.showWarningMessage("Carat: this needs a model that takes instructions.", choose).then((choice) => {
+            if (choice === choose) void vscode.commands.executeCommand("carat.chooseModel");
+        });
+        return undefined;
+    }
     const first = given[0];
-    if (command !== REFACTOR || takesInstructions === false || typeof first !== "object" || first === null || "instruction" in first) return given;
+    if (command !== REFACTOR || typeof first !== "object" || first === null || "instruction" in first) return given;
     const instruction = await vscode.window.showInputBox({
         title: "Carat: refactor",
         prompt: "What is to change?",
