@@ -17,7 +17,10 @@ def until(what, probe, patience_s=PATIENCE_S):
     """Waits for `probe` to give something true and returns that; ends the test otherwise."""
     end = time.time() + patience_s
     while time.time() < end:
-        value = probe()
+        try:
+            value = probe()
+        except (FileNotFoundError, IndexError):
+            value = None  # A file that an editor writes is missing or empty for a moment.
         if value:
             return value
         time.sleep(0.1)
