@@ -26,8 +26,8 @@
 
 mod bandwidth;
 mod cancel;
+mod decoder;
 mod error;
-mod gemma;
 mod generation;
 pub mod gguf;
 mod kernels;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::gemma::{Architecture, Config, Pass, Weights};
+use crate::decoder::{Architecture, Config, Pass, Weights};
 use crate::gguf::ModelFile;
 use crate::kernels::CpuLevel;
 use crate::kernels::Pool;
@@ -85,7 +85,7 @@ impl Model {
 
     /// Builds a model from a file whose header was read.
     pub fn from_file(file: &ModelFile, options: &LoadOptions) -> Result<Self, LoadError> {
-        let config = Config::from_model_file(file, crate::gemma::vocabulary(file)?)?;
+        let config = Config::from_model_file(file, crate::decoder::vocabulary(file)?)?;
         let mut weights = Weights::from_model_file(file, &config)?;
         let tokenizer = Tokenizer::from_model_file(file)?;
         if tokenizer.vocabulary_len() != config.vocabulary {

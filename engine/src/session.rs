@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::gemma::{WantedRows, Workspace};
+use crate::decoder::{WantedRows, Workspace};
 use crate::kv_cache::{KvCache, KvLimits, KvType};
 use crate::sampling::Sampler;
 use crate::stop::StopMatcher;

@@ -139,8 +139,8 @@ const GGUF_PLACES: &[&str] = &[
     "engine/src/gguf.rs",
     "engine/src/tokenizer/",
     "engine/src/tokenizer.rs",
-    "engine/src/gemma/config.rs",
-    "engine/src/gemma/weights.rs",
+    "engine/src/decoder/config.rs",
+    "engine/src/decoder/weights.rs",
     "engine/src/testing", // writes tiny files
 ];
 
@@ -232,7 +232,7 @@ fn check_gguf_names(path: &str, text: &str, findings: &mut Vec<Finding>) {
                 || literal.ends_with(".weight")
                 || GGUF_NAMES.iter().any(|name| literal.contains(name));
             if named {
-                let what = "names of GGUF keys and tensors stop in engine/src/{gguf,tokenizer} and engine/src/gemma/{config,weights}.rs";
+                let what = "names of GGUF keys and tensors stop in engine/src/{gguf,tokenizer} and engine/src/decoder/{config,weights}.rs";
                 findings.push(Finding::new(path, number, format!("\"{literal}\": {what}")));
             }
         }
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn candle_stops_in_the_engine_and_outside_of_kernels() {
         let text = "use candle_core::Tensor;";
-        check_lines("engine/src/gemma/forward.rs", text, &[]);
+        check_lines("engine/src/decoder/forward.rs", text, &[]);
         check_lines("engine/src/kernels/scalar.rs", text, &[1]);
         check_lines("engine/src/kernels/candle.rs", text, &[]);
         check_lines("engine/src/kernels/tests.rs", text, &[]);
@@ -348,11 +348,11 @@ mod tests {
     #[test]
     fn gguf_names_stop_in_the_reader() {
         let text = "let q = weights.get(\"blk.0.attn_q.weight\")?;\nlet n = meta.get(\"gemma4.block_count\");\n";
-        check_lines("engine/src/gemma/weights.rs", text, &[]);
-        check_lines("engine/src/gemma/forward.rs", text, &[1, 2]);
+        check_lines("engine/src/decoder/weights.rs", text, &[]);
+        check_lines("engine/src/decoder/forward.rs", text, &[1, 2]);
         check_lines("server/src/cli/model.rs", text, &[1, 2]);
         check_lines(
-            "engine/src/gemma/forward.rs",
+            "engine/src/decoder/forward.rs",
             "let block_count = 3; // blk.0",
             &[],
         );
