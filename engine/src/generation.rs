@@ -92,13 +92,34 @@ impl StopReason {
     }
 }
 
+/// How probable a generated token was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenScore {
+    /// Natural logarithm of the model's probability of it, before temperature and filters.
+    pub log_prob: f32,
+}
+
+/// Text of an answer under way, as soon as it can be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Whole characters, never empty.
+    pub text: &'a str,
+    /// The scores of the tokens that were generated since the last piece. All pieces together have
+    /// those of all tokens that had a part in the text so far, including a token whose text ends in
+    /// what is still held back.
+    pub scores: &'a [TokenScore],
+}
+
 /// What a generation produced and what it cost.
 #[derive(Clone, Debug)]
 pub struct GenerationSummary {
     /// The generated tokens, without the stop token.
     pub tokens: Vec<TokenId>,
-    /// Natural logarithm of the model's probability of each token in `tokens`.
-    pub log_probs: Vec<f32>,
+    /// How probable each token in `tokens` was.
+    pub scores: Vec<TokenScore>,
+    /// Where in `text` the text of each token in `tokens` ends, in bytes; a token that completes no
+    /// character ends where the one before it does.
+    pub ends: Vec<usize>,
     /// The text that was streamed, in one piece.
     pub text: String,
     /// Length of the prompt.

@@ -17,7 +17,7 @@
 //!     &prompt,
 //!     &GenerationRequest { max_tokens: 16, ..GenerationRequest::default() },
 //!     &CancelToken::new(),
-//!     &mut |text| { eprint!("{text}"); ControlFlow::Continue(()) },
+//!     &mut |piece| { eprint!("{}", piece.text); ControlFlow::Continue(()) },
 //! )?;
 //! eprintln!("\n{} tokens", summary.tokens.len());
 //! # Ok(())
@@ -27,6 +27,7 @@
 mod bandwidth;
 mod cancel;
 mod decoder;
+mod decoding;
 mod error;
 mod generation;
 pub mod gguf;
@@ -41,7 +42,9 @@ mod tokenizer;
 pub use bandwidth::measure_bandwidth;
 pub use cancel::CancelToken;
 pub use error::{GenerateError, LoadError};
-pub use generation::{GenerationRequest, GenerationSummary, Sampling, StopReason};
+pub use generation::{
+    GenerationRequest, GenerationSummary, Piece, Sampling, StopReason, TokenScore,
+};
 pub use gguf::ModelFile;
 pub use kernels::CpuLevel;
 #[cfg(feature = "bench")]

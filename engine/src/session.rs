@@ -4,11 +4,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::decoder::{WantedRows, Workspace};
+use crate::decoding::Decoding;
 use crate::kv_cache::{KvCache, KvLimits, KvType};
-use crate::sampling::Sampler;
-use crate::stop::StopMatcher;
 use crate::{
-    CancelToken, GenerateError, GenerationRequest, GenerationSummary, Model, StopReason, TokenId,
+    CancelToken, GenerateError, GenerationRequest, GenerationSummary, Model, Piece, TokenId,
 };
 
 /// Sizes of a session.
@@ -141,7 +140,7 @@ impl Session {
     }
 
     /// As [`Session::evaluate_rows`]; the logits stay here.
-    fn append(
+    pub(crate) fn append(
         &mut self,
         tokens: &[TokenId],
         rows: usize,
@@ -165,14 +164,14 @@ impl Session {
 
     /// Continues `prompt`.
     ///
-    /// What the cache shares with the prompt is kept, the rest is replaced. `on_text` gets text as
+    /// What the cache shares with the prompt is kept, the rest is replaced. `on_piece` gets text as
     /// soon as it is complete: whole characters, and nothing that may still become a stop string.
     pub fn generate(
         &mut self,
         prompt: &[TokenId],
         request: &GenerationRequest,
         cancel: &CancelToken,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
         if prompt.is_empty() {
             return Err(GenerateError::EmptyPrompt);
@@ -190,23 +189,29 @@ impl Session {
         let prefill = begin.elapsed();
         let begin = Instant::now();
         let model = self.model.clone();
-        let run = Run {
-            sampler: Sampler::new(model.tokenizer(), request),
-            matcher: StopMatcher::new(&request.stop_strings),
-            request,
-            cancel,
-        };
-        let (tokens, log_probs, text, stop) = run.decode(self, &model, on_text)?;
+        let decoded =
+            Decoding::new(&model, self.cache.context(), request, cancel).run(self, on_piece)?;
         Ok(GenerationSummary {
-            tokens,
-            log_probs,
-            text,
+            tokens: decoded.tokens,
+            scores: decoded.scores,
+            ends: decoded.ends,
+            text: decoded.text,
             prompt_tokens: prompt.len(),
             reused_tokens: reused,
             prefill,
             decode: begin.elapsed(),
-            stop,
+            stop: decoded.stop,
         })
+    }
+
+    /// The logits of the last token.
+    pub(crate) fn logits_mut(&mut self) -> &mut [f32] {
+        &mut self.logits
+    }
+
+    /// Whether nothing more fits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tokens.len() == self.cache.context()
     }
 
     fn check(&self, tokens: &[TokenId]) -> Result<(), GenerateError> {
@@ -238,79 +243,5 @@ impl Session {
         pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
-    }
-}
-
-/// Memory that is set aside for the text; more is taken where tokens are longer.
-const BYTES_PER_TOKEN: usize = 8;
-
-/// The state of one generation.
-struct Run<'a> {
-    sampler: Sampler,
-    matcher: StopMatcher,
-    request: &'a GenerationRequest,
-    cancel: &'a CancelToken,
-}
-
-type Decoded = (Vec<TokenId>, Vec<f32>, String, StopReason);
-
-impl Run<'_> {
-    /// Chooses tokens until a reason to stop appears.
-    fn decode(
-        mut self,
-        session: &mut Session,
-        model: &Model,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Decoded, GenerateError> {
-        let mut stream = model.tokenizer().stream();
-        let most = self.request.max_tokens.min(session.cache.context());
-        let (mut tokens, mut log_probs) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        let mut text = String::with_capacity(BYTES_PER_TOKEN * most);
-        let stop = loop {
-            if tokens.len() == self.request.max_tokens {
-                break StopReason::MaxTokens;
-            }
-            if self.cancel.is_cancelled() {
-                break StopReason::Cancelled;
-            }
-            let (token, log_prob) = self.sampler.choose(&mut session.logits);
-            if !self.request.ignore_stop_tokens && self.is_stop(model, token) {
-                break StopReason::StopToken;
-            }
-            tokens.push(token);
-            log_probs.push(log_prob);
-            let shown = text.len();
-            let matched = self.matcher.push(stream.push(token), &mut text);
-            if shown < text.len() && on_text(&text[shown..]).is_break() {
-                return Ok((tokens, log_probs, text, StopReason::Callback));
-            }
-            if matched {
-                return Ok((tokens, log_probs, text, StopReason::StopString));
-            }
-            if tokens.len() == self.request.max_tokens {
-                break StopReason::MaxTokens;
-            }
-            if session.tokens.len() == session.cache.context() {
-                break StopReason::ContextFull;
-            }
-            match session.append(&[token], 1, self.cancel) {
-                Err(GenerateError::Cancelled) => break StopReason::Cancelled,
-                appended => appended?,
-            }
-        };
-        let shown = text.len();
-        if !self.matcher.push(&stream.finish(), &mut text) {
-            text.push_str(&self.matcher.finish());
-        }
-        if shown < text.len() {
-            // The text ends here in any case.
-            let _ = on_text(&text[shown..]);
-        }
-        Ok((tokens, log_probs, text, stop))
-    }
-
-    fn is_stop(&self, model: &Model, token: TokenId) -> bool {
-        model.tokenizer().end_of_generation().contains(&token)
-            || self.request.stop_tokens.contains(&token)
     }
 }

@@ -39,6 +39,11 @@ impl StopMatcher {
         false
     }
 
+    /// Bytes that are held back.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
     /// The text that was held back, once no more follows.
     pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)

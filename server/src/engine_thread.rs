@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, StopReason};
+use carat_engine::{CancelToken, GenerateError, Piece, StopReason};
 use carat_grammars::languages;
 use ropey::Rope;
 
@@ -297,11 +297,11 @@ fn generate(
         return Ok(StopReason::Cancelled);
     }
     let mut stop = plan.stop_while_decoding();
-    let mut on_text = |text: &str| -> ControlFlow<()> {
-        arbiter.produced(job.key, text)?;
-        stop.push(text)
+    let mut on_piece = |piece: Piece<'_>| -> ControlFlow<()> {
+        arbiter.produced(job.key, piece.text)?;
+        stop.push(piece.text)
     };
-    let summary = generator.generate(&job.uri, &plan, &job.cancel, &mut on_text)?;
+    let summary = generator.generate(&job.uri, &plan, &job.cancel, &mut on_piece)?;
     tracing::debug!(
         prompt_tokens = summary.prompt_tokens,
         reused_tokens = summary.reused_tokens,

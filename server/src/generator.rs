@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary};
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece};
 
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
@@ -46,7 +46,7 @@ pub trait Generator: Send {
         document: &str,
         plan: &Plan,
         cancel: &CancelToken,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError>;
 
     /// How the model is told what to do; `None` if it only completes.

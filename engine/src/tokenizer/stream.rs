@@ -34,9 +34,11 @@ impl<'a> TextStream<'a> {
         &self.text
     }
 
-    /// What is left: U+FFFD if a character stayed incomplete, else nothing.
-    pub fn finish(self) -> String {
-        String::from_utf8_lossy(&self.pending).into_owned()
+    /// What is left: U+FFFD if a character stayed incomplete, else nothing. The stream is empty then.
+    pub fn finish(&mut self) -> String {
+        let text = String::from_utf8_lossy(&self.pending).into_owned();
+        self.pending.clear();
+        text
     }
 }
 

@@ -69,7 +69,8 @@ impl Writer {
         let answer = self.answers.get(turn.attempt).cloned().unwrap_or_default();
         let mut summary = GenerationSummary {
             tokens: Vec::new(),
-            log_probs: Vec::new(),
+            scores: Vec::new(),
+            ends: Vec::new(),
             text: String::new(),
             prompt_tokens: turn.prompt.len(),
             reused_tokens: 0,

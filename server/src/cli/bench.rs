@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use carat_engine::{
-    CancelToken, GenerationRequest, KvType, LoadOptions, Model, Session, SessionOptions, TokenId,
+    CancelToken, GenerationRequest, KvType, LoadOptions, Model, Piece, Session, SessionOptions,
+    TokenId,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -163,8 +164,8 @@ fn measure_once(
         ignore_stop_tokens: true,
         ..GenerationRequest::default()
     };
-    let mut on_text = |_: &str| ControlFlow::Continue(());
-    let summary = session.generate(prompt, &request, &CancelToken::new(), &mut on_text)?;
+    let mut on_piece = |_: Piece<'_>| ControlFlow::Continue(());
+    let summary = session.generate(prompt, &request, &CancelToken::new(), &mut on_piece)?;
     let read = summary.prompt_tokens - summary.reused_tokens;
     // The first token comes from the prompt's own logits: decoding evaluates one less than it writes.
     let evaluated = summary.tokens.len().saturating_sub(1).max(1);

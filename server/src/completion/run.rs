@@ -20,8 +20,8 @@ pub fn run(
     cancel: &CancelToken,
 ) -> Result<Completion, GenerateError> {
     let mut watch = plan.stop_while_decoding();
-    let summary = session.generate(&plan.prompt.tokens, &plan.request, cancel, &mut |text| {
-        watch.push(text)
+    let summary = session.generate(&plan.prompt.tokens, &plan.request, cancel, &mut |piece| {
+        watch.push(piece.text)
     })?;
     tracing::trace!(
         raw = summary.text,

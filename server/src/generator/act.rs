@@ -29,7 +29,9 @@ pub(crate) fn go_on(
 ) -> Result<GenerationSummary, GenerateError> {
     let mut tokens = turn.prompt.to_vec();
     tokens.extend_from_slice(turn.written);
-    let mut summary = session.generate(&tokens, turn.request, cancel, on_text)?;
+    let mut summary = session.generate(&tokens, turn.request, cancel, &mut |piece| {
+        on_text(piece.text)
+    })?;
     if summary.stop == StopReason::Cancelled {
         keep_whole_characters(session.model().tokenizer(), &mut summary);
     }
@@ -49,7 +51,8 @@ fn keep_whole_characters(tokenizer: &Tokenizer, summary: &mut GenerationSummary)
         }
     }
     summary.tokens.truncate(whole);
-    summary.log_probs.truncate(whole);
+    summary.scores.truncate(whole);
+    summary.ends.truncate(whole);
     summary.text = text;
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use carat_engine::{
-    CancelToken, GenerateError, GenerationSummary, LoadOptions, Session, SessionOptions,
+    CancelToken, GenerateError, GenerationSummary, LoadOptions, Piece, Session, SessionOptions,
 };
 
 use super::{Generator, ModelFacts, act};
@@ -62,10 +62,10 @@ impl Generator for EngineGenerator {
         document: &str,
         plan: &Plan,
         cancel: &CancelToken,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
         self.session(document)?
-            .generate(&plan.prompt.tokens, &plan.request, cancel, on_text)
+            .generate(&plan.prompt.tokens, &plan.request, cancel, on_piece)
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {

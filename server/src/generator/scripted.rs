@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, StopReason, TokenId};
+use carat_engine::{
+    CancelToken, GenerateError, GenerationSummary, Piece, StopReason, TokenId, TokenScore,
+};
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
@@ -19,6 +21,9 @@ pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";
 
 /// The engine looks at its cancel token once a layer; the script's layers take this long.
 const LAYER: Duration = Duration::from_millis(1);
+
+/// The score of every token of a script.
+const CERTAIN: TokenScore = TokenScore { log_prob: 0.0 };
 
 /// What to write, and how fast.
 #[derive(Clone, Debug, Deserialize)]
@@ -155,14 +160,15 @@ impl Scripted {
         from: usize,
         prefill_ms: u64,
         cancel: &CancelToken,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> GenerationSummary {
         let begun = Instant::now();
         let cancelled = self.pass(prefill_ms, cancel);
         let prefill = begun.elapsed();
         let mut summary = GenerationSummary {
             tokens: Vec::new(),
-            log_probs: Vec::new(),
+            scores: Vec::new(),
+            ends: Vec::new(),
             text: String::new(),
             prompt_tokens: 0,
             reused_tokens: 0,
@@ -181,8 +187,14 @@ impl Scripted {
             }
             ACTIVITY.tokens.fetch_add(1, Ordering::Relaxed);
             summary.tokens.push(0);
+            summary.scores.push(CERTAIN);
             summary.text.push_str(token);
-            if on_text(token).is_break() {
+            summary.ends.push(summary.text.len());
+            let piece = Piece {
+                text: token,
+                scores: &[CERTAIN],
+            };
+            if on_piece(piece).is_break() {
                 summary.stop = StopReason::Callback;
                 break;
             }
@@ -209,7 +221,7 @@ impl Generator for Scripted {
         _document: &str,
         plan: &Plan,
         cancel: &CancelToken,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
         let _busy = Busy::begin();
         let panic_at = &self.script.panic_at;
@@ -218,7 +230,7 @@ impl Generator for Scripted {
             "the script says so"
         );
         let script = &self.script;
-        let mut summary = self.write(&script.text, 0, script.prefill_ms, cancel, on_text);
+        let mut summary = self.write(&script.text, 0, script.prefill_ms, cancel, on_piece);
         summary.prompt_tokens = plan.prompt.tokens.len();
         Ok(summary)
     }
@@ -257,7 +269,9 @@ impl Generator for Scripted {
             .or(answer)
             .unwrap_or(&script.text);
         let prefill_ms = self.script.answer_prefill_ms;
-        let mut summary = self.write(text, turn.written.len(), prefill_ms, cancel, on_text);
+        let mut summary = self.write(text, turn.written.len(), prefill_ms, cancel, &mut |piece| {
+            on_text(piece.text)
+        });
         summary.prompt_tokens = turn.prompt.len();
         Ok(summary)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{CancelToken, GenerationRequest};
+use carat_engine::{CancelToken, GenerationRequest, Piece};
 use clap::Args;
 use serde_json::json;
 
@@ -25,12 +25,12 @@ pub(super) fn run(args: &GreedyArgs) -> anyhow::Result<()> {
         ignore_stop_tokens: true,
         ..GenerationRequest::default()
     };
-    let mut on_text = |_: &str| ControlFlow::Continue(());
+    let mut on_piece = |_: Piece<'_>| ControlFlow::Continue(());
     let summary = session.generate(
         &args.input.tokens,
         &request,
         &CancelToken::new(),
-        &mut on_text,
+        &mut on_piece,
     )?;
     let tokens = summary.tokens;
     if args.input.json {

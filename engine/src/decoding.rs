@@ -1,0 +1,172 @@
+//! The loop that extends a text token by token, until there is a reason to stop.
+
+use std::ops::ControlFlow;
+
+use crate::sampling::Sampler;
+use crate::stop::StopMatcher;
+use crate::{
+    CancelToken, GenerateError, GenerationRequest, Model, Piece, Session, StopReason, TextStream,
+    TokenId, TokenScore,
+};
+
+/// Memory that is set aside for the text; more is taken where tokens are longer.
+const BYTES_PER_TOKEN: usize = 8;
+
+/// What was generated.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) scores: Vec<TokenScore>,
+    /// Where in `text` each token ends.
+    pub(crate) ends: Vec<usize>,
+    pub(crate) text: String,
+    pub(crate) stop: StopReason,
+}
+
+/// One generation behind a prompt that the session holds.
+pub(crate) struct Decoding<'a> {
+    model: &'a Model,
+    request: &'a GenerationRequest,
+    cancel: &'a CancelToken,
+    sampler: Sampler,
+    stream: TextStream<'a>,
+    matcher: StopMatcher,
+    done: Decoded,
+    /// Tokens whose scores were given to the caller.
+    told: usize,
+}
+
+impl<'a> Decoding<'a> {
+    /// A generation for a session with room for `context` tokens.
+    pub(crate) fn new(
+        model: &'a Model,
+        context: usize,
+        request: &'a GenerationRequest,
+        cancel: &'a CancelToken,
+    ) -> Self {
+        let most = request.max_tokens.min(context);
+        Self {
+            model,
+            request,
+            cancel,
+            sampler: Sampler::new(model.tokenizer(), request),
+            stream: model.tokenizer().stream(),
+            matcher: StopMatcher::new(&request.stop_strings),
+            done: Decoded {
+                tokens: Vec::with_capacity(most),
+                scores: Vec::with_capacity(most),
+                ends: Vec::with_capacity(most),
+                text: String::with_capacity(BYTES_PER_TOKEN * most),
+                stop: StopReason::MaxTokens,
+            },
+            told: 0,
+        }
+    }
+
+    /// Chooses tokens until a reason to stop appears. The session's logits are those of the last
+    /// token of the prompt.
+    pub(crate) fn run(
+        mut self,
+        session: &mut Session,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<Decoded, GenerateError> {
+        self.done.stop = self.extend(session, on_piece)?;
+        self.finish(on_piece);
+        Ok(self.done)
+    }
+
+    fn extend(
+        &mut self,
+        session: &mut Session,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<StopReason, GenerateError> {
+        loop {
+            if self.done.tokens.len() == self.request.max_tokens {
+                return Ok(StopReason::MaxTokens);
+            }
+            if self.cancel.is_cancelled() {
+                return Ok(StopReason::Cancelled);
+            }
+            let (token, log_prob) = self.sampler.choose(session.logits_mut());
+            if !self.request.ignore_stop_tokens && self.is_stop(token) {
+                return Ok(StopReason::StopToken);
+            }
+            let shown = self.done.text.len();
+            let matched = self.push(token, TokenScore { log_prob });
+            if self.tell(shown, on_piece).is_break() {
+                return Ok(StopReason::Callback);
+            }
+            if matched {
+                return Ok(StopReason::StopString);
+            }
+            if self.done.tokens.len() == self.request.max_tokens {
+                return Ok(StopReason::MaxTokens);
+            }
+            if session.is_full() {
+                return Ok(StopReason::ContextFull);
+            }
+            match session.append(&[token], 1, self.cancel) {
+                Err(GenerateError::Cancelled) => return Ok(StopReason::Cancelled),
+                appended => appended?,
+            }
+        }
+    }
+
+    /// Takes a token; returns whether its text ends in a stop string.
+    fn push(&mut self, token: TokenId, score: TokenScore) -> bool {
+        let matched = self
+            .matcher
+            .push(self.stream.push(token), &mut self.done.text);
+        self.done.tokens.push(token);
+        self.done.scores.push(score);
+        // What may yet become a stop string is held back, and may join the text later.
+        let end = self.done.text.len() + self.matcher.held_len();
+        self.done.ends.push(end);
+        matched
+    }
+
+    /// Gives the caller the text from `shown` on, with the scores that it has not seen.
+    fn tell(
+        &mut self,
+        shown: usize,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if shown == self.done.text.len() {
+            return ControlFlow::Continue(());
+        }
+        let scores = &self.done.scores[self.told..];
+        self.told = self.done.scores.len();
+        on_piece(Piece {
+            text: &self.done.text[shown..],
+            scores,
+        })
+    }
+
+    /// Completes the text with what was held back, unless a reason to stop says that it ends here.
+    fn finish(&mut self, on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
+        let shown = self.done.text.len();
+        if !matches!(
+            self.done.stop,
+            StopReason::Callback | StopReason::StopString
+        ) {
+            let rest = self.stream.finish();
+            if !self.matcher.push(&rest, &mut self.done.text) {
+                self.done.text.push_str(&self.matcher.finish());
+            }
+            if let Some(end) = self.done.ends.last_mut() {
+                *end = self.done.text.len();
+            }
+            // The text ends here in any case.
+            let _ = self.tell(shown, on_piece);
+        }
+        let len = self.done.text.len();
+        for end in &mut self.done.ends {
+            *end = len.min(*end);
+        }
+    }
+
+    fn is_stop(&self, token: TokenId) -> bool {
+        self.model.tokenizer().end_of_generation().contains(&token)
+            || self.request.stop_tokens.contains(&token)
+    }
+}
