@@ -3,6 +3,7 @@
 mod ci;
 mod compare;
 mod generate;
+mod projects;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ usage: cargo xtask COMMAND
           speed of the release binary and of llama.cpp, measured in turns; `compare --help` lists the options
   generate [--check]
           the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
+  projects FOLDER [rust] [python] [npm] [debian]
+          the published projects that tests/quality/cases are from, for `carat eval --projects FOLDER`
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
 
 What a user runs is a `carat` command, such as `carat eval` and `carat bench`, which measure quality and speed.
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => repository_root().and_then(|root| ci::run(&root)),
         ["compare", ref options @ ..] => return compare(options),
+        ["projects", ref options @ ..] => return projects(options),
         ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
         ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),
         ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
@@ -62,6 +66,16 @@ fn compare(words: &[&str]) -> ExitCode {
         Ok(options) => exit_code(repository_root().and_then(|root| compare::run(&root, &options))),
         Err(error) => {
             eprint!("xtask: {error:#}\n\n{}", compare::HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn projects(words: &[&str]) -> ExitCode {
+    match projects::Options::parse(words) {
+        Ok(options) => exit_code(repository_root().and_then(|root| projects::run(&root, &options))),
+        Err(error) => {
+            eprint!("xtask: {error:#}\n\n{}", projects::HELP);
             ExitCode::from(2)
         }
     }

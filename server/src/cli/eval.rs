@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output;
-use crate::evaluation::{self, Case, Report, Score};
+use crate::evaluation::{self, Case, Hidden, Placed, Projects, Report, Score};
 use crate::models::CodeModel;
 
 #[derive(Debug, Args)]
@@ -30,15 +30,26 @@ pub(super) struct EvalArgs {
     /// Write what was proposed for each case to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
+    /// Give each case its whole file and its project, from the folder that `cargo xtask projects` filled
+    #[arg(long, value_name = "DIR")]
+    projects: Option<PathBuf>,
+    /// Take this away from the projects; several are separated by commas
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_delimiter = ',',
+        requires = "projects"
+    )]
+    hide: Vec<Hidden>,
 }
 
 /// Prints the figures by language and kind; the progress goes to standard error.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
-    let cases = evaluation::read_folder(&args.folder)?;
+    let cases = placed(args)?;
     let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
     let mut answers = args.answers.as_ref().map(AnswerFile::create).transpose()?;
     let mut scored = Vec::with_capacity(cases.len());
-    for (index, case) in cases.iter().enumerate() {
+    for (index, Placed { case, .. }) in cases.iter().enumerate() {
         let answer = evaluation::answer(&model, case)?;
         let score = Score::of(case, &answer.text);
         if let Some(file) = &mut answers {
@@ -64,6 +75,28 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
         return output::print(&report.to_csv());
     }
     output::print(&table(&report))
+}
+
+/// The cases; those whose project was asked for and is not there are left out, and counted.
+fn placed(args: &EvalArgs) -> anyhow::Result<Vec<Placed>> {
+    let cases = evaluation::read_folder(&args.folder)?;
+    let Some(folder) = &args.projects else {
+        return Ok(cases.into_iter().map(Placed::alone).collect());
+    };
+    let mut projects = Projects::open(folder)?;
+    let placed = projects.place_all(&cases, &args.hide);
+    anyhow::ensure!(
+        !placed.is_empty(),
+        "{}: no case's file is here; get them with: cargo xtask projects {}",
+        folder.display(),
+        folder.display()
+    );
+    eprintln!(
+        "{} of {} cases have their project",
+        placed.len(),
+        cases.len()
+    );
+    Ok(placed)
 }
 
 fn table(report: &Report) -> String {

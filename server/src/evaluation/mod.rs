@@ -6,11 +6,13 @@
 
 mod cases;
 mod interval;
+mod projects;
 mod report;
 mod score;
 
 pub use cases::{Case, CaseError, Kind, read_folder};
 pub use interval::Interval;
+pub use projects::{Hidden, Placed, Projects, SourceFile};
 pub use report::{Group, Report, Shares};
 pub use score::{Score, is_trivial};
 
