@@ -64,7 +64,7 @@ pub(crate) struct KvCache {
     layers: Vec<LayerStore>,
     /// Positions that are filled: 0..len.
     len: usize,
-    /// Positions `lowest..len` are still in every ring; smaller only by truncation.
+    /// Positions up to here were written, or begun to be: what they overwrote in the rings is lost.
     high_water: usize,
     context: usize,
 }
@@ -333,6 +333,13 @@ impl KvCache {
         });
     }
 
+    /// Says that `n_tokens` more positions are about to be written. What they overwrite in the rings
+    /// is lost even where a cancellation keeps them from ever counting as filled.
+    pub(crate) fn begin(&mut self, n_tokens: usize) {
+        self.high_water = self.high_water.max(self.len + n_tokens);
+        self.assert_invariants();
+    }
+
     /// Counts `n_tokens` more positions as filled.
     pub(crate) fn advance(&mut self, n_tokens: usize) {
         self.len += n_tokens;
@@ -519,6 +526,23 @@ mod tests {
         let mut cache = filled(Some(8), 40);
         assert_eq!(cache.truncate(20), 0);
         assert_eq!(cache.len(), 0);
+    }
+
+    #[test]
+    fn positions_that_were_only_begun_have_overwritten_the_ring() {
+        let mut cache = filled(Some(8), 40);
+        cache.begin(4);
+        assert_eq!(
+            cache.truncate(36),
+            36,
+            "the ring has room for chunk and margin"
+        );
+        cache.begin(2);
+        assert_eq!(
+            cache.truncate(35),
+            0,
+            "the window of 35 begins where 43 was begun"
+        );
     }
 
     #[test]

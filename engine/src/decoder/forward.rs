@@ -85,8 +85,8 @@ impl Pass {
     /// Runs `tokens`, at most as many as the workspace has rows, behind what the cache holds and
     /// appends them to it.
     ///
-    /// `logits` becomes those of the wanted rows, `[rows, vocabulary]`. On an error the cache is as
-    /// before.
+    /// `logits` becomes those of the wanted rows, `[rows, vocabulary]`. On an error the cache holds the
+    /// tokens that it held before, but windows may no longer reach as far back.
     pub(crate) fn forward(
         &self,
         tokens: &[TokenId],
@@ -122,6 +122,7 @@ impl Pass {
             first_wanted,
             rotations: self.ropes.rotations(cache.len(), tokens.len()),
         };
+        cache.begin(chunk.len);
         self.embed(tokens, w)?;
         let mut first_row = 0;
         for (index, layer) in self.config.layers.iter().enumerate() {

@@ -46,7 +46,7 @@ mod output;
 mod pool;
 mod product;
 #[cfg(any(test, feature = "bench"))]
-mod random;
+pub(crate) mod random;
 mod scalar;
 mod stored;
 #[cfg(test)]

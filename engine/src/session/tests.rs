@@ -1,0 +1,112 @@
+//! Sessions whose user types, cancels and goes back: every answer is that of a session which only
+//! ever saw the text at hand.
+
+use std::path::Path;
+
+use super::*;
+use crate::LoadOptions;
+use crate::kernels::random::Random;
+
+fn model(name: &str) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/parity");
+    let options = LoadOptions { threads: Some(2) };
+    Model::load(&folder.join(name), &options).expect("a fixture of this repository")
+}
+
+/// Rings that wrap around within a text of some hundred tokens: the fixtures' window is 16.
+fn options(kv: KvType) -> SessionOptions {
+    SessionOptions {
+        context_tokens: 512,
+        kv,
+        chunk_tokens: 16,
+        rollback_tokens: 24,
+    }
+}
+
+/// Ordinary tokens of the fixtures' vocabularies.
+fn tokens(random: &mut Random, n: usize) -> impl Iterator<Item = TokenId> {
+    (0..n).map(|_| 300 + (random.next() % 600) as TokenId)
+}
+
+/// As a request does: what the prompt shares with the cache is kept.
+fn logits(
+    session: &mut Session,
+    prompt: &[TokenId],
+    cancel: &CancelToken,
+) -> Result<(usize, Vec<f32>), GenerateError> {
+    let shared = session.shared_prefix(prompt).min(prompt.len() - 1);
+    let kept = session.truncate(shared);
+    Ok((kept, session.evaluate(&prompt[kept..], cancel)?))
+}
+
+/// L2 norm of the difference over that of the reference.
+fn distance(found: &[f32], reference: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+    };
+    let mut differences = found.iter().zip(reference).map(|(a, b)| a - b);
+    norm(&mut differences) / norm(&mut reference.iter().copied())
+}
+
+/// What typing, cancelling and going back came to.
+#[derive(Debug, Default)]
+struct Walk {
+    cancelled: usize,
+    /// Answers after a cancellation that were built on a part of the cache.
+    reused: usize,
+    /// The largest distance from a session that only saw this text.
+    worst: f64,
+}
+
+fn walk(name: &str, kv: KvType, seed: u64) -> Walk {
+    let model = model(name);
+    let layers = model.info().layers;
+    let session = || model.new_session(&options(kv)).expect("a session");
+    let (mut walked, mut random) = (session(), Random(seed));
+    let pick = |range: std::ops::Range<usize>, random: &mut Random| {
+        range.start + random.next() as usize % range.len()
+    };
+    let mut text: Vec<TokenId> = tokens(&mut random, 200).collect();
+    let mut result = Walk::default();
+    for _ in 0..60 {
+        // Back by some tokens, then on by some; most requests are cancelled in some layer.
+        let back = pick(0..70, &mut random);
+        text.truncate(text.len().saturating_sub(back).max(60));
+        let on = pick(1..60, &mut random);
+        text.extend(tokens(&mut random, on));
+        if text.len() > 400 {
+            text.truncate(120);
+        }
+        let reads = pick(0..4 * layers, &mut random);
+        if logits(&mut walked, &text, &CancelToken::after(reads)).is_err() {
+            result.cancelled += 1;
+        }
+        let prompt = &text[..text.len() - pick(0..50, &mut random)];
+        let (kept, found) = logits(&mut walked, prompt, &CancelToken::new()).expect("no error");
+        let (_, expected) = logits(&mut session(), prompt, &CancelToken::new()).expect("no error");
+        result.reused += usize::from(kept > 0);
+        result.worst = result.worst.max(distance(&found, &expected));
+    }
+    result
+}
+
+/// Weights of 32 bits and a cache of 32 bits: only the order of sums differs. A cache of 8 bits and
+/// quantized weights round what chunks of other lengths compute with other last bits, which moved the
+/// logits by 4e-2 at most; a window with wrong positions moves them by 0.1 to 1.
+#[test]
+fn answers_after_cancellations_are_those_of_a_fresh_session() {
+    for (name, kv, limit) in [
+        ("moe-thin.f32.gguf", KvType::F32, 1e-4),
+        ("moe-thin.f32.gguf", KvType::Q8_0, 8e-2),
+        ("ple-thin.q8_0.gguf", KvType::F32, 8e-2),
+        ("ple-thin.q8_0.gguf", KvType::Q8_0, 8e-2),
+        ("gemma3-thin.q4_0.gguf", KvType::F16, 8e-2),
+    ] {
+        let walk = walk(name, kv, 7);
+        assert!(walk.worst < limit, "{name}, {kv:?}: {walk:?}");
+        assert!(
+            walk.cancelled > 20 && walk.reused > 20,
+            "{name}: much was cancelled and much was kept: {walk:?}"
+        );
+    }
+}
