@@ -3,11 +3,11 @@
 //! The decisions are `life_cycle.rs`, a state machine; here are its lock, its channels and its timers.
 //! `lsp/ingress.rs` calls in wire order, the engine thread reports from the other side.
 
-mod agreement;
 mod generation;
 mod life_cycle;
 mod query;
 mod record;
+mod typed;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub use query::{Answer, Place, Query, Selected, Shown};
 pub use record::Record;
 
 use crate::completion::Plan;
-use crate::documents::Snapshot;
+use crate::documents::Changed;
 use crate::engine_thread::Mailbox;
 use crate::generator::ModelFacts;
 use life_cycle::{Effect, LifeCycle, ModelState};
@@ -106,8 +106,8 @@ impl Arbiter {
     }
 
     /// A document changed.
-    pub fn edited(&self, document: &Snapshot) {
-        self.step(|cycle, now| cycle.edited(document, now));
+    pub fn edited(&self, changed: &Changed) {
+        self.step(|cycle, now| cycle.edited(changed, now));
     }
 
     /// A document was closed.

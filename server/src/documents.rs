@@ -20,6 +20,58 @@ pub struct Change {
     pub text: String,
 }
 
+/// What one change did to a text: the bytes that differ, and nothing around them.
+///
+/// Everything that follows a document takes its edits from here; nobody compares texts to find them again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// What was replaced, in bytes of the text before.
+    pub range: Range<usize>,
+    /// What stands there now.
+    pub text: String,
+}
+
+impl Edit {
+    /// The replacement of `range` of `before`, without what it leaves as it is; `None` if that is all.
+    /// Costs one look at what is replaced.
+    pub fn trimmed(before: &Rope, range: Range<usize>, text: &str) -> Option<Self> {
+        let old = before.byte_slice(range.clone());
+        let same = |(a, b): &(char, char)| a == b;
+        let ahead = old.chars().zip(text.chars()).take_while(same);
+        let ahead: usize = ahead.map(|(c, _)| c.len_utf8()).sum();
+        let (start, text) = (range.start + ahead, &text[ahead..]);
+        let old = before.byte_slice(start..range.end);
+        let behind = old.chars_at(old.len_chars()).reversed();
+        let behind = behind.zip(text.chars().rev()).take_while(same);
+        let behind: usize = behind.map(|(c, _)| c.len_utf8()).sum();
+        let (end, text) = (range.end - behind, &text[..text.len() - behind]);
+        (start < end || !text.is_empty()).then(|| Self {
+            range: start..end,
+            text: text.to_owned(),
+        })
+    }
+
+    /// What `text` has in place of [`Self::range`], in bytes of the text after.
+    pub fn new_range(&self) -> Range<usize> {
+        self.range.start..self.range.start + self.text.len()
+    }
+
+    /// What takes the edit back; `before` is the text that it was for.
+    pub fn inverse(&self, before: &Rope) -> Self {
+        Self {
+            range: self.new_range(),
+            text: before.byte_slice(self.range.clone()).to_string(),
+        }
+    }
+
+    /// Makes the edit.
+    pub fn apply(&self, text: &mut Rope) {
+        let start = text.byte_to_char(self.range.start);
+        text.remove(start..text.byte_to_char(self.range.end));
+        text.insert(start, &self.text);
+    }
+}
+
 /// A document at one moment; cheap to clone, since ropes share their nodes.
 ///
 /// Whoever needs a syntax tree parses it from here, on its own thread: edits never wait for a parser.
@@ -41,18 +93,22 @@ pub struct Documents {
     open: HashMap<Arc<str>, Snapshot>,
 }
 
-/// An edit that could not be applied as sent.
+/// A document after a change.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The document now.
+    pub now: Snapshot,
+    /// What was done to it, each to the result of the one before.
+    pub edits: Vec<Edit>,
+    /// The version went back; the edits are applied all the same, as their order on the wire is what counts.
+    pub version_went_back: bool,
+}
+
+/// A change that could not be applied.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SyncFault {
-    /// The document is not open; the edit is ignored.
+    /// The document is not open; the change is ignored.
     NotOpen,
-    /// The version did not grow; the edit is applied, as its order on the wire is what counts.
-    VersionWentBack {
-        /// The version before.
-        from: i32,
-        /// The version of the edit.
-        to: i32,
-    },
 }
 
 impl Documents {
@@ -69,23 +125,27 @@ impl Documents {
         snapshot
     }
 
-    /// Applies changes one after the other, each to the result of the one before.
+    /// Applies changes one after the other, each to the result of the one before, and says what they
+    /// did, in the same order. Without a version, the document keeps the one that it has.
     pub fn change(
         &mut self,
         uri: &str,
-        version: i32,
+        version: Option<i32>,
         changes: &[Change],
         encoding: Encoding,
-    ) -> Result<(), SyncFault> {
+    ) -> Result<Changed, SyncFault> {
         let document = self.open.get_mut(uri).ok_or(SyncFault::NotOpen)?;
-        for change in changes {
-            apply(&mut document.text, change, encoding);
-        }
-        let from = std::mem::replace(&mut document.version, version);
-        if version < from {
-            return Err(SyncFault::VersionWentBack { from, to: version });
-        }
-        Ok(())
+        let edits = changes
+            .iter()
+            .filter_map(|change| apply(&mut document.text, change, encoding))
+            .collect();
+        let from = document.version;
+        document.version = version.unwrap_or(from);
+        Ok(Changed {
+            now: document.clone(),
+            edits,
+            version_went_back: document.version < from,
+        })
     }
 
     /// Forgets a document; false if it was not open.
@@ -111,14 +171,16 @@ impl Documents {
     }
 }
 
-fn apply(text: &mut Rope, change: &Change, encoding: Encoding) {
-    let Some(range) = &change.range else {
-        *text = Rope::from_str(&change.text);
-        return;
+fn apply(text: &mut Rope, change: &Change, encoding: Encoding) -> Option<Edit> {
+    let range = match &change.range {
+        Some(range) => {
+            let a = positions::offset(text, encoding, range.start);
+            let b = positions::offset(text, encoding, range.end);
+            a.min(b)..a.max(b)
+        }
+        None => 0..text.len_bytes(),
     };
-    let a = positions::offset(text, encoding, range.start);
-    let b = positions::offset(text, encoding, range.end);
-    let (start, end) = (text.byte_to_char(a.min(b)), text.byte_to_char(a.max(b)));
-    text.remove(start..end);
-    text.insert(start, &change.text);
+    let edit = Edit::trimmed(text, range, &change.text)?;
+    edit.apply(text);
+    Some(edit)
 }

@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
-use ropey::Rope;
 use similar::{DiffOp, TextDiff};
+
+use crate::documents::Edit;
 
 /// Replaces only the lines that differ: marks, folds and the caret in the rest of a rewritten item
 /// stay where they are.
@@ -35,13 +36,13 @@ pub fn hunks(old: &str, new: &str) -> Vec<(Range<usize>, String)> {
         .collect()
 }
 
-/// What edits did to a text since some moment: the bytes that each of them touched.
+/// What edits did to a text since some moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     edits: Vec<Touched>,
 }
 
-/// From the first byte that differs to the last one, before and after an edit.
+/// The bytes that an edit replaced, before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Touched {
     start: usize,
@@ -50,29 +51,13 @@ struct Touched {
 }
 
 impl Drift {
-    /// Takes note of an edit. Costs one comparison of the texts.
-    pub fn edited(&mut self, before: &Rope, after: &Rope) {
-        let start = before
-            .bytes()
-            .zip(after.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
-        let room = before.len_bytes().min(after.len_bytes()) - start;
-        let back = before
-            .bytes_at(before.len_bytes())
-            .reversed()
-            .zip(after.bytes_at(after.len_bytes()).reversed())
-            .take(room)
-            .take_while(|(a, b)| a == b)
-            .count();
-        let touched = Touched {
-            start,
-            old_end: before.len_bytes() - back,
-            new_end: after.len_bytes() - back,
-        };
-        if touched.start < touched.old_end || touched.start < touched.new_end {
-            self.edits.push(touched);
-        }
+    /// Takes note of an edit.
+    pub fn edited(&mut self, edit: &Edit) {
+        self.edits.push(Touched {
+            start: edit.range.start,
+            old_end: edit.range.end,
+            new_end: edit.new_range().end,
+        });
     }
 
     /// Where a range of the first text stands in the last one; `None` if an edit touched it.
@@ -93,6 +78,7 @@ impl Drift {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use ropey::Rope;
 
     use super::*;
 
@@ -137,7 +123,9 @@ mod tests {
                 let start = now.floor_char_boundary(at.min(now.len()));
                 let end = now.ceil_char_boundary((start + length).min(now.len()));
                 now.replace_range(start..end, &new);
-                drift.edited(&before, &Rope::from_str(&now));
+                if let Some(edit) = Edit::trimmed(&before, start..end, &new) {
+                    drift.edited(&edit);
+                }
             }
             if let Some(moved) = drift.moved(&range) {
                 prop_assert_eq!(now.get(moved), Some(&text[range]));
@@ -150,7 +138,8 @@ mod tests {
         let check = |after: &str, expected: Option<&str>| {
             let before = "one\nTWO\nthree\n";
             let mut drift = Drift::default();
-            drift.edited(&Rope::from_str(before), &Rope::from_str(after));
+            let edit = Edit::trimmed(&Rope::from_str(before), 0..before.len(), after);
+            edit.iter().for_each(|edit| drift.edited(edit));
             assert_eq!(
                 drift.moved(&(4..7)).map(|range| &after[range]),
                 expected,

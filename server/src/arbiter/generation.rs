@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use carat_engine::{CancelToken, StopReason};
 
-use super::agreement;
-use super::query::Place;
+use super::query::{Place, Query};
+use super::typed::{Typed, Typing, has_in_order};
 use crate::completion::{Plan, Suggestion};
+use crate::documents::Edit;
 
 /// Names a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,10 @@ pub(super) struct Generation {
     pub(super) output: String,
     /// Why it ended; `None` while it runs.
     pub(super) stop: Option<StopReason>,
-    /// What the document says was typed at the caret since it began.
-    pub(super) typed_on: String,
+    /// What happened to the document around the caret since it began.
+    typing: Typing,
+    /// Whether anything did.
+    pub(super) edited: bool,
     /// When it ends for lack of anybody who waits for it.
     pub(super) stop_at: Option<Instant>,
 }
@@ -45,25 +48,72 @@ pub(super) enum Agreement {
 }
 
 impl Generation {
-    /// What was typed since its start to get to `now`, if `now` is that text otherwise.
-    pub(super) fn typed(&self, uri: &str, now: &Place) -> Option<String> {
-        if *self.uri != *uri {
+    /// A generation for `query` that has not begun.
+    pub(super) fn new(key: GenerationKey, query: &Query) -> Self {
+        let place = query.place();
+        let typing = Typing::new(place.text.clone(), place.caret);
+        let typing = match query.acceptance() {
+            // The document is still without what the model is shown.
+            Some(acceptance) => typing.with(&acceptance.inverse(&query.snapshot.text)),
+            None => typing,
+        };
+        Self {
+            key,
+            uri: Arc::clone(&query.snapshot.uri),
+            place,
+            explicit: query.explicit,
+            cancel: CancelToken::new(),
+            plan: None,
+            output: String::new(),
+            stop: None,
+            typing,
+            edited: false,
+            stop_at: None,
+        }
+    }
+
+    /// Its document was edited.
+    pub(super) fn edited(&mut self, edits: &[Edit]) {
+        edits.iter().for_each(|edit| self.typing.edited(edit));
+        self.edited |= !edits.is_empty();
+    }
+
+    /// What was typed since its start to get to the caret of `query`, if all else is as it was.
+    pub(super) fn typed(&self, query: &Query) -> Option<Typed> {
+        if self.uri != query.snapshot.uri {
             return None;
         }
-        agreement::typed_until(&self.place.text, self.place.caret, &now.text, now.caret)
+        match (query.acceptance(), &query.selected) {
+            (Some(acceptance), Some(selected)) => {
+                let caret = selected.range.start + selected.text.len();
+                self.typing.clone().with(&acceptance).until(caret)
+            }
+            _ => self.typing.until(query.caret),
+        }
+    }
+
+    /// What was typed since its start, wherever the caret is by now, and where it is likely to be;
+    /// `None` if that disagrees with what was generated.
+    pub(super) fn typed_on(&self) -> Option<(usize, Typed)> {
+        let possible = self.typing.possible();
+        let find = |wanted| {
+            let agrees = |(_, typed): &&(usize, Typed)| self.agreement(typed) == wanted;
+            possible.iter().find(agrees).cloned()
+        };
+        find(Agreement::Agrees).or_else(|| find(Agreement::Undecided))
     }
 
     /// Whether a text in which `typed` was typed can be answered from it.
-    pub(super) fn agreement(&self, typed: &str) -> Agreement {
-        let raw = self.raw_answer();
-        if raw.starts_with(typed)
-            || self
-                .suggestion()
-                .is_some_and(|shown| shown.text.starts_with(typed))
-        {
+    pub(super) fn agreement(&self, typed: &Typed) -> Agreement {
+        let (raw, text) = (self.raw_answer(), typed.text.as_str());
+        let is_shown = || {
+            self.suggestion()
+                .is_some_and(|shown| shown.text.starts_with(text))
+        };
+        if raw.starts_with(text) || is_shown() {
             return Agreement::Agrees;
         }
-        if self.stop.is_none() && typed.starts_with(raw) {
+        if self.stop.is_none() && text.starts_with(raw) {
             Agreement::Undecided
         } else {
             Agreement::Disagrees
@@ -71,14 +121,18 @@ impl Generation {
     }
 
     /// What to show after `typed`; only what ends on a safe boundary while it still runs.
-    pub(super) fn remainder(&self, typed: &str) -> Option<Suggestion> {
+    pub(super) fn remainder(&self, typed: &Typed) -> Option<Suggestion> {
         let suggestion = self.suggestion()?;
-        let text = suggestion.text.strip_prefix(typed)?;
-        let remainder = Suggestion {
+        let text = suggestion.text.strip_prefix(typed.text.as_str())?;
+        // What was typed over must have been replaced by the suggestion, and is.
+        let behind = suggestion.replace_suffix_bytes.checked_sub(typed.over)?;
+        let from = self.place.caret + typed.over;
+        let kept = self.place.text.get_byte_slice(from..from + behind)?;
+        let replaced = format!("{}{kept}", typed.closers);
+        (has_in_order(text, &replaced) && !text.is_empty()).then(|| Suggestion {
             text: text.to_owned(),
-            ..suggestion
-        };
-        (!remainder.text.is_empty()).then_some(remainder)
+            replace_suffix_bytes: typed.closers.len() + behind,
+        })
     }
 
     fn suggestion(&self) -> Option<Suggestion> {

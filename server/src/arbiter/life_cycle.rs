@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, StopReason};
+use carat_engine::StopReason;
 
-use super::agreement;
 use super::generation::{Agreement, Generation, GenerationKey};
 use super::query::{Answer, Query, Shown};
 use super::record::Record;
+use super::typed::Typed;
 use crate::completion::{Plan, Suggestion};
-use crate::documents::Snapshot;
+use crate::documents::{Changed, Snapshot};
 use crate::engine_thread::Job;
 
 #[cfg(test)]
@@ -125,23 +125,31 @@ impl LifeCycle {
     }
 
     /// A document changed: what disagrees with it ends at once.
-    pub(super) fn edited(&mut self, document: &Snapshot, now: Instant) -> Vec<Effect> {
+    pub(super) fn edited(&mut self, changed: &Changed, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let document = &changed.now;
+        if changed.edits.is_empty() {
+            // A closer was typed over, or nothing happened: the text stays, its version grows.
+            if let Some(waiting) = &mut self.waiting
+                && waiting.query.snapshot.uri == document.uri
+            {
+                waiting.query.snapshot = document.clone();
+            }
+            return effects;
+        }
+        let kept = self.finished.iter_mut().chain(&mut self.live);
+        for generation in kept.filter(|generation| generation.uri == document.uri) {
+            generation.edited(&changed.edits);
+        }
         let Some(live) = self.live.as_ref().filter(|live| live.uri == document.uri) else {
             return effects;
         };
-        let typed = agreement::typed_since(&live.place.text, live.place.caret, &document.text)
-            .filter(|typed| live.agreement(typed) != Agreement::Disagrees);
-        let Some(typed) = typed else {
+        if let Some((caret, _)) = live.typed_on() {
+            self.move_waiting(document, caret, now, &mut effects);
+        } else {
             self.answer_waiting(Answer::Empty, now, &mut effects);
             self.stop_live();
-            return effects;
-        };
-        let caret = live.place.caret + typed.len();
-        if let Some(live) = &mut self.live {
-            live.typed_on = typed;
         }
-        self.move_waiting(document, caret, now, &mut effects);
         effects
     }
 
@@ -195,7 +203,7 @@ impl LifeCycle {
         }
         live.output.push_str(text);
         // What was typed before there was text to compare it with may turn out to be something else.
-        if !live.typed_on.is_empty() && live.agreement(&live.typed_on) == Agreement::Disagrees {
+        if live.edited && live.typed_on().is_none() {
             self.answer_waiting(Answer::Empty, now, &mut effects);
             self.stop_live();
             return (false, effects);
@@ -307,19 +315,7 @@ impl LifeCycle {
     fn start(&mut self) -> Job {
         let key = GenerationKey(self.next_key());
         let query = &self.waiting.as_ref().expect("a request to start for").query;
-        let cancel = CancelToken::new();
-        let live = Generation {
-            key,
-            uri: Arc::clone(&query.snapshot.uri),
-            place: query.place(),
-            explicit: query.explicit,
-            cancel: cancel.clone(),
-            plan: None,
-            output: String::new(),
-            stop: None,
-            typed_on: String::new(),
-            stop_at: None,
-        };
+        let live = Generation::new(key, query);
         let job = Job {
             key,
             uri: Arc::clone(&query.snapshot.uri),
@@ -327,7 +323,7 @@ impl LifeCycle {
             place: live.place.clone(),
             explicit: query.explicit,
             max_tokens: query.max_tokens,
-            cancel,
+            cancel: live.cancel.clone(),
         };
         self.live = Some(live);
         job
@@ -345,15 +341,15 @@ impl LifeCycle {
         let Some(waiting) = &self.waiting else {
             return false;
         };
-        let (query, place) = (&waiting.query, waiting.query.place());
+        let query = &waiting.query;
         let found = self.finished.iter().rev().find_map(|generation| {
             if query.explicit && !generation.explicit {
                 return None;
             }
-            let typed = generation.typed(&query.snapshot.uri, &place)?;
+            let typed = generation.typed(query)?;
             let remainder = generation.remainder(&typed);
             // The same text would give the same nothing; more text may give more.
-            (remainder.is_some() || typed.is_empty()).then_some((generation, remainder))
+            (remainder.is_some() || typed == Typed::default()).then_some((generation, remainder))
         });
         let Some((generation, remainder)) = found else {
             return false;
@@ -374,12 +370,12 @@ impl LifeCycle {
         if waiting.query.explicit && !live.explicit {
             return false;
         }
-        let typed = live.typed(&waiting.query.snapshot.uri, &waiting.query.place());
+        let typed = live.typed(&waiting.query);
         let Some(typed) = typed.filter(|typed| live.agreement(typed) == Agreement::Agrees) else {
             return false;
         };
         live.stop_at = None;
-        if !typed.is_empty() && live.remainder(&typed).is_some() {
+        if typed != Typed::default() && live.remainder(&typed).is_some() {
             let answer = self.best_of_live();
             self.answer_waiting(answer, now, effects);
             self.leave_live(BACKGROUND, now, effects);
@@ -392,7 +388,7 @@ impl LifeCycle {
         let (Some(waiting), Some(live)) = (&self.waiting, &self.live) else {
             return Answer::Empty;
         };
-        live.typed(&waiting.query.snapshot.uri, &waiting.query.place())
+        live.typed(&waiting.query)
             .and_then(|typed| live.remainder(&typed))
             .map_or(Answer::Empty, |remainder| shown(&waiting.query, &remainder))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ropey::Rope;
 
-use crate::documents::Snapshot;
+use crate::documents::{Edit, Snapshot};
 
 /// A caret in a snapshot for which the client wants a completion.
 #[derive(Clone, Debug)]
@@ -43,23 +43,23 @@ pub struct Place {
 }
 
 impl Query {
+    /// What accepting the selected entry of the menu would change in the snapshot.
+    pub(super) fn acceptance(&self) -> Option<Edit> {
+        let selected = self.selected.as_ref()?;
+        Edit::trimmed(&self.snapshot.text, selected.range.clone(), &selected.text)
+    }
+
     /// The snapshot as if the selected entry of the menu had been accepted.
     pub(super) fn place(&self) -> Place {
-        let Some(selected) = &self.selected else {
-            return Place {
-                text: self.snapshot.text.clone(),
-                caret: self.caret,
-            };
-        };
         let mut text = self.snapshot.text.clone();
-        let chars = text.byte_to_char(selected.range.start)..text.byte_to_char(selected.range.end);
-        let start = chars.start;
-        text.remove(chars);
-        text.insert(start, &selected.text);
-        Place {
-            text,
-            caret: selected.range.start + selected.text.len(),
+        if let Some(acceptance) = self.acceptance() {
+            acceptance.apply(&mut text);
         }
+        let caret = match &self.selected {
+            Some(selected) => selected.range.start + selected.text.len(),
+            None => self.caret,
+        };
+        Place { text, caret }
     }
 }
 

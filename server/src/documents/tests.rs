@@ -53,7 +53,16 @@ proptest! {
         documents.open(URI, "rust", 0, &start);
         let mut naive = NaiveText::new(&start, units(encoding));
         for (i, changes) in edits.iter().enumerate() {
-            documents.change(URI, i as i32 + 1, changes, encoding).expect("open and in order");
+            let mut followed = documents.snapshot(URI).expect("open").text;
+            let changed = documents.change(URI, Some(i as i32 + 1), changes, encoding).expect("open");
+            for edit in &changed.edits {
+                let touched = followed.byte_slice(edit.range.clone()).to_string();
+                prop_assert_ne!(touched.chars().next(), edit.text.chars().next());
+                prop_assert_ne!(touched.chars().last(), edit.text.chars().last());
+                edit.apply(&mut followed);
+                prop_assert_eq!(followed.byte_slice(edit.new_range()).to_string(), edit.text.as_str());
+            }
+            prop_assert_eq!(&followed, &changed.now.text);
             for change in changes {
                 let range = change.range.as_ref();
                 let range = range.map(|range| (range.start.line, range.start.column)..(range.end.line, range.end.column));
@@ -88,8 +97,8 @@ fn insertion(text: &str) -> Change {
 #[test]
 fn an_edit_of_an_unknown_document_is_reported_and_ignored() {
     let mut documents = Documents::default();
-    let result = documents.change(URI, 1, &[insertion("x")], Encoding::Utf8);
-    assert_eq!(result, Err(SyncFault::NotOpen));
+    let result = documents.change(URI, Some(1), &[insertion("x")], Encoding::Utf8);
+    assert_eq!(result.err(), Some(SyncFault::NotOpen));
     assert!(documents.snapshot(URI).is_none());
     assert!(!documents.close(URI));
 }
@@ -98,12 +107,17 @@ fn an_edit_of_an_unknown_document_is_reported_and_ignored() {
 fn a_version_that_goes_back_is_reported_and_applied() {
     let mut documents = Documents::default();
     documents.open(URI, "rust", 7, "b");
-    let result = documents.change(URI, 3, &[insertion("a")], Encoding::Utf8);
-    assert_eq!(result, Err(SyncFault::VersionWentBack { from: 7, to: 3 }));
+    let changed = documents.change(URI, Some(3), &[insertion("a")], Encoding::Utf8);
+    let changed = changed.expect("open");
+    assert!(changed.version_went_back);
     assert_eq!(
-        documents.snapshot(URI).expect("open").text.to_string(),
-        "ab"
+        (changed.now.version, changed.now.text.to_string().as_str()),
+        (3, "ab")
     );
+    let changed = documents
+        .change(URI, None, &[], Encoding::Utf8)
+        .expect("open");
+    assert_eq!((changed.now.version, changed.version_went_back), (3, false));
 }
 
 #[test]
@@ -125,7 +139,25 @@ fn snapshots_do_not_see_later_edits() {
     documents.open(URI, "rust", 1, "b");
     let before = documents.snapshot(URI).expect("open");
     documents
-        .change(URI, 2, &[insertion("a")], Encoding::Utf8)
-        .expect("open and in order");
+        .change(URI, Some(2), &[insertion("a")], Encoding::Utf8)
+        .expect("open");
     assert_eq!(before.text.to_string(), "b");
+}
+
+#[test]
+fn an_edit_is_what_differs_and_no_more() {
+    let check = |before: &str, range, text, expected: Option<(Range<usize>, &str)>| {
+        let edit = Edit::trimmed(&Rope::from_str(before), range, text);
+        let expected = expected.map(|(range, text)| Edit {
+            range,
+            text: text.to_owned(),
+        });
+        assert_eq!(edit, expected, "{before:?} {text:?}");
+    };
+    check("let fo;", 4..6, "foobar", Some((6..6, "obar")));
+    check("f()", 2..3, ")", None);
+    check("aé", 1..3, "è", Some((1..3, "è")));
+    check("aaa", 0..3, "aa", Some((2..3, "")));
+    check("aa", 0..2, "aaa", Some((2..2, "a")));
+    check("one two", 0..7, "one\ntwo", Some((3..4, "\n")));
 }

@@ -167,24 +167,19 @@ impl<S> Ingress<S> {
             Ok(changed) => from_lsp::changes(changed),
             Err(error) => return self.lose_track(params, &error),
         };
-        let before = self.documents.snapshot(&uri);
-        let last = before.as_ref().map_or(0, |document| document.version);
         match self
             .documents
-            .change(&uri, version.unwrap_or(last), &changes, self.encoding())
+            .change(&uri, version, &changes, self.encoding())
         {
-            Ok(()) => {}
+            Ok(changed) => {
+                if changed.version_went_back {
+                    tracing::warn!(uri, to = changed.now.version, "a version went back");
+                }
+                self.shared.arbiter.edited(&changed);
+                self.shared.actions.edited(&changed);
+            }
             Err(SyncFault::NotOpen) => {
-                return tracing::warn!(uri, "an edit of a document that is not open is ignored");
-            }
-            Err(SyncFault::VersionWentBack { from, to }) => {
-                tracing::warn!(uri, from, to, "a version went back");
-            }
-        }
-        if let Some(document) = self.documents.snapshot(&uri) {
-            self.shared.arbiter.edited(&document);
-            if let Some(before) = before {
-                self.shared.actions.edited(&before, &document);
+                tracing::warn!(uri, "an edit of a document that is not open is ignored");
             }
         }
     }

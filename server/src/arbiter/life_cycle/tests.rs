@@ -6,6 +6,7 @@ use ropey::Rope;
 use super::*;
 use crate::arbiter::query::Selected;
 use crate::completion;
+use crate::documents::Edit;
 use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
 
 const URI: &str = "file:///a.rs";
@@ -36,6 +37,8 @@ impl Vocabulary for Bytes {
 struct Bench {
     cycle: LifeCycle,
     now: Instant,
+    /// The document's text, once there was a request.
+    document: Option<Rope>,
     job: Option<Job>,
     answers: Vec<(RequestKey, Answer)>,
 }
@@ -49,6 +52,7 @@ impl Bench {
         Self {
             cycle,
             now: Instant::now(),
+            document: None,
             job: None,
             answers: Vec::new(),
         }
@@ -71,13 +75,23 @@ impl Bench {
         key
     }
 
-    /// Asks for the caret at `|`.
+    /// Asks for the caret at `|`, after an edit if the text is another one.
     fn submit(&mut self, text: &str) -> RequestKey {
+        self.edit(&text.replace('|', ""));
         self.submit_query(query(text))
     }
 
     fn edit(&mut self, text: &str) {
-        let effects = self.cycle.edited(&snapshot(text, 2), self.now);
+        let now = snapshot(text, 2);
+        let before = self.document.replace(now.text.clone());
+        let edits = before.and_then(|old| Edit::trimmed(&old, 0..old.len_bytes(), text));
+        let Some(edit) = edits else { return };
+        let changed = Changed {
+            now,
+            edits: vec![edit],
+            version_went_back: false,
+        };
+        let effects = self.cycle.edited(&changed, self.now);
         self.take(effects);
     }
 
@@ -170,6 +184,13 @@ fn snapshot(text: &str, version: i32) -> Snapshot {
     }
 }
 
+fn insertion(at: usize, text: &str) -> Edit {
+    Edit {
+        range: at..at,
+        text: text.to_owned(),
+    }
+}
+
 fn query(text: &str) -> Query {
     let caret = text.find('|').expect("a caret");
     Query {
@@ -222,6 +243,58 @@ fn text_that_is_typed_through_is_answered_with_the_rest() {
     bench.expect(&[]);
     bench.cancel(third);
     bench.expect(&[(third, "cancelled")]);
+}
+
+#[test]
+fn a_pair_that_the_editor_closes_is_typed_through() {
+    let mut bench = Bench::new();
+    let first = bench.submit("let a = |;");
+    bench.write("f(uri, x)");
+    bench.end();
+    bench.expect(&[(first, "8..8 f(uri, x)")]);
+    // `(` was typed, `)` came by itself; the rest replaces it.
+    let second = bench.submit("let a = f(|);");
+    bench.expect(&[(second, "10..11 uri, x)")]);
+    let third = bench.submit("let a = f(uri, x|);");
+    bench.expect(&[(third, "16..17 )")]);
+    assert!(bench.job.is_none(), "all came from the first generation");
+}
+
+#[test]
+fn a_closer_that_is_typed_over_is_typed_through() {
+    let mut bench = Bench::new();
+    let first = bench.submit("let a = f(|);");
+    bench.write("x).y(1)");
+    bench.end();
+    bench.expect(&[(first, "10..11 x).y(1)")]);
+    let second = bench.submit("let a = f(x|);");
+    bench.expect(&[(second, "11..12 ).y(1)")]);
+    let third = bench.submit("let a = f(x)|;");
+    bench.expect(&[(third, "12..12 .y(1)")]);
+    assert!(bench.job.is_none(), "all came from the first generation");
+}
+
+#[test]
+fn a_pair_that_closes_while_the_engine_writes_keeps_its_work() {
+    let mut bench = Bench::new();
+    let first = bench.submit("let a = |;");
+    bench.write("f(");
+    bench.edit("let a = f();");
+    assert!(!bench.stopped());
+    bench.write("x)");
+    bench.end();
+    bench.expect(&[(first, "10..11 x)")]);
+}
+
+#[test]
+fn a_closer_that_the_answer_does_not_have_is_another_text() {
+    let mut bench = Bench::new();
+    let first = bench.submit("let a = |;");
+    bench.write("f[1]");
+    bench.end();
+    bench.expect(&[(first, "8..8 f[1]")]);
+    bench.submit("let a = f(|);");
+    assert!(bench.job.is_some(), "it starts anew");
 }
 
 #[test]
@@ -290,9 +363,13 @@ fn an_edit_before_the_caret_stops_a_cancelled_generation_at_once() {
 fn an_edit_of_another_document_changes_nothing() {
     let mut bench = Bench::new();
     bench.submit("let a = |");
-    let other = Snapshot {
-        uri: "file:///b.rs".into(),
-        ..snapshot("x", 9)
+    let other = Changed {
+        now: Snapshot {
+            uri: "file:///b.rs".into(),
+            ..snapshot("x", 9)
+        },
+        edits: vec![insertion(0, "x")],
+        version_went_back: false,
     };
     let effects = bench.cycle.edited(&other, bench.now);
     bench.take(effects);

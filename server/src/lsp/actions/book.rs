@@ -11,7 +11,7 @@ use carat_grammars::languages;
 
 use crate::actions::change::Drift;
 use crate::actions::{Action, Request};
-use crate::documents::Snapshot;
+use crate::documents::{Changed, Snapshot};
 use crate::engine_thread::action::{ActionJob, ActionKey, ActionWatch};
 use crate::engine_thread::{self, ACTIONS_MAX, Mailbox, NotTaken};
 
@@ -127,10 +127,12 @@ impl ActionBook {
     }
 
     /// A document changed.
-    pub(in crate::lsp) fn edited(&self, before: &Snapshot, now: &Snapshot) {
-        for entry in self.lock().of(&now.uri) {
-            entry.drift.edited(&before.text, &now.text);
-            entry.now = now.clone();
+    pub(in crate::lsp) fn edited(&self, changed: &Changed) {
+        for entry in self.lock().of(&changed.now.uri) {
+            for edit in &changed.edits {
+                entry.drift.edited(edit);
+            }
+            entry.now = changed.now.clone();
         }
     }
 
