@@ -52,7 +52,7 @@ pub use kernels::CpuLevel;
 pub use kernels::bench;
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
-pub use session::{Session, SessionOptions};
+pub use session::{Prefill, Progress, Session, SessionOptions};
 pub use tokenizer::{FimTokens, TextStream, Tokenizer};
 
 /// Index of a token in the vocabulary.

@@ -1,9 +1,16 @@
 //! One stream of text: a KV cache, the tokens in it, and the loop that extends them.
 
-use std::ops::ControlFlow;
-use std::time::Instant;
+mod pace;
+mod prefill;
 
-use crate::decoder::{WantedRows, Workspace};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+pub use prefill::{Prefill, Progress};
+
+use pace::Pace;
+
+use crate::decoder::Workspace;
 use crate::decoding::Decoding;
 use crate::kv_cache::{KvCache, KvLimits, KvType};
 use crate::{
@@ -17,8 +24,12 @@ pub struct SessionOptions {
     pub context_tokens: usize,
     /// How keys and values are stored.
     pub kv: KvType,
-    /// Prompt tokens that are evaluated at once.
+    /// Prompt tokens that are evaluated at once, at most.
     pub chunk_tokens: usize,
+    /// How long a layer of a chunk may take, which is how long a cancellation may have to wait: chunks
+    /// follow the measured speed. `None`: always as many tokens as `chunk_tokens`, so that results do
+    /// not depend, in their last bits, on how busy the machine is.
+    pub layer_time: Option<Duration>,
     /// Tokens by which a full sliding window can be taken back, for example when the caret moves
     /// up; beyond, the prompt is evaluated anew.
     pub rollback_tokens: usize,
@@ -30,6 +41,7 @@ impl Default for SessionOptions {
             context_tokens: 4096,
             kv: KvType::F16,
             chunk_tokens: 512,
+            layer_time: Some(Duration::from_millis(50)),
             rollback_tokens: 1024,
         }
     }
@@ -42,6 +54,8 @@ pub struct Session {
     /// The tokens in the cache; as long as the cache.
     tokens: Vec<TokenId>,
     chunk_tokens: usize,
+    pace: Pace,
+    progress: Progress,
     workspace: Workspace,
     /// Those of the last evaluation.
     logits: Vec<f32>,
@@ -58,11 +72,14 @@ impl Session {
         let pass = &model.0.pass;
         let cache = KvCache::new(&pass.kv_shapes(), options.kv, limits);
         let workspace = pass.workspace(chunk_tokens.min(limits.context));
+        let pace = Pace::new(model.info(), chunk_tokens, options.layer_time);
         Self {
             model,
             cache,
             tokens: Vec::with_capacity(limits.context),
             chunk_tokens,
+            pace,
+            progress: Progress::default(),
             workspace,
             logits: Vec::new(),
         }
@@ -115,53 +132,6 @@ impl Session {
             .count()
     }
 
-    /// Appends `tokens` to the cache and returns the logits of the last one, `[vocabulary]`.
-    ///
-    /// They are evaluated in chunks of [`SessionOptions::chunk_tokens`]. On an error, tokens of
-    /// chunks that were finished stay in the cache.
-    pub fn evaluate(
-        &mut self,
-        tokens: &[TokenId],
-        cancel: &CancelToken,
-    ) -> Result<Vec<f32>, GenerateError> {
-        self.evaluate_rows(tokens, 1, cancel)
-    }
-
-    /// Like [`Session::evaluate`], with the logits of the last `rows` tokens, `[rows, vocabulary]`;
-    /// `rows` is at most the length of a chunk. This is how drafted tokens are verified.
-    pub fn evaluate_rows(
-        &mut self,
-        tokens: &[TokenId],
-        rows: usize,
-        cancel: &CancelToken,
-    ) -> Result<Vec<f32>, GenerateError> {
-        self.append(tokens, rows, cancel)?;
-        Ok(std::mem::take(&mut self.logits))
-    }
-
-    /// As [`Session::evaluate_rows`]; the logits stay here.
-    pub(crate) fn append(
-        &mut self,
-        tokens: &[TokenId],
-        rows: usize,
-        cancel: &CancelToken,
-    ) -> Result<(), GenerateError> {
-        self.check(tokens)?;
-        let last = tokens.len() - rows.clamp(1, self.chunk_tokens).min(tokens.len());
-        let mut done = 0;
-        while tokens.len() - done > self.chunk_tokens {
-            // A chunk ends before the rows whose logits are wanted, so that one chunk has them all.
-            let n = self.chunk_tokens.min(last.saturating_sub(done).max(1));
-            self.forward(&tokens[done..done + n], WantedRows::None, cancel)?;
-            done += n;
-        }
-        self.forward(
-            &tokens[done..],
-            WantedRows::Last(tokens.len() - last.max(done)),
-            cancel,
-        )
-    }
-
     /// Continues `prompt`.
     ///
     /// What the cache shares with the prompt is kept, the rest is replaced. `on_piece` gets text as
@@ -173,18 +143,11 @@ impl Session {
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        if prompt.is_empty() {
-            return Err(GenerateError::EmptyPrompt);
-        }
-        if prompt.len() >= self.cache.context() {
-            return Err(GenerateError::PromptTooLong {
-                prompt_tokens: prompt.len(),
-                context_tokens: self.cache.context(),
-            });
-        }
+        self.check_prompt(prompt)?;
         let begin = Instant::now();
         // The last token is evaluated in any case, since its logits are needed.
         let reused = self.truncate(self.shared_prefix(prompt).min(prompt.len() - 1));
+        self.progress.begin(prompt.len(), reused);
         self.append(&prompt[reused..], 1, cancel)?;
         let prefill = begin.elapsed();
         let begin = Instant::now();
@@ -212,37 +175,6 @@ impl Session {
     /// Whether nothing more fits.
     pub(crate) fn is_full(&self) -> bool {
         self.tokens.len() == self.cache.context()
-    }
-
-    fn check(&self, tokens: &[TokenId]) -> Result<(), GenerateError> {
-        if tokens.is_empty() {
-            return Err(GenerateError::EmptyPrompt);
-        }
-        let (n, context) = (self.tokens.len() + tokens.len(), self.cache.context());
-        if n > context {
-            return Err(GenerateError::PromptTooLong {
-                prompt_tokens: n,
-                context_tokens: context,
-            });
-        }
-        let vocabulary = self.model.info().vocabulary;
-        match tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            Some(&token) => Err(GenerateError::UnknownToken { token, vocabulary }),
-            None => Ok(()),
-        }
-    }
-
-    fn forward(
-        &mut self,
-        tokens: &[TokenId],
-        wanted: WantedRows,
-        cancel: &CancelToken,
-    ) -> Result<(), GenerateError> {
-        let pass = &self.model.0.pass;
-        let (cache, workspace) = (&mut self.cache, &mut self.workspace);
-        pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits)?;
-        self.tokens.extend_from_slice(tokens);
-        Ok(())
     }
 }
 

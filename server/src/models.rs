@@ -270,6 +270,8 @@ impl CodeModel {
     pub fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
         self.model.new_session(&SessionOptions {
             context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
+            // Nobody interrupts it, and a busy machine answers as an idle one does.
+            layer_time: None,
             ..SessionOptions::default()
         })
     }

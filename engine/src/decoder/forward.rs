@@ -15,7 +15,7 @@ use super::ops::{
 };
 use super::rope::{Ropes, Rotations};
 use super::weights::{LayerWeights, Matrix, Weights};
-use super::workspace::Workspace;
+use super::workspace::{Interrupted, Workspace};
 use crate::kernels::{CpuLevel, Finish, OutTile, Pool};
 use crate::kv_cache::{HeadRows, KvCache, KvShape};
 use crate::{CancelToken, GenerateError, TokenId};
@@ -27,6 +27,17 @@ pub(crate) enum WantedRows {
     None,
     /// The last `n`.
     Last(usize),
+}
+
+/// What of an interrupted chunk serves the tokens that come now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    /// Nothing.
+    Nothing,
+    /// So many of its tokens are complete in the cache and need only be counted.
+    Stored(usize),
+    /// A pass over exactly so many tokens goes on where it was interrupted.
+    Begun(usize),
 }
 
 /// A model ready to run: configuration, weights and the threads that compute.
@@ -82,11 +93,56 @@ impl Pass {
         Workspace::new(&self.config, rows)
     }
 
+    /// What an interrupted pass has left behind for `tokens`, which are to be appended to the cache
+    /// next; logits are wanted from `first_wanted` on.
+    ///
+    /// A row depends on rows before it only: what was begun with more or other tokens serves as far
+    /// as the tokens are the same.
+    pub(crate) fn leftover(
+        &self,
+        tokens: &[TokenId],
+        first_wanted: usize,
+        cache: &KvCache,
+        workspace: &Workspace,
+    ) -> Leftover {
+        let Some(begun) = &workspace.interrupted else {
+            return Leftover::Nothing;
+        };
+        let pairs = begun.tokens.iter().zip(tokens);
+        let same = pairs.take_while(|(a, b)| a == b).count();
+        if begun.start != cache.len() || same == 0 {
+            return Leftover::Nothing;
+        }
+        if self.fits(begun, &tokens[..same], first_wanted.min(same)) {
+            return Leftover::Begun(same);
+        }
+        // Only rows of which the other chunk wanted logits are still there.
+        match same.min(first_wanted) {
+            0 => Leftover::Nothing,
+            n => Leftover::Stored(n),
+        }
+    }
+
+    /// Counts `n` tokens that an interrupted pass has stored: [`Leftover::Stored`].
+    pub(crate) fn keep_stored(&self, n: usize, cache: &mut KvCache, workspace: &mut Workspace) {
+        workspace.interrupted = None;
+        cache.advance(n);
+    }
+
+    /// Whether a pass over `tokens` can go on where `begun` was interrupted.
+    fn fits(&self, begun: &Interrupted, tokens: &[TokenId], first_wanted: usize) -> bool {
+        // Up to the last layer with a cache of its own every row is computed, wanted or not.
+        let rows_are_there = begun.layer <= self.config.last_kv_layer()
+            || (tokens.len() == begun.tokens.len() && first_wanted == begun.first_wanted);
+        begun.tokens.starts_with(tokens) && rows_are_there
+    }
+
     /// Runs `tokens`, at most as many as the workspace has rows, behind what the cache holds and
     /// appends them to it.
     ///
-    /// `logits` becomes those of the wanted rows, `[rows, vocabulary]`. On an error the cache holds the
-    /// tokens that it held before, but windows may no longer reach as far back.
+    /// `logits` becomes those of the wanted rows, `[rows, vocabulary]`. A pass that is cancelled stops
+    /// before the next layer, and a pass over the same tokens goes on there. On an error the cache
+    /// holds the tokens that it held before, but windows may no longer reach as far back.
     pub(crate) fn forward(
         &self,
         tokens: &[TokenId],
@@ -122,11 +178,22 @@ impl Pass {
             first_wanted,
             rotations: self.ropes.rotations(cache.len(), tokens.len()),
         };
-        cache.begin(chunk.len);
-        self.embed(tokens, w)?;
-        let mut first_row = 0;
-        for (index, layer) in self.config.layers.iter().enumerate() {
+        let begun = w.interrupted.take();
+        let begun = begun.filter(|b| b.start == chunk.start && self.fits(b, tokens, first_wanted));
+        let (first_layer, mut first_row) = begun.map_or((0, 0), |b| (b.layer, b.first_row));
+        if first_layer == 0 {
+            cache.begin(chunk.len);
+            self.embed(tokens, w)?;
+        }
+        for (index, layer) in self.config.layers.iter().enumerate().skip(first_layer) {
             if cancel.is_cancelled() {
+                w.interrupted = Some(Interrupted {
+                    tokens: tokens.to_vec(),
+                    start: chunk.start,
+                    layer: index,
+                    first_row,
+                    first_wanted,
+                });
                 return Ok(false);
             }
             // Behind the last layer that fills the cache, only rows with wanted logits matter.
@@ -136,6 +203,7 @@ impl Pass {
                 0
             };
             self.layer(index, layer, w, first_row, keep, &chunk, cache)?;
+            w.work += (chunk.len - first_row) as u64;
             first_row = keep;
             if keep == chunk.len {
                 break;

@@ -13,6 +13,6 @@ mod weights;
 mod workspace;
 
 pub(crate) use config::{Architecture, Config};
-pub(crate) use forward::{Pass, WantedRows};
+pub(crate) use forward::{Leftover, Pass, WantedRows};
 pub(crate) use weights::{Weights, vocabulary};
 pub(crate) use workspace::Workspace;

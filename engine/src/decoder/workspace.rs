@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result};
 
 use super::config::Config;
+use crate::TokenId;
 
 /// A matrix of f32 that nothing else shares.
 ///
@@ -51,6 +52,23 @@ pub(crate) struct Workspace {
     /// `[rows, H]`, what a branch adds to `x`
     pub(super) branch: Activation,
     pub(super) per_layer: Option<PerLayerWorkspace>,
+    /// The chunk whose rows lie here, if it was interrupted.
+    pub(super) interrupted: Option<Interrupted>,
+    /// Layers times rows that were computed since the workspace was made.
+    pub(crate) work: u64,
+}
+
+/// A chunk that was interrupted between two layers: its rows are in the workspace, and what the
+/// layers before have stored is in the cache, where it does not count yet.
+pub(super) struct Interrupted {
+    pub(super) tokens: Vec<TokenId>,
+    /// Position of the first of them.
+    pub(super) start: usize,
+    /// The layer that comes next.
+    pub(super) layer: usize,
+    /// The first row that is still computed, and the first one whose logits were wanted.
+    pub(super) first_row: usize,
+    pub(super) first_wanted: usize,
 }
 
 /// What models with per-layer embeddings need besides.
@@ -81,6 +99,8 @@ impl Workspace {
             heads: matrix(heads.max().unwrap_or(0)),
             branch: matrix(config.hidden),
             per_layer,
+            interrupted: None,
+            work: 0,
         }
     }
 }

@@ -19,6 +19,7 @@ fn options(kv: KvType) -> SessionOptions {
         context_tokens: 512,
         kv,
         chunk_tokens: 16,
+        layer_time: None,
         rollback_tokens: 24,
     }
 }
@@ -108,5 +109,82 @@ fn answers_after_cancellations_are_those_of_a_fresh_session() {
             walk.cancelled > 20 && walk.reused > 20,
             "{name}: much was cancelled and much was kept: {walk:?}"
         );
+    }
+}
+
+/// Reads `prompt` with a cancellation after every `reads` layers; returns how often it was called.
+fn read_in_pieces(session: &mut Session, prompt: &[TokenId], reads: usize) -> usize {
+    for calls in 1..10_000 {
+        let read = session.prefill(prompt, &CancelToken::after(reads));
+        let read = read.expect("a cancellation is no error");
+        assert_eq!(read.ready_tokens, session.tokens().len());
+        assert_eq!(read.ready_tokens, session.progress().ready_tokens());
+        assert!(session.tokens().iter().eq(&prompt[..read.ready_tokens]));
+        if read.is_whole() {
+            return calls;
+        }
+    }
+    panic!("reading gets on, even if by one layer a call");
+}
+
+#[test]
+fn a_cancellation_loses_no_layer() {
+    for name in ["moe-thin.f32.gguf", "ple-thin.q8_0.gguf"] {
+        let model = model(name);
+        let session = || model.new_session(&options(KvType::F32)).expect("a session");
+        let prompt: Vec<TokenId> = tokens(&mut Random(3), 100).collect();
+        let mut whole = session();
+        read_in_pieces(&mut whole, &prompt, usize::MAX);
+        let (kept, expected) = logits(&mut whole, &prompt, &CancelToken::new()).expect("no error");
+        assert_eq!(kept, 99);
+        for reads in [1, 2, 3, 7] {
+            let mut pieces = session();
+            let calls = read_in_pieces(&mut pieces, &prompt, reads);
+            let layers = whole.work() / 100;
+            assert!(
+                calls as u64 >= layers * 7 / reads as u64 / 2,
+                "it was cancelled {calls} times"
+            );
+            let (_, found) = logits(&mut pieces, &prompt, &CancelToken::new()).expect("no error");
+            assert_eq!(
+                pieces.work(),
+                whole.work(),
+                "{name}: no row was computed twice"
+            );
+            assert_eq!(found, expected, "{name}: to the last bit");
+        }
+    }
+}
+
+#[test]
+fn what_was_read_of_a_chunk_serves_a_prompt_that_goes_on_otherwise() {
+    for name in ["moe-thin.f32.gguf", "ple-thin.q8_0.gguf"] {
+        let model = model(name);
+        let layers = model.info().layers;
+        for reads in 1..=layers {
+            let mut session = model.new_session(&options(KvType::F32)).expect("a session");
+            let mut prompt: Vec<TokenId> = tokens(&mut Random(4), 16).collect();
+            let cancelled = session.evaluate(&prompt, &CancelToken::after(reads));
+            let before = session.work();
+            if reads < layers {
+                assert!(matches!(cancelled, Err(GenerateError::Cancelled)));
+                assert_eq!(session.tokens().len(), 0);
+            }
+            // Ten tokens stay, then other ones follow.
+            prompt.truncate(10);
+            prompt.extend(tokens(&mut Random(5), 8));
+            let (_, found) = logits(&mut session, &prompt, &CancelToken::new()).expect("no error");
+            let saved = 10 * before.div_euclid(16);
+            let all = (layers * prompt.len()) as u64;
+            assert!(
+                session.work() - before <= all - saved.min(all),
+                "{name}: {reads} layers of 10 tokens were computed again"
+            );
+            let mut fresh = model.new_session(&options(KvType::F32)).expect("a session");
+            let expected = fresh
+                .evaluate(&prompt, &CancelToken::new())
+                .expect("no error");
+            assert!(distance(&found, &expected) < 3e-2, "{name}, {reads} layers");
+        }
     }
 }

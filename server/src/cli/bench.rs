@@ -124,6 +124,7 @@ fn measure(args: &BenchArgs, model: &Model, depth: usize) -> anyhow::Result<Run>
         context_tokens: needed,
         kv: args.kv.into(),
         rollback_tokens,
+        layer_time: None,
         ..SessionOptions::default()
     };
     let mut session = model.new_session(&options)?;

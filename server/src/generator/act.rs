@@ -10,8 +10,8 @@ use crate::actions::Turn;
 
 /// The session of code actions.
 ///
-/// Completions interrupt an action within one layer, and a piece of the prompt that is interrupted is
-/// evaluated again. So the pieces are small: a user who types all the time still lets it get ahead.
+/// Completions interrupt an action within one layer, which is short with short chunks; the action goes
+/// on at this layer.
 pub(crate) fn session_options() -> SessionOptions {
     SessionOptions {
         context_tokens: 8192,

@@ -39,6 +39,7 @@ pub(super) fn run(args: &LossArgs) -> anyhow::Result<()> {
         context_tokens: window + 1,
         chunk_tokens: window + 1,
         kv,
+        layer_time: None,
         ..SessionOptions::default()
     };
     let mut session = model.new_session(&options)?;

@@ -63,6 +63,7 @@ impl InputArgs {
         let options = SessionOptions {
             context_tokens: self.tokens.len() + more + 1,
             kv,
+            layer_time: None,
             ..SessionOptions::default()
         };
         Ok(model.new_session(&options)?)
