@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use crate::items::{self, ItemSyntax};
+use crate::item_syntax::{self, ItemSyntax};
 
 /// How one kind of string literal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StringSyntax {
-    /// The characters that open it, and that close it again.
-    pub quote: &'static str,
+    /// What opens it.
+    pub open: &'static str,
+    /// What closes it.
+    pub close: &'static str,
     /// Whether it may go on after the end of a line.
     pub spans_lines: bool,
     /// Whether a backslash takes the meaning from the character after it.
@@ -28,7 +30,7 @@ pub struct Language {
     pub line_comment: &'static str,
     /// What starts and what ends a comment that may span lines.
     pub block_comment: Option<(&'static str, &'static str)>,
-    /// Its string literals; a longer quote stands before a shorter one that it begins with.
+    /// Its string literals; a longer opener stands before a shorter one that it begins with.
     pub strings: &'static [StringSyntax],
     /// Whether `'x'` is a character (and a lone `'` something else, such as a lifetime).
     pub character_literals: bool,
@@ -56,7 +58,8 @@ impl PartialEq for Language {
 
 const fn plain(quote: &'static str) -> StringSyntax {
     StringSyntax {
-        quote,
+        open: quote,
+        close: quote,
         spans_lines: false,
         escapes: true,
     }
@@ -64,15 +67,17 @@ const fn plain(quote: &'static str) -> StringSyntax {
 
 const fn spanning(quote: &'static str) -> StringSyntax {
     StringSyntax {
-        quote,
+        open: quote,
+        close: quote,
         spans_lines: true,
         escapes: true,
     }
 }
 
-const fn raw(quote: &'static str) -> StringSyntax {
+const fn raw(open: &'static str, close: &'static str) -> StringSyntax {
     StringSyntax {
-        quote,
+        open,
+        close,
         spans_lines: true,
         escapes: false,
     }
@@ -80,6 +85,13 @@ const fn raw(quote: &'static str) -> StringSyntax {
 
 const SLASHES: &str = "//";
 const SLASH_STAR: Option<(&str, &str)> = Some(("/*", "*/"));
+const RUST_STRINGS: &[StringSyntax] = &[
+    raw("r\"", "\""),
+    raw("r#\"", "\"#"),
+    raw("r##\"", "\"##"),
+    raw("r###\"", "\"###"),
+    spanning("\""),
+];
 const SCRIPT_STRINGS: &[StringSyntax] = &[plain("\""), plain("'"), spanning("`")];
 
 /// Every language, in no particular order.
@@ -90,10 +102,10 @@ pub const ALL: &[Language] = &[
         extensions: &["rs"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
-        strings: &[spanning("\"")],
+        strings: RUST_STRINGS,
         character_literals: true,
         blocks_by_indentation: false,
-        items: &items::RUST,
+        items: &item_syntax::RUST,
         grammar: || tree_sitter_rust::LANGUAGE.into(),
     },
     Language {
@@ -105,7 +117,7 @@ pub const ALL: &[Language] = &[
         strings: &[spanning("\"\"\""), spanning("'''"), plain("\""), plain("'")],
         character_literals: false,
         blocks_by_indentation: true,
-        items: &items::PYTHON,
+        items: &item_syntax::PYTHON,
         grammar: || tree_sitter_python::LANGUAGE.into(),
     },
     Language {
@@ -117,7 +129,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
-        items: &items::SCRIPT,
+        items: &item_syntax::SCRIPT,
         grammar: || tree_sitter_javascript::LANGUAGE.into(),
     },
     Language {
@@ -129,7 +141,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
-        items: &items::SCRIPT,
+        items: &item_syntax::SCRIPT,
         grammar: || tree_sitter_javascript::LANGUAGE.into(),
     },
     Language {
@@ -141,7 +153,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
-        items: &items::SCRIPT,
+        items: &item_syntax::SCRIPT,
         grammar: || tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
     },
     Language {
@@ -153,7 +165,7 @@ pub const ALL: &[Language] = &[
         strings: SCRIPT_STRINGS,
         character_literals: false,
         blocks_by_indentation: false,
-        items: &items::SCRIPT,
+        items: &item_syntax::SCRIPT,
         grammar: || tree_sitter_typescript::LANGUAGE_TSX.into(),
     },
     Language {
@@ -162,10 +174,10 @@ pub const ALL: &[Language] = &[
         extensions: &["go"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
-        strings: &[plain("\""), raw("`")],
+        strings: &[plain("\""), raw("`", "`")],
         character_literals: true,
         blocks_by_indentation: false,
-        items: &items::GO,
+        items: &item_syntax::GO,
         grammar: || tree_sitter_go::LANGUAGE.into(),
     },
     Language {
@@ -177,7 +189,7 @@ pub const ALL: &[Language] = &[
         strings: &[plain("\"")],
         character_literals: true,
         blocks_by_indentation: false,
-        items: &items::C,
+        items: &item_syntax::C,
         grammar: || tree_sitter_c::LANGUAGE.into(),
     },
     Language {
@@ -186,13 +198,18 @@ pub const ALL: &[Language] = &[
         extensions: &["cpp", "cc", "cxx", "hpp", "hh", "hxx"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
-        strings: &[plain("\"")],
+        strings: &[raw("R\"(", ")\""), plain("\"")],
         character_literals: true,
         blocks_by_indentation: false,
-        items: &items::C,
+        items: &item_syntax::C,
         grammar: || tree_sitter_cpp::LANGUAGE.into(),
     },
 ];
+
+/// The language of a document: what the client calls `id`, or else what its path tells.
+pub fn of_document(id: &str, path: &Path) -> Option<&'static Language> {
+    by_id(id).or_else(|| by_path(path))
+}
 
 /// The language that an LSP client calls `id`.
 pub fn by_id(id: &str) -> Option<&'static Language> {
@@ -241,5 +258,8 @@ mod tests {
         );
         assert_eq!(by_path(Path::new("Makefile")), None);
         assert_eq!(by_id("brainfuck"), None);
+        let of = |id, path: &str| of_document(id, Path::new(path)).map(|l| l.id);
+        assert_eq!(of("plaintext", "a.rs"), Some("rust"));
+        assert_eq!(of("python", "a.rs"), Some("python"));
     }
 }

@@ -1,4 +1,4 @@
-//! Languages as data: syntax trees, scopes, outlines and safe places to cut text.
+//! Languages as data: their strings and comments, syntax trees, and items with names and comments.
 //!
 //! A language is a row of [`languages::ALL`]; [`SyntaxTree`] is its tree over a rope, kept up to
 //! date edit by edit. Parsing never fails: broken code, the daily input of a completion engine,
@@ -20,10 +20,14 @@
 //! assert_eq!(tree.root().kind(), "source_file");
 //! ```
 
+mod item_syntax;
 mod items;
 pub mod languages;
+mod lexer;
 mod parse;
 
-pub use items::{Item, ItemSyntax};
+pub use item_syntax::ItemSyntax;
+pub use items::Item;
 pub use languages::Language;
+pub use lexer::{Lexer, Mark};
 pub use parse::{Edit, SyntaxTree};

@@ -9,10 +9,12 @@ use crate::completion::{Plan, Query};
 
 pub(crate) mod act;
 mod engine;
+mod model;
 #[cfg(feature = "testing")]
 pub mod scripted;
 
 pub use engine::EngineGenerator;
+pub use model::{CodeModel, Tier};
 
 /// The generator for a model by name or path; `None` is the embedded one, and as many threads as there are cores.
 pub fn load(model: Option<&str>, threads: Option<usize>) -> anyhow::Result<Box<dyn Generator>> {

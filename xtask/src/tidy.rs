@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules that no compiler checks, over the text of all files of the repository.
 
+mod circles;
 mod dependencies;
 mod documents;
 mod layout;
@@ -68,6 +69,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let files = read_files(root)?;
     let mut findings = layout::check(&files);
     findings.extend(walls::check(&files));
+    findings.extend(circles::check(&files));
     findings.extend(documents::check(&files));
     findings.extend(dependencies::check(root, &files)?);
     findings.sort();

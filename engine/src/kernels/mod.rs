@@ -40,6 +40,7 @@ mod candle;
 mod dots;
 mod formats;
 mod interleaved;
+mod lanes;
 mod level;
 mod matrix;
 mod output;
@@ -47,6 +48,7 @@ mod pool;
 mod product;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod random;
+mod rounding;
 mod scalar;
 mod stored;
 #[cfg(test)]
@@ -56,7 +58,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub(crate) use activations::Activations;
+pub(crate) use activations::{Activations, Input};
 pub(crate) use buffer::{Buffer, Free, Kept, keep};
 pub(crate) use interleaved::Interleaved;
 pub use level::CpuLevel;
@@ -65,7 +67,7 @@ pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
 #[cfg(test)]
 pub(crate) use product::matmul;
-pub(crate) use product::{Finish, Input, Product, products, reads_quants};
+pub(crate) use product::{Finish, Product, products, reads_quants};
 pub(crate) use stored::{BLOCK_KEYS, StoredRows};
 
 /// A list that is short when one token is decoded: then it lives on the stack.

@@ -1,19 +1,13 @@
 //! Products of weight matrices with rows of activations: many in one parallel loop.
 
+#[cfg(test)]
 use super::activations::Activations;
+use super::activations::Input;
 use super::interleaved;
 use super::matrix::{MatrixRef, tile};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::amx;
 use super::{Buffer, CpuLevel, OutTile, Pool, gelu_times, softcap};
-
-/// Rows of activations that some products multiply.
-#[derive(Clone, Copy)]
-pub(crate) struct Input<'a> {
-    pub(crate) activations: &'a Activations<'a>,
-    /// Indices of the rows.
-    pub(crate) rows: &'a [u32],
-}
 
 /// A matrix times an input: `[rows of the input, rows of the matrix]`.
 #[derive(Clone, Copy)]

@@ -6,6 +6,8 @@
 use half::f16;
 
 use super::formats::half_to_f32;
+pub(super) use super::lanes::LANES;
+use super::lanes::sum_lanes;
 
 /// Rows of the cache, one after the other, as they are stored.
 #[derive(Clone, Copy)]
@@ -34,8 +36,6 @@ impl StoredRows<'_> {
 /// Keys that attention visits before their values: with values and scores they stay in the
 /// second-level cache.
 pub(crate) const BLOCK_KEYS: usize = 64;
-/// Values that are converted at a time.
-pub(super) const LANES: usize = 16;
 
 /// Conversions to f32 with the instructions of a level.
 pub(super) trait Convert {
@@ -193,7 +193,7 @@ unsafe fn dots_of_queries<C: Convert, S: Source, const M: usize>(
         }
         for (i, sums) in sums.iter().enumerate() {
             for (out, sum) in out[i * stride + first..][..keys].iter_mut().zip(sums) {
-                *out = super::vector::sum_lanes(*sum);
+                *out = sum_lanes(*sum);
             }
         }
     }

@@ -5,44 +5,10 @@
 
 use super::activations::Activations;
 use super::formats::half_to_f32;
+use super::lanes::{LANES, max_lanes, multiply_add, sum_lanes};
 use super::stored::{self, StoredRows};
 use super::{Buffer, OutTile};
 use crate::gguf::TensorType;
-
-const LANES: usize = 16;
-
-/// `a * b + c`, in one rounding where the level has the instruction.
-#[inline(always)]
-fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA { a.mul_add(b, c) } else { a * b + c }
-}
-
-#[inline(always)]
-pub(super) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    let mut lanes = lanes;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
-/// The largest lane; NaN counts as nothing.
-#[inline(always)]
-fn max_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            let other = lanes[i + width];
-            lanes[i] = if other > lanes[i] { other } else { lanes[i] };
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
 
 /// Dot product of equally long slices.
 #[inline(always)]

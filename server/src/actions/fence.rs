@@ -1,17 +1,6 @@
-//! Markdown fences: opening one that the code cannot close, and reading what stands in it.
+//! Reading what stands in a Markdown fence.
 
 use super::check::Fault;
-
-/// Backticks, more of them than begin any line of `texts`.
-pub(super) fn fence_for(texts: &[&str]) -> String {
-    let longest = texts
-        .iter()
-        .flat_map(|text| text.split(|c| c != '`'))
-        .map(str::len)
-        .max()
-        .unwrap_or(0);
-    "`".repeat(3.max(longest + 1))
-}
 
 /// Whether an answer has closed its fence, so that no more need be written.
 pub(super) fn is_closed(answer: &str, fence: &str) -> bool {
@@ -83,9 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn code_with_fences_gets_a_longer_one() {
-        assert_eq!(fence_for(&["a ``` b", "c"]), "````");
-        assert_eq!(fence_for(&[]), "```");
+    fn a_fence_is_closed_by_one_as_long() {
         assert!(is_closed("x\n````", "````"));
         assert!(!is_closed("x\n```", "````"));
         assert!(!is_closed("x\n``", "```"));

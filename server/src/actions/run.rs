@@ -10,6 +10,7 @@ use carat_grammars::SyntaxTree;
 use super::check::{self, Fault};
 use super::task::{self, Shape, Task};
 use super::{Change, Instruct, Outcome, Refusal, Request, Turn, context, fence, layout};
+use crate::markdown;
 use crate::prompt::{self, Chat, Prompt};
 
 /// What the model is. The same for every action, so that it stays in the cache.
@@ -89,7 +90,7 @@ impl Run {
             .as_ref()
             .map(|tree| context::around(&text, tree, &task.unit))
             .unwrap_or_default();
-        let fence = fence::fence_for(&[&task.shown.text, &around]);
+        let fence = markdown::fence_for(&[&task.shown.text, &around]);
         let tag = request.language.map_or("", |language| language.name);
         // The code stands before the task: another action on it finds it in the cache.
         let mut user = format!("File: {}\n\n", request.path);

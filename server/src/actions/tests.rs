@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{GenerationSummary, StopReason, TokenId};
+use carat_engine::{GenerationSummary, StopReason};
 use carat_grammars::languages;
 use ropey::Rope;
 
@@ -10,29 +10,8 @@ use super::offer::{self, Place};
 use super::{
     Action, CustomAction, CustomKind, Instruct, Outcome, Refusal, Request, Run, Step, Turn,
 };
-use crate::prompt::{FimMarks, PromptForm, Vocabulary};
+use crate::prompt::{Bytes, PromptForm};
 use crate::testing::{Case, cases, compare};
-
-/// A token for every byte; control tokens are spelled out.
-struct Bytes;
-
-impl Vocabulary for Bytes {
-    fn encode(&self, text: &str) -> Vec<TokenId> {
-        text.bytes().map(TokenId::from).collect()
-    }
-
-    fn bos(&self) -> TokenId {
-        256
-    }
-
-    fn control(&self, _text: &str) -> Option<TokenId> {
-        None
-    }
-
-    fn fill_in_the_middle(&self) -> Option<FimMarks> {
-        None
-    }
-}
 
 const MODEL: Instruct<'_> = Instruct {
     form: PromptForm::InstructGemma4 {

@@ -11,8 +11,8 @@ use ropey::Rope;
 use super::complete::path_in;
 use super::lines::Lines;
 use crate::actions::{Action, Outcome, Refusal, Request, Run, Step};
+use crate::generator::CodeModel;
 use crate::generator::act;
-use crate::models::CodeModel;
 
 /// What came of an action.
 pub(super) struct Acted {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::caret::{Caret, Split};
 use super::output;
 use crate::completion::{self, Completion, Query};
-use crate::models::CodeModel;
+use crate::generator::CodeModel;
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\

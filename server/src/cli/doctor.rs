@@ -11,10 +11,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{machine, output};
+use crate::generator::CodeModel;
 use crate::logging::LastError;
+use crate::models::ModelSource;
 use crate::models::catalogue::{CATALOGUE_VARIABLE, Catalogue, Entry};
 use crate::models::store::{FOLDER_VARIABLE, State, Store};
-use crate::models::{CodeModel, ModelSource};
 
 /// Below this bandwidth, a model of some gigabytes writes slower than people read.
 const BANDWIDTH_MIN: f64 = 10e9;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::output;
 use crate::evaluation::{self, Case, Hidden, Placed, Projects, Report, Score};
-use crate::models::CodeModel;
+use crate::generator::CodeModel;
 
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {

@@ -1,197 +1,15 @@
 //! Brackets and quotes around the caret: which of them the answer may close.
 //!
-//! A scanner that knows the strings and comments of a language, but no syntax, is right about nearly
-//! all code, broken code included, and costs microseconds.
+//! The work is linear in the window, however the brackets lie: what is looked for in a list of open
+//! brackets is counted first.
 
 use std::ops::ControlFlow;
 
-use carat_grammars::Language;
-use carat_grammars::languages::StringSyntax;
+use carat_grammars::{Language, Lexer, Mark};
 
 /// How far from the caret brackets are looked for. Functions and classes are shorter than this; a
 /// larger window would only cost time.
 const WINDOW_BYTES: usize = 32 * 1024;
-
-/// The longest character literal, `'\u{10FFFF}'`.
-const CHARACTER_LITERAL_BYTES_MAX: usize = 12;
-
-/// String literals of files in an unknown language.
-const COMMON_STRINGS: &[StringSyntax] = &[StringSyntax {
-    quote: "\"",
-    spans_lines: false,
-    escapes: true,
-}];
-
-/// What the scanner is in the middle of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inside {
-    Code,
-    LineComment,
-    BlockComment,
-    String(StringSyntax),
-}
-
-/// A bracket or quote; each is known by the text that closes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    Open(&'static str),
-    Close(&'static str),
-}
-
-/// Walks through text and reports what opens and closes; strings are reported only where they close
-/// although they began before the text.
-#[derive(Clone, Copy, Debug)]
-struct Scanner {
-    language: Option<&'static Language>,
-    inside: Inside,
-    /// The string that the text began in.
-    began_in: Option<&'static str>,
-    escaped: bool,
-}
-
-impl Scanner {
-    fn new(language: Option<&'static Language>) -> Self {
-        Self {
-            language,
-            inside: Inside::Code,
-            began_in: None,
-            escaped: false,
-        }
-    }
-
-    /// A scanner that goes on from here with another text.
-    fn resumed(self) -> Self {
-        let began_in = if let Inside::String(string) = self.inside {
-            Some(string.quote)
-        } else {
-            None
-        };
-        Self { began_in, ..self }
-    }
-
-    /// Calls `on` with every mark and its position until it breaks.
-    fn scan(&mut self, text: &str, on: &mut dyn FnMut(usize, Mark) -> ControlFlow<()>) {
-        let mut at = 0;
-        while at < text.len() {
-            let rest = &text[at..];
-            let (length, mark) = match self.inside {
-                Inside::Code => self.step_code(rest),
-                Inside::LineComment => (self.step_line_comment(rest), None),
-                Inside::BlockComment => (self.step_block_comment(rest), None),
-                Inside::String(string) => self.step_string(rest, string),
-            };
-            if let Some(mark) = mark
-                && on(at, mark).is_break()
-            {
-                return;
-            }
-            at += length;
-        }
-    }
-
-    fn step_code(&mut self, rest: &str) -> (usize, Option<Mark>) {
-        let strings = self
-            .language
-            .map_or(COMMON_STRINGS, |language| language.strings);
-        let first = rest.as_bytes()[0];
-        let mark = match first {
-            b'(' => Some(Mark::Open(")")),
-            b'[' => Some(Mark::Open("]")),
-            b'{' => Some(Mark::Open("}")),
-            b')' => Some(Mark::Close(")")),
-            b']' => Some(Mark::Close("]")),
-            b'}' => Some(Mark::Close("}")),
-            _ => None,
-        };
-        if mark.is_some() {
-            return (1, mark);
-        }
-        if let Some(language) = self.language {
-            if rest.starts_with(language.line_comment) {
-                self.inside = Inside::LineComment;
-                return (language.line_comment.len(), None);
-            }
-            if let Some((open, _)) = language
-                .block_comment
-                .filter(|(open, _)| rest.starts_with(open))
-            {
-                self.inside = Inside::BlockComment;
-                return (open.len(), None);
-            }
-            if first == b'\'' && language.character_literals {
-                return (character_literal(rest).unwrap_or(1), None);
-            }
-        }
-        if let Some(string) = strings.iter().find(|string| rest.starts_with(string.quote)) {
-            self.inside = Inside::String(*string);
-            return (string.quote.len(), None);
-        }
-        (character_length(rest), None)
-    }
-
-    fn step_line_comment(&mut self, rest: &str) -> usize {
-        match rest.find('\n') {
-            Some(newline) => {
-                self.inside = Inside::Code;
-                newline + 1
-            }
-            None => rest.len(),
-        }
-    }
-
-    fn step_block_comment(&mut self, rest: &str) -> usize {
-        let close = self
-            .language
-            .and_then(|language| language.block_comment)
-            .map_or("", |(_, close)| close);
-        match rest.find(close) {
-            Some(end) => {
-                self.inside = Inside::Code;
-                end + close.len().max(1)
-            }
-            None => rest.len(),
-        }
-    }
-
-    fn step_string(&mut self, rest: &str, string: StringSyntax) -> (usize, Option<Mark>) {
-        if self.escaped {
-            self.escaped = false;
-            return (character_length(rest), None);
-        }
-        if rest.starts_with(string.quote) {
-            self.inside = Inside::Code;
-            return (string.quote.len(), self.began_in.take().map(Mark::Close));
-        }
-        let first = rest.as_bytes()[0];
-        if first == b'\n' && !string.spans_lines {
-            self.inside = Inside::Code;
-            self.began_in = None;
-        }
-        self.escaped = first == b'\\' && string.escapes;
-        (character_length(rest), None)
-    }
-}
-
-fn character_length(rest: &str) -> usize {
-    rest.chars().next().map_or(1, char::len_utf8)
-}
-
-/// Length of the character literal that `rest` begins with; a lifetime is none.
-fn character_literal(rest: &str) -> Option<usize> {
-    let mut characters = rest.char_indices().skip(1);
-    let (_, first) = characters.next()?;
-    if first == '\\' {
-        characters.next()?;
-        let (end, _) = characters
-            .take_while(|(at, _)| *at < CHARACTER_LITERAL_BYTES_MAX)
-            .find(|(_, c)| *c == '\'')?;
-        return Some(end + 1);
-    }
-    match characters.next() {
-        Some((end, '\'')) if first != '\'' && first != '\n' => Some(end + 1),
-        _ => None,
-    }
-}
 
 /// Where an opener that encloses the caret is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +27,7 @@ enum Closed {
 pub(super) struct Enclosing {
     /// From the innermost to the outermost: what closes it, and where.
     pairs: Vec<(&'static str, Closed)>,
-    scanner: Scanner,
+    lexer: Lexer,
     /// What follows on the caret's line, without white space at its end.
     rest: String,
 }
@@ -233,43 +51,48 @@ impl Enclosing {
     pub(super) fn new(prefix: &str, suffix: &str, language: Option<&'static Language>) -> Self {
         let window =
             &prefix[prefix.ceil_char_boundary(prefix.len().saturating_sub(WINDOW_BYTES))..];
-        let mut scanner = Scanner::new(language);
-        let mut open: Vec<&'static str> = Vec::new();
-        scanner.scan(window, &mut |_, mark| {
+        let mut lexer = Lexer::new(language);
+        let mut open = OpenBrackets::default();
+        lexer.scan(window, &mut |_, mark| {
             match mark {
                 Mark::Open(closer) => open.push(closer),
-                Mark::Close(closer) => pop_through(&mut open, closer),
+                Mark::Close(closer) => {
+                    open.pop_through(closer);
+                }
             }
             ControlFlow::Continue(())
         });
-        let scanner = scanner.resumed();
-        open.extend(scanner.began_in);
-        let rest = suffix.split(['\n', '\r']).next().unwrap_or("").trim_end();
+        let lexer = lexer.resumed();
+        if let Some(quote) = lexer.began_in() {
+            open.push(quote);
+        }
+        let near = &suffix[..suffix.floor_char_boundary(suffix.len().min(WINDOW_BYTES))];
+        let rest = near.split(['\n', '\r']).next().unwrap_or("").trim_end();
         // A string that begins on the caret's line is taken to end there; the user has yet to close it.
         let line = prefix.rsplit('\n').next().unwrap_or("");
-        let string_on_line = scanner.began_in.is_some_and(|quote| line.contains(quote));
-        let (closers, complete) = closers_after(suffix, rest, scanner, string_on_line);
+        let string_on_line = lexer.began_in().is_some_and(|quote| line.contains(quote));
+        let (closers, complete) = closers_after(suffix, rest, lexer, string_on_line);
         Self {
-            pairs: pair_up(&open, &closers, complete),
-            scanner,
+            pairs: pair_up(open, &closers, complete),
+            lexer,
             rest: rest.to_owned(),
         }
     }
 
     /// Whether the caret is inside a string or a comment.
     pub(super) fn in_text(&self) -> bool {
-        self.scanner.inside != Inside::Code
+        self.lexer.in_text()
     }
 
     /// How much of `text`, put at the caret, closes nothing that is closed already.
     pub(super) fn fit(&self, text: &str) -> Fit {
-        let mut scanner = self.scanner;
+        let mut lexer = self.lexer;
         let mut inner: Vec<&'static str> = Vec::new();
         let mut outer = self.pairs.iter();
         let mut rewritten = 0;
         let mut first_rewritten = None;
         let mut cut = None;
-        scanner.scan(text, &mut |at, mark| {
+        lexer.scan(text, &mut |at, mark| {
             match mark {
                 Mark::Open(closer) => inner.push(closer),
                 // Brackets that cross inside the answer are its own affair.
@@ -323,8 +146,8 @@ impl Enclosing {
             replace += wanted.len_utf8();
         }
         let mut count = 0;
-        let mut scanner = self.scanner;
-        scanner.scan(&self.rest[..replace], &mut |_, mark| {
+        let mut lexer = self.lexer;
+        lexer.scan(&self.rest[..replace], &mut |_, mark| {
             count += usize::from(matches!(mark, Mark::Close(_)));
             ControlFlow::Continue(())
         });
@@ -338,10 +161,74 @@ pub(super) fn only_closers(text: &str) -> bool {
         .all(|c| c.is_whitespace() || ")]}>\"'`;,:?".contains(c))
 }
 
-/// Takes the innermost opener of this kind, and those inside it, which nothing closed.
-fn pop_through(open: &mut Vec<&'static str>, closer: &str) {
-    if let Some(at) = open.iter().rposition(|expected| *expected == closer) {
-        open.truncate(at);
+/// Brackets and quotes that are open, the outermost first, each known by what closes it.
+#[derive(Debug, Default)]
+struct OpenBrackets {
+    closers: Vec<&'static str>,
+    counts: Counts,
+}
+
+impl OpenBrackets {
+    fn push(&mut self, closer: &'static str) {
+        self.closers.push(closer);
+        self.counts.add(closer);
+    }
+
+    fn pop(&mut self) -> Option<&'static str> {
+        let closer = self.closers.pop()?;
+        self.counts.remove(closer);
+        Some(closer)
+    }
+
+    /// Takes the innermost one of this kind, and those inside it, which nothing closed; false if
+    /// there is none.
+    fn pop_through(&mut self, closer: &str) -> bool {
+        if !self.counts.has(closer) {
+            return false;
+        }
+        while let Some(open) = self.pop() {
+            work::add(1);
+            if open == closer {
+                break;
+            }
+        }
+        true
+    }
+}
+
+/// How many there are of each kind; a language has a handful.
+#[derive(Debug, Default)]
+struct Counts(Vec<(&'static str, usize)>);
+
+impl Counts {
+    fn add(&mut self, closer: &'static str) {
+        match self.0.iter_mut().find(|(kind, _)| *kind == closer) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((closer, 1)),
+        }
+    }
+
+    fn remove(&mut self, closer: &str) {
+        if let Some((_, count)) = self.0.iter_mut().find(|(kind, _)| *kind == closer) {
+            *count -= 1;
+        }
+    }
+
+    fn has(&self, closer: &str) -> bool {
+        work::add(1);
+        self.0
+            .iter()
+            .any(|(kind, count)| *kind == closer && *count > 0)
+    }
+}
+
+impl FromIterator<&'static str> for Counts {
+    fn from_iter<I: IntoIterator<Item = &'static str>>(closers: I) -> Self {
+        let mut counts = Self::default();
+        for closer in closers {
+            counts.add(closer);
+        }
+        counts
     }
 }
 
@@ -350,7 +237,7 @@ fn pop_through(open: &mut Vec<&'static str>, closer: &str) {
 fn closers_after(
     suffix: &str,
     rest: &str,
-    mut scanner: Scanner,
+    mut lexer: Lexer,
     string_on_line: bool,
 ) -> (Vec<(&'static str, Closed)>, bool) {
     let on_line = if only_closers(rest) {
@@ -358,27 +245,25 @@ fn closers_after(
     } else {
         Closed::Below
     };
-    let mut inner = Vec::new();
+    let mut inner = OpenBrackets::default();
     let mut closers = Vec::new();
     let mut collect = |closed: Closed, mark: Mark| {
         match mark {
             Mark::Open(closer) => inner.push(closer),
             Mark::Close(closer) => {
-                if inner.contains(&closer) {
-                    pop_through(&mut inner, closer);
-                } else {
+                if !inner.pop_through(closer) {
                     closers.push((closer, closed));
                 }
             }
         }
         ControlFlow::Continue(())
     };
-    scanner.scan(rest, &mut |_, mark| collect(on_line, mark));
-    if string_on_line && scanner.began_in.is_some() {
-        scanner = Scanner::new(scanner.language);
+    lexer.scan(rest, &mut |_, mark| collect(on_line, mark));
+    if string_on_line && lexer.began_in().is_some() {
+        lexer = lexer.in_code();
     }
     let end = suffix.floor_char_boundary(suffix.len().min(rest.len() + WINDOW_BYTES));
-    scanner.scan(&suffix[rest.len()..end], &mut |_, mark| {
+    lexer.scan(&suffix[rest.len()..end], &mut |_, mark| {
         collect(Closed::Below, mark)
     });
     (closers, end == suffix.len())
@@ -386,12 +271,12 @@ fn closers_after(
 
 /// Finds for every opener (outermost first) its closer (nearest first); gives the innermost first.
 fn pair_up(
-    open: &[&'static str],
+    open: OpenBrackets,
     closers: &[(&'static str, Closed)],
     complete: bool,
 ) -> Vec<(&'static str, Closed)> {
     if complete {
-        pair_from_outside(open, closers)
+        pair_from_outside(&open.closers, closers)
     } else {
         pair_from_inside(open, closers)
     }
@@ -404,11 +289,22 @@ fn pair_from_outside(
     closers: &[(&'static str, Closed)],
 ) -> Vec<(&'static str, Closed)> {
     let mut left = closers;
+    let mut kinds: Counts = closers.iter().map(|(closer, _)| *closer).collect();
     let mut pairs = Vec::with_capacity(open.len());
     for opener in open {
-        let closer = left.iter().rposition(|(closer, _)| closer == opener);
-        pairs.push((*opener, closer.map_or(Closed::Missing, |at| left[at].1)));
-        left = &left[..closer.unwrap_or(left.len())];
+        let mut closed = Closed::Missing;
+        while kinds.has(opener)
+            && let Some(((closer, place), rest)) = left.split_last()
+        {
+            work::add(1);
+            kinds.remove(closer);
+            left = rest;
+            if closer == opener {
+                closed = *place;
+                break;
+            }
+        }
+        pairs.push((*opener, closed));
     }
     pairs.reverse();
     pairs
@@ -417,30 +313,57 @@ fn pair_from_outside(
 /// Where the text goes on unseen, the nearest closers are sure; blocks may end beyond it, brackets
 /// and quotes do not.
 fn pair_from_inside(
-    open: &[&'static str],
+    mut open: OpenBrackets,
     closers: &[(&'static str, Closed)],
 ) -> Vec<(&'static str, Closed)> {
     let mut left = closers;
-    let mut pairs = Vec::with_capacity(open.len());
-    for (index, opener) in open.iter().enumerate().rev() {
+    let mut pairs = Vec::with_capacity(open.closers.len());
+    while let Some(&opener) = open.closers.last() {
         // A closer that no opener waits for is a mistake of the document.
         while left
             .first()
-            .is_some_and(|(closer, _)| !open[..=index].contains(closer))
+            .is_some_and(|(closer, _)| !open.counts.has(closer))
         {
+            work::add(1);
             left = &left[1..];
         }
         let closed = match left.first() {
-            Some((closer, closed)) if closer == opener => {
+            Some((closer, closed)) if *closer == opener => {
                 left = &left[1..];
                 *closed
             }
-            None if *opener == "}" => Closed::Below,
+            None if opener == "}" => Closed::Below,
             _ => Closed::Missing,
         };
-        pairs.push((*opener, closed));
+        pairs.push((opener, closed));
+        open.pop();
     }
     pairs
+}
+
+/// Counts comparisons in tests, which bound them; nothing elsewhere.
+mod work {
+    #[cfg(test)]
+    std::thread_local! {
+        static DONE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(super) fn add(n: usize) {
+        DONE.with(|done| done.set(done.get() + n));
+    }
+
+    #[cfg(not(test))]
+    #[inline]
+    pub(super) fn add(_: usize) {}
+
+    /// What `f` did.
+    #[cfg(test)]
+    pub(super) fn of(f: impl FnOnce()) -> usize {
+        DONE.with(|done| done.set(0));
+        f();
+        DONE.with(std::cell::Cell::get)
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use carat_engine::{CancelToken, GenerateError};
 use carat_grammars::languages;
 
 use crate::completion::{self, Query};
-use crate::models::CodeModel;
+use crate::generator::CodeModel;
 
 /// What was proposed for a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +38,7 @@ pub fn answer(model: &CodeModel, case: &Case) -> Result<Answer, GenerateError> {
     let begin = Instant::now();
     let query = Query {
         path: &case.path,
-        language: languages::by_id(&case.language)
-            .or_else(|| languages::by_path(case.path.as_ref())),
+        language: languages::of_document(&case.language, case.path.as_ref()),
         prefix: &case.prefix,
         suffix: &case.suffix,
         explicit: false,

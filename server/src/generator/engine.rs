@@ -6,10 +6,11 @@ use carat_engine::{
     CancelToken, GenerateError, GenerationSummary, LoadOptions, Piece, Session, SessionOptions,
 };
 
+use super::model::CodeModel;
 use super::{Generator, ModelFacts, act};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
-use crate::models::{CodeModel, ModelError};
+use crate::models::ModelError;
 
 /// Documents whose caches are kept. Each costs the memory of a whole context; users edit one file
 /// and look at another.

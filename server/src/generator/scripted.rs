@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{Generator, ModelFacts};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Plan, Query};
-use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
+use crate::prompt::{Bytes, PromptBudget, PromptForm};
 
 /// The environment variable that holds the script; without it the real engine runs.
 pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";
@@ -290,25 +290,4 @@ fn tokens(text: &str, bytes: usize) -> impl Iterator<Item = &str> {
         rest = after;
         (!token.is_empty()).then_some(token)
     })
-}
-
-/// A vocabulary of bytes.
-struct Bytes;
-
-impl Vocabulary for Bytes {
-    fn encode(&self, text: &str) -> Vec<TokenId> {
-        text.bytes().map(TokenId::from).collect()
-    }
-
-    fn bos(&self) -> TokenId {
-        256
-    }
-
-    fn control(&self, _text: &str) -> Option<TokenId> {
-        None
-    }
-
-    fn fill_in_the_middle(&self) -> Option<FimMarks> {
-        None
-    }
 }

@@ -9,6 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
+use crate::folders;
+
 /// Longer messages are cut: one line says what happened.
 const CHARACTERS_MAX: usize = 500;
 
@@ -50,15 +52,7 @@ impl LastError {
 
 /// Where it is kept: the place for state that the system's conventions give.
 fn file() -> Option<PathBuf> {
-    let set = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
-    let state = if cfg!(windows) {
-        set("LOCALAPPDATA")?
-    } else {
-        set("XDG_STATE_HOME")
-            .filter(|path| path.is_absolute())
-            .or_else(|| Some(std::env::home_dir()?.join(".local/state")))?
-    };
-    Some(state.join("carat").join("last-error.json"))
+    Some(folders::state()?.join("last-error.json"))
 }
 
 /// Writes errors down as they are logged.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::folders;
+
 /// The environment variable that names another folder for models.
 pub const FOLDER_VARIABLE: &str = "CARAT_MODELS";
 
@@ -71,23 +73,10 @@ pub struct Store {
 impl Store {
     /// The user's: `CARAT_MODELS`, else the place for data that the system's conventions give.
     pub fn of_user() -> Result<Self, NoFolder> {
-        let set = |variable: &str| {
-            std::env::var_os(variable)
-                .map(PathBuf::from)
-                .filter(|path| !path.as_os_str().is_empty())
-        };
-        let data = || {
-            if cfg!(windows) {
-                // Not the roaming profile: models are large.
-                return set("LOCALAPPDATA");
-            }
-            // The specification of XDG_DATA_HOME says that relative paths are ignored.
-            let data = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
-            data.or_else(|| Some(std::env::home_dir()?.join(".local/share")))
-                .filter(|path| path.is_absolute())
-        };
-        set(FOLDER_VARIABLE)
-            .or_else(|| Some(data()?.join("carat").join("models")))
+        std::env::var_os(FOLDER_VARIABLE)
+            .map(PathBuf::from)
+            .filter(|path| !path.as_os_str().is_empty())
+            .or_else(|| Some(folders::data()?.join("models")))
             .map(Self::in_folder)
             .ok_or(NoFolder)
     }

@@ -68,6 +68,11 @@ impl PromptForm {
             .map(|_| Self::InstructGemma3)
     }
 
+    /// Whether the model is shown the text after the caret by marks of its own.
+    pub fn is_fill_in_the_middle(self) -> bool {
+        matches!(self, Self::FimSuffixFirst | Self::FimPrefixFirst)
+    }
+
     /// Its name in messages and test files.
     pub fn name(self) -> &'static str {
         match self {

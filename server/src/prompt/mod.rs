@@ -4,11 +4,17 @@
 //! much text goes in is a [`PromptBudget`]; what may go in is a [`PromptInput`].
 
 mod budget;
+#[cfg(any(test, feature = "testing"))]
+mod bytes;
 mod chat;
 mod form;
 mod layout;
+mod template;
+mod writer;
 
 pub use budget::PromptBudget;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use bytes::Bytes;
 pub use chat::{Chat, chat};
 pub use form::{ModelTraits, PromptForm};
 

@@ -39,6 +39,10 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
         );
         findings.push(Finding::new("ARCHITECTURE.md", 0, message));
     }
+    findings.extend(check_names(
+        files,
+        text_of("ARCHITECTURE.md").unwrap_or_default(),
+    ));
     let readme = text_of("README.md").unwrap_or_default();
     if !readme.lines().any(|line| line == TEST_COMMAND.join(" ")) {
         findings.push(Finding::new(
@@ -56,6 +60,68 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
         text_of,
     ));
     findings
+}
+
+/// What stands in backticks is a path that exists, or a word that some file of source or of
+/// configuration says; of a command, every word.
+fn check_names(files: &[File], text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        for name in line.split('`').skip(1).step_by(2) {
+            let missing = alternatives(name)
+                .into_iter()
+                .find(|name| !is_path(files, name) && !is_said(files, name));
+            if let Some(missing) = missing {
+                findings.push(Finding::new(
+                    "ARCHITECTURE.md",
+                    number,
+                    format!("`{missing}` is no path, and no source file says it"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// `a/{b,c}.rs` is `a/b.rs` and `a/c.rs`.
+fn alternatives(name: &str) -> Vec<String> {
+    let Some((before, rest)) = name.split_once('{') else {
+        return vec![name.to_owned()];
+    };
+    let Some((inner, after)) = rest.split_once('}') else {
+        return vec![name.to_owned()];
+    };
+    let all = inner.split(',');
+    all.map(|part| format!("{before}{part}{after}")).collect()
+}
+
+/// A file or a folder, from the root or as the end of a path; a module may stand for its file.
+fn is_path(files: &[File], name: &str) -> bool {
+    let name = name.trim_end_matches('/');
+    let ends_so = |path: &str| {
+        path == name
+            || path
+                .strip_suffix(name)
+                .is_some_and(|before| before.ends_with('/'))
+    };
+    files.iter().any(|file| {
+        let module = file.path.strip_suffix(".rs").unwrap_or(&file.path);
+        ends_so(&file.path)
+            || Path::new(module)
+                .ancestors()
+                .any(|p| p.to_str().is_some_and(ends_so))
+    })
+}
+
+/// Whether every word of it stands in a file that is not prose.
+fn is_said(files: &[File], name: &str) -> bool {
+    name.split_whitespace().all(|word| {
+        files
+            .iter()
+            .filter(|file| !file.has_extension("md") && !file.is_fixture())
+            .filter_map(|file| file.text.as_deref())
+            .any(|text| text.contains(word))
+    })
 }
 
 /// Targets of inline links, with their line numbers; code blocks are left out.
@@ -208,6 +274,25 @@ mod tests {
                 && leads("https://x.y/z")
         );
         assert!(!leads("c.md") && !leads("../../engine") && !leads("../engine/src/main.rs"));
+    }
+
+    #[test]
+    fn names_of_the_architecture_exist() {
+        let files = [
+            file("engine/src/gguf/mapping.rs", "fn map() {}"),
+            file("docs/a.md", "only prose says this_word"),
+        ];
+        let check = |text| check_names(&files, text).len();
+        assert_eq!(
+            check("`gguf/mapping.rs`, `engine/src/{gguf,gguf/mapping.rs}`, `mapping`, `engine/`"),
+            0
+        );
+        assert_eq!(check("`fn map()` and no backticks: gone.rs"), 0);
+        assert_eq!(
+            check("`gguf/gone.rs`\n`engine/src/{gguf,gone}`\n`this_word`"),
+            3
+        );
+        assert_eq!(check("`apping.rs/`"), 1);
     }
 
     #[test]

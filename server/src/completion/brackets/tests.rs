@@ -2,7 +2,7 @@
 
 use carat_grammars::languages;
 
-use super::Enclosing;
+use super::{Enclosing, WINDOW_BYTES, work};
 
 /// What of `answer` is kept, and what of the suffix it replaces.
 #[track_caller]
@@ -49,4 +49,32 @@ fn documents_longer_than_the_window_count_as_closed() {
 #[test]
 fn a_surplus_closer_in_the_document_changes_nothing() {
     check("a.rs", "f(|)\n) ) }", "x)", "x", "");
+}
+
+#[test]
+fn the_work_is_linear_in_the_window() {
+    let line = r#"{"a":[1,2,{"b":"c"}],"#.repeat(50_000);
+    let unmatched = ("(".repeat(50_000), "}".repeat(50_000));
+    let crossed = ("([".repeat(50_000), ")]".repeat(50_000));
+    for (prefix, suffix) in [
+        (&line[..500_000], &line[500_000..]),
+        (&unmatched.0, &unmatched.1),
+        (&crossed.0, &crossed.1),
+        (&unmatched.1, &unmatched.0),
+    ] {
+        for rest in ["", "\n"] {
+            let suffix = format!("{rest}{suffix}");
+            for language in [None, languages::by_id("rust")] {
+                let work = work::of(|| {
+                    Enclosing::new(prefix, &suffix, language);
+                });
+                // Three windows, each character of which is looked at a few times.
+                assert!(
+                    work < 12 * WINDOW_BYTES,
+                    "{work} for {:.8}|{suffix:.8}",
+                    prefix
+                );
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::actions::change;
 use crate::actions::{Change, Outcome};
 use crate::documents::Snapshot;
 use crate::engine_thread::action::End;
+use crate::markdown::fence_for;
 use crate::positions::{self, Encoding};
 
 /// The name of the one annotation in an edit.
@@ -67,7 +68,7 @@ async fn apply(performer: &Performer, begun: &Begun, ended: &Ended, change: &Cha
         return say(client, Weight::Warning, what).await;
     };
     if !facts.actions.apply_edit {
-        let fence = fence(&change.text);
+        let fence = fence_for(&[&change.text]);
         let markdown = format!(
             "This editor does not let servers edit (`workspace/applyEdit`). The new code:\n\n{fence}{}\n{}\n{fence}",
             begun.asked.language_id, change.text
@@ -127,7 +128,7 @@ async fn new_file(performer: &Performer, begun: &Begun, name: &str, text: &str) 
         }
         return;
     }
-    let fence = fence(text);
+    let fence = fence_for(&[text]);
     let markdown = format!(
         "For `{name}`:\n\n{fence}{}\n{text}{fence}",
         begun.asked.language_id
@@ -210,12 +211,6 @@ fn wire_range(snapshot: &Snapshot, encoding: Encoding, range: &Range<usize>) -> 
         json!({ "line": at.line, "character": at.column })
     };
     json!({ "start": position(range.start), "end": position(range.end) })
-}
-
-/// A fence that the code does not close.
-fn fence(code: &str) -> String {
-    let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    "`".repeat(3.max(longest + 1))
 }
 
 /// The last part of a URI, for titles.

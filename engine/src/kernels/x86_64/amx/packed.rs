@@ -10,8 +10,7 @@ use std::ops::Range;
 
 use super::super::avx512::transpose;
 use super::tiles::{SIDE, STEP, Tile};
-use crate::kernels::activations::Activations;
-use crate::kernels::product::Input;
+use crate::kernels::activations::{Activations, Input};
 use crate::kernels::{List, Pool};
 
 /// Tokens from which on tiles are faster than vectors.

@@ -1,0 +1,90 @@
+//! A loaded model together with how it is prompted: what completion and code actions need of it.
+
+use carat_engine::{GenerateError, LoadOptions, Model, Session, SessionOptions};
+
+use crate::actions::Instruct;
+use crate::completion::{self, Plan, Query};
+use crate::models::{ModelError, ModelSource, instruct_form};
+use crate::prompt::{PromptBudget, PromptForm};
+
+/// How much a model costs, which decides when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// The embedded model: fast enough for every keystroke.
+    Small,
+    /// A model from a file.
+    Large,
+}
+
+impl Tier {
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+}
+
+/// A loaded model together with how it is prompted.
+#[derive(Clone)]
+pub struct CodeModel {
+    /// The weights and the tokenizer.
+    pub model: Model,
+    /// Its name in messages.
+    pub name: String,
+    /// When it is asked.
+    pub tier: Tier,
+    /// The layout of its prompts.
+    pub form: PromptForm,
+    /// The size of its prompts.
+    pub budget: PromptBudget,
+}
+
+impl CodeModel {
+    /// Loads the model that `name` means; nothing means the embedded one.
+    pub fn load(name: Option<&str>, options: &LoadOptions) -> Result<Self, ModelError> {
+        let source = ModelSource::find(name)?;
+        let model = source.load(options)?;
+        let form = source.prompt_form(&model);
+        let tier = if source == ModelSource::Embedded {
+            Tier::Small
+        } else {
+            Tier::Large
+        };
+        let budget = PromptBudget::default().within(model.info().context_length);
+        Ok(Self {
+            model,
+            name: source.name(),
+            tier,
+            form,
+            budget,
+        })
+    }
+
+    /// How it is told what to do, if it was tuned for that.
+    pub fn instruct(&self) -> Option<Instruct<'_>> {
+        Some(Instruct {
+            form: instruct_form(&self.model)?,
+            vocabulary: self.model.tokenizer(),
+            context_tokens: super::act::session_options()
+                .context_tokens
+                .min(self.model.info().context_length),
+        })
+    }
+
+    /// Prompt, limits and the reading of the answer for a caret.
+    pub fn plan(&self, query: &Query<'_>) -> Plan {
+        completion::plan(query, self.form, &self.budget, self.model.tokenizer())
+    }
+
+    /// A session with room for this plan and no more, for a completion that stands alone.
+    pub fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
+        self.model.new_session(&SessionOptions {
+            context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
+            // Nobody interrupts it, and a busy machine answers as an idle one does.
+            layer_time: None,
+            ..SessionOptions::default()
+        })
+    }
+}
