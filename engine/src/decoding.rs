@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use crate::healing::Healing;
+use crate::mixing::{Mixer, SparseDistribution};
 use crate::sampling::Sampler;
 use crate::stop::StopMatcher;
 use crate::{
-    CancelToken, GenerateError, GenerationRequest, Model, Piece, Session, StopReason, TextStream,
-    TokenId, TokenScore,
+    CancelToken, GenerateError, GenerationRequest, Mixing, Model, Piece, Session, StopReason,
+    TextStream, TokenId, TokenScore,
 };
 
 /// Memory that is set aside for the text; more is taken where tokens are longer.
@@ -24,34 +26,51 @@ pub(crate) struct Decoded {
 }
 
 /// One generation behind a prompt that the session holds.
-pub(crate) struct Decoding<'a> {
+pub(crate) struct Decoding<'a, 's> {
     model: &'a Model,
     request: &'a GenerationRequest,
     cancel: &'a CancelToken,
     sampler: Sampler,
     stream: TextStream<'a>,
     matcher: StopMatcher,
+    healing: Healing<'a>,
+    /// Bytes of what the answer begins with that the stream has yet to give.
+    hidden: usize,
+    /// Tokens that did nothing but spell what the answer begins with.
+    spelled: usize,
+    mixer: Option<Mixer<'a, 's>>,
+    /// What is mixed in without a source.
+    nothing: SparseDistribution,
     done: Decoded,
     /// Tokens whose scores were given to the caller.
     told: usize,
 }
 
-impl<'a> Decoding<'a> {
+impl<'a, 's> Decoding<'a, 's> {
     /// A generation for a session with room for `context` tokens.
     pub(crate) fn new(
         model: &'a Model,
         context: usize,
         request: &'a GenerationRequest,
+        mixing: Option<Mixing<'s>>,
         cancel: &'a CancelToken,
     ) -> Self {
-        let most = request.max_tokens.min(context);
+        let hidden = request.begins_with.len();
+        let most = request.max_tokens.saturating_add(hidden).min(context);
+        let tokenizer = model.tokenizer();
         Self {
             model,
             request,
             cancel,
-            sampler: Sampler::new(model.tokenizer(), request),
-            stream: model.tokenizer().stream(),
+            sampler: Sampler::new(tokenizer, request),
+            stream: tokenizer.stream(),
             matcher: StopMatcher::new(&request.stop_strings),
+            healing: Healing::new(&request.begins_with),
+            hidden,
+            spelled: 0,
+            mixer: mixing
+                .map(|mixing| Mixer::new(mixing, request, tokenizer, BYTES_PER_TOKEN * most)),
+            nothing: SparseDistribution::default(),
             done: Decoded {
                 tokens: Vec::with_capacity(most),
                 scores: Vec::with_capacity(most),
@@ -81,25 +100,27 @@ impl<'a> Decoding<'a> {
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<StopReason, GenerateError> {
         loop {
-            if self.done.tokens.len() == self.request.max_tokens {
+            if self.is_long() {
                 return Ok(StopReason::MaxTokens);
             }
             if self.cancel.is_cancelled() {
                 return Ok(StopReason::Cancelled);
             }
-            let (token, log_prob) = self.sampler.choose(session.logits_mut());
+            let Some((token, score)) = self.choose(session.logits_mut()) else {
+                return Ok(StopReason::Unspellable);
+            };
             if !self.request.ignore_stop_tokens && self.is_stop(token) {
                 return Ok(StopReason::StopToken);
             }
             let shown = self.done.text.len();
-            let matched = self.push(token, TokenScore { log_prob });
+            let matched = self.push(token, score);
             if self.tell(shown, on_piece).is_break() {
                 return Ok(StopReason::Callback);
             }
             if matched {
                 return Ok(StopReason::StopString);
             }
-            if self.done.tokens.len() == self.request.max_tokens {
+            if self.is_long() {
                 return Ok(StopReason::MaxTokens);
             }
             if session.is_full() {
@@ -112,11 +133,35 @@ impl<'a> Decoding<'a> {
         }
     }
 
+    /// The next token; `None` if none can follow.
+    fn choose(&mut self, logits: &mut [f32]) -> Option<(TokenId, TokenScore)> {
+        self.sampler.ban(logits);
+        let rest = self.healing.rest();
+        if !rest.is_empty() && !self.healing.constrain(self.model.tokenizer(), logits) {
+            return None;
+        }
+        let source = match &mut self.mixer {
+            Some(mixer) => mixer.next(rest, logits),
+            None => &self.nothing,
+        };
+        Some(self.sampler.choose(logits, source))
+    }
+
     /// Takes a token; returns whether its text ends in a stop string.
     fn push(&mut self, token: TokenId, score: TokenScore) -> bool {
-        let matched = self
-            .matcher
-            .push(self.stream.push(token), &mut self.done.text);
+        let bytes = self.model.tokenizer().token_bytes(token);
+        let known = bytes.len().min(self.healing.rest().len());
+        self.healing.spell(bytes);
+        if known > 0 && known == bytes.len() {
+            self.spelled += 1;
+        }
+        if let Some(mixer) = &mut self.mixer {
+            mixer.push(&bytes[known..]);
+        }
+        let piece = self.stream.push(token);
+        let hidden = self.hidden.min(piece.len());
+        self.hidden -= hidden;
+        let matched = self.matcher.push(&piece[hidden..], &mut self.done.text);
         self.done.tokens.push(token);
         self.done.scores.push(score);
         // What may yet become a stop string is held back, and may join the text later.
@@ -149,7 +194,11 @@ impl<'a> Decoding<'a> {
             self.done.stop,
             StopReason::Callback | StopReason::StopString
         ) {
-            let rest = self.stream.finish();
+            let rest = if self.hidden == 0 {
+                self.stream.finish()
+            } else {
+                String::new()
+            };
             if !self.matcher.push(&rest, &mut self.done.text) {
                 self.done.text.push_str(&self.matcher.finish());
             }
@@ -163,6 +212,11 @@ impl<'a> Decoding<'a> {
         for end in &mut self.done.ends {
             *end = len.min(*end);
         }
+    }
+
+    /// Whether the answer is as long as it may get.
+    fn is_long(&self) -> bool {
+        self.done.tokens.len() - self.spelled >= self.request.max_tokens
     }
 
     fn is_stop(&self, token: TokenId) -> bool {

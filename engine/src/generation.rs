@@ -44,6 +44,17 @@ pub struct GenerationRequest {
     pub stop_strings: Vec<String>,
     /// Tokens that are never chosen, besides those that the model file bans.
     pub banned_tokens: Vec<TokenId>,
+    /// What the answer begins with, because it stands before the caret and was left out of the
+    /// prompt: only tokens that agree with it are chosen until it is complete. It is no part of the
+    /// text that the caller gets, and probabilities are those among texts that begin so.
+    ///
+    /// A caret within a word splits what the model knows as one token. So the prompt is cut back to
+    /// a place where tokens begin, and the model writes the token at the caret anew, whole: the
+    /// tokens are healed.
+    pub begins_with: String,
+    /// Only the text up to the first line end is wanted: where a [`crate::ContinuationSource`] says
+    /// that the line ends, the answer does.
+    pub single_line: bool,
     /// Go on after stop tokens; for comparisons with other engines.
     pub ignore_stop_tokens: bool,
 }
@@ -56,6 +67,8 @@ impl Default for GenerationRequest {
             stop_tokens: Vec::new(),
             stop_strings: Vec::new(),
             banned_tokens: Vec::new(),
+            begins_with: String::new(),
+            single_line: false,
             ignore_stop_tokens: false,
         }
     }
@@ -76,6 +89,8 @@ pub enum StopReason {
     Cancelled,
     /// The callback returned `Break`.
     Callback,
+    /// No token goes on with what the answer begins with: the vocabulary cannot spell it.
+    Unspellable,
 }
 
 impl StopReason {
@@ -88,6 +103,7 @@ impl StopReason {
             Self::ContextFull => "context_full",
             Self::Cancelled => "cancelled",
             Self::Callback => "callback",
+            Self::Unspellable => "unspellable",
         }
     }
 }
@@ -95,8 +111,25 @@ impl StopReason {
 /// How probable a generated token was.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenScore {
-    /// Natural logarithm of the model's probability of it, before temperature and filters.
+    /// Natural logarithm of the model's probability of it, before temperature and filters. Of
+    /// tokens that spell [`GenerationRequest::begins_with`], only those that agree with it count.
     pub log_prob: f32,
+    /// The same of the distribution that it was chosen from: the model's mixed with that of a
+    /// [`crate::ContinuationSource`]. Without a source it is `log_prob`.
+    pub mixed_log_prob: f32,
+    /// The weight of the source where the token was chosen, 0 to 1.
+    pub source_weight: f32,
+}
+
+impl TokenScore {
+    /// The score of a token that the model alone chose.
+    pub const fn of_model(log_prob: f32) -> Self {
+        Self {
+            log_prob,
+            mixed_log_prob: log_prob,
+            source_weight: 0.0,
+        }
+    }
 }
 
 /// Text of an answer under way, as soon as it can be shown.
@@ -113,7 +146,8 @@ pub struct Piece<'a> {
 /// What a generation produced and what it cost.
 #[derive(Clone, Debug)]
 pub struct GenerationSummary {
-    /// The generated tokens, without the stop token.
+    /// The generated tokens, without the stop token. They spell [`GenerationRequest::begins_with`]
+    /// and then `text`.
     pub tokens: Vec<TokenId>,
     /// How probable each token in `tokens` was.
     pub scores: Vec<TokenScore>,

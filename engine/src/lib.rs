@@ -26,13 +26,16 @@
 
 mod bandwidth;
 mod cancel;
+mod continuation;
 mod decoder;
 mod decoding;
 mod error;
 mod generation;
 pub mod gguf;
+mod healing;
 mod kernels;
 mod kv_cache;
+mod mixing;
 mod model;
 mod sampling;
 mod session;
@@ -41,6 +44,9 @@ mod tokenizer;
 
 pub use bandwidth::measure_bandwidth;
 pub use cancel::CancelToken;
+pub use continuation::{
+    CONTEXT_BYTES, CONTINUATION_BYTES, CONTINUATIONS_MAX, ContinuationSource, Continuations, Mixing,
+};
 pub use error::{GenerateError, LoadError};
 pub use generation::{
     GenerationRequest, GenerationSummary, Piece, Sampling, StopReason, TokenScore,

@@ -6,8 +6,9 @@ use rand::distr::weighted::WeightedIndex;
 use rand::rngs::StdRng;
 
 use crate::kernels::{self, CpuLevel};
+use crate::mixing::SparseDistribution;
 use crate::tokenizer::Tokenizer;
-use crate::{GenerationRequest, Sampling, TokenId};
+use crate::{GenerationRequest, Sampling, TokenId, TokenScore};
 
 /// Chooses tokens; the same seed and logits give the same tokens.
 pub(crate) struct Sampler {
@@ -15,6 +16,8 @@ pub(crate) struct Sampler {
     random: StdRng,
     banned: Vec<TokenId>,
     level: CpuLevel,
+    /// Logits of the model that a source has raised.
+    unmixed: Vec<(usize, f32)>,
 }
 
 impl Sampler {
@@ -31,27 +34,57 @@ impl Sampler {
             random: StdRng::seed_from_u64(sampling.seed),
             banned,
             level: CpuLevel::current(),
+            unmixed: Vec::new(),
         }
     }
 
-    /// The next token and the natural logarithm of the model's probability of it, before
-    /// temperature and filters.
-    pub(crate) fn choose(&mut self, logits: &mut [f32]) -> (TokenId, f32) {
+    /// Takes out the tokens that are never chosen.
+    pub(crate) fn ban(&self, logits: &mut [f32]) {
         for &token in &self.banned {
             if let Some(logit) = logits.get_mut(token as usize) {
                 *logit = f32::NEG_INFINITY;
             }
         }
+    }
+
+    /// The next token, from the logits that are left mixed with what a source says. The logits are
+    /// of no more use then.
+    pub(crate) fn choose(
+        &mut self,
+        logits: &mut [f32],
+        source: &SparseDistribution,
+    ) -> (TokenId, TokenScore) {
         let max = kernels::largest(self.level, logits);
         // The first of equals; nothing is larger than the first if nothing is a number.
         let best = logits.iter().position(|&l| l >= max).unwrap_or(0);
-        let log_sum = kernels::sum_exp_minus(self.level, logits, max).ln() as f32;
+        let log_sum = max + kernels::sum_exp_minus(self.level, logits, max).ln() as f32;
+        let (mut best, mut highest) = (best, max);
+        self.unmixed.clear();
+        // Against a model whose weight stays 1, so that all other logits stay as they are.
+        let against = source.weight / (1.0 - source.weight);
+        for &(token, p) in &source.tokens {
+            let index = token as usize;
+            let Some(logit) = logits.get_mut(index) else {
+                continue;
+            };
+            self.unmixed.push((index, *logit));
+            *logit = log_sum + ((*logit - log_sum).exp() + against * p).ln();
+            if *logit > highest {
+                (best, highest) = (index, *logit);
+            }
+        }
         let token = if self.sampling.temperature > 0.0 {
-            self.draw(logits, max).unwrap_or(best)
+            self.draw(logits, highest).unwrap_or(best)
         } else {
             best
         };
-        (token as TokenId, logits[token] - max - log_sum)
+        let unmixed = self.unmixed.iter().find(|(index, _)| *index == token);
+        let score = TokenScore {
+            log_prob: unmixed.map_or(logits[token], |(_, logit)| *logit) - log_sum,
+            mixed_log_prob: logits[token] - log_sum + (1.0 - source.weight).ln(),
+            source_weight: source.weight,
+        };
+        (token as TokenId, score)
     }
 
     /// Draws from the tokens that the filters leave; `None` if their weights make no distribution.
@@ -94,7 +127,13 @@ mod tests {
     fn draws(sampling: &Sampling, banned: &[TokenId], n: usize) -> Vec<TokenId> {
         let mut sampler = Sampler::with_banned(sampling, banned.to_vec());
         (0..n)
-            .map(|_| sampler.choose(&mut [0.0, 3.0, 2.0, 2.5, -4.0]).0)
+            .map(|_| {
+                let mut logits = [0.0, 3.0, 2.0, 2.5, -4.0];
+                sampler.ban(&mut logits);
+                sampler
+                    .choose(&mut logits, &SparseDistribution::default())
+                    .0
+            })
             .collect()
     }
 
@@ -144,7 +183,49 @@ mod tests {
     #[test]
     fn the_probability_is_the_models() {
         let mut sampler = Sampler::with_banned(&Sampling::default(), Vec::new());
-        let (_, log_prob) = sampler.choose(&mut [0.0, 0.0]);
-        assert!((log_prob - 0.5f32.ln()).abs() < 1e-6);
+        let (_, score) = sampler.choose(&mut [0.0, 0.0], &SparseDistribution::default());
+        assert!((score.log_prob - 0.5f32.ln()).abs() < 1e-6);
+        assert_eq!(score, TokenScore::of_model(score.log_prob));
+    }
+
+    #[test]
+    fn a_source_is_mixed_in_by_its_weight() {
+        let logits = [0.0f32, 1.0, 2.0, f32::NEG_INFINITY];
+        let sum: f32 = logits.iter().map(|l| l.exp()).sum();
+        for (weight, tokens) in [
+            (0.8, vec![(0, 0.75), (1, 0.25)]),
+            (0.3, vec![(1, 1.0)]),
+            (0.1, vec![(2, 1.0)]),
+        ] {
+            let source = SparseDistribution { tokens, weight };
+            let mixed: Vec<f32> = (0..4)
+                .map(|token| {
+                    let of_source = source.tokens.iter().find(|(other, _)| *other == token);
+                    let of_source = of_source.map_or(0.0, |(_, p)| *p);
+                    (1.0 - weight) * logits[token as usize].exp() / sum + weight * of_source
+                })
+                .collect();
+            let best = (0..4)
+                .max_by(|&a, &b| mixed[a].total_cmp(&mixed[b]))
+                .unwrap_or(0);
+            let mut sampler = Sampler::with_banned(&Sampling::default(), Vec::new());
+            let (token, score) = sampler.choose(&mut logits.clone(), &source);
+            assert_eq!(token as usize, best);
+            assert!((score.mixed_log_prob.exp() - mixed[best]).abs() < 1e-5);
+            assert!((score.log_prob.exp() - logits[best].exp() / sum).abs() < 1e-5);
+            // Drawn tokens come as often as the mixture says.
+            let warm = Sampling {
+                temperature: 1.0,
+                ..Sampling::default()
+            };
+            let mut sampler = Sampler::with_banned(&warm, Vec::new());
+            let mut counts = [0.0f32; 4];
+            for _ in 0..4000 {
+                counts[sampler.choose(&mut logits.clone(), &source).0 as usize] += 1.0 / 4000.0;
+            }
+            for (count, p) in counts.iter().zip(&mixed) {
+                assert!((count - p).abs() < 0.05, "{counts:?} {mixed:?}");
+            }
+        }
     }
 }

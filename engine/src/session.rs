@@ -14,7 +14,7 @@ use crate::decoder::Workspace;
 use crate::decoding::Decoding;
 use crate::kv_cache::{KvCache, KvLimits, KvType};
 use crate::{
-    CancelToken, GenerateError, GenerationRequest, GenerationSummary, Model, Piece, TokenId,
+    CancelToken, GenerateError, GenerationRequest, GenerationSummary, Mixing, Model, Piece, TokenId,
 };
 
 /// Sizes of a session.
@@ -143,6 +143,18 @@ impl Session {
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
+        self.generate_mixed(prompt, request, None, cancel, on_piece)
+    }
+
+    /// As [`Session::generate`], mixing what a source says into the probability of every token.
+    pub fn generate_mixed(
+        &mut self,
+        prompt: &[TokenId],
+        request: &GenerationRequest,
+        mixing: Option<Mixing<'_>>,
+        cancel: &CancelToken,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
         self.check_prompt(prompt)?;
         let begin = Instant::now();
         // The last token is evaluated in any case, since its logits are needed.
@@ -152,8 +164,8 @@ impl Session {
         let prefill = begin.elapsed();
         let begin = Instant::now();
         let model = self.model.clone();
-        let decoded =
-            Decoding::new(&model, self.cache.context(), request, cancel).run(self, on_piece)?;
+        let decoded = Decoding::new(&model, self.cache.context(), request, mixing, cancel)
+            .run(self, on_piece)?;
         Ok(GenerationSummary {
             tokens: decoded.tokens,
             scores: decoded.scores,

@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use carat_engine::{CancelToken, GenerationRequest, LoadOptions, Model, Session, SessionOptions};
+use carat_engine::{
+    CancelToken, ContinuationSource, Continuations, GenerationRequest, LoadOptions, Mixing, Model,
+    Session, SessionOptions,
+};
 
 /// Allocations of all threads.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -31,25 +34,48 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Always has something to say: what stands in a text behind the last byte, wherever it occurs.
+struct LastByte(&'static [u8]);
+
+impl ContinuationSource for LastByte {
+    fn continuations(&mut self, text: &[u8], into: &mut Continuations) -> f32 {
+        let last = text.last();
+        for (at, byte) in self.0.iter().enumerate() {
+            if Some(byte) == last {
+                into.push(&self.0[at + 1..], 1.0 / (at + 1) as f32);
+            }
+        }
+        0.6
+    }
+}
+
+const BEFORE: &str = "fn main() {\n    let mut total = 0;\n";
+
 /// Allocations of a generation of `tokens` tokens behind the same prompt.
-fn allocations(session: &mut Session, prompt: &[u32], tokens: usize) -> usize {
+fn allocations(session: &mut Session, prompt: &[u32], tokens: usize, mixed: bool) -> usize {
+    let mut source = LastByte(b"for row in rows.iter() { let sum = row + total; } total -= 1;");
     let request = GenerationRequest {
         max_tokens: tokens,
+        begins_with: "    for ro".to_owned(),
         ignore_stop_tokens: true,
         ..GenerationRequest::default()
     };
     let cancel = CancelToken::new();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     let summary = session
-        .generate(
+        .generate_mixed(
             prompt,
             &request,
+            mixed.then_some(Mixing {
+                source: &mut source,
+                before: BEFORE.as_bytes(),
+            }),
             &cancel,
             &mut |_| ControlFlow::Continue(()),
         )
         .expect("the model generates");
     let after = ALLOCATIONS.load(Ordering::Relaxed);
-    assert_eq!(summary.tokens.len(), tokens);
+    assert!(summary.tokens.len() >= tokens);
     after - before
 }
 
@@ -62,7 +88,7 @@ fn decoding_allocates_nothing() {
         return;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default/carat-default.gguf");
-    for threads in [1, 2] {
+    for (threads, mixed) in [(1, false), (2, false), (1, true), (2, true)] {
         let options = LoadOptions {
             threads: Some(threads),
         };
@@ -71,23 +97,19 @@ fn decoding_allocates_nothing() {
             .new_session(&SessionOptions::default())
             .expect("the session starts");
         let mut prompt = vec![model.tokenizer().bos()];
-        prompt.extend(
-            model
-                .tokenizer()
-                .encode("fn main() {\n    let mut total = 0;\n"),
-        );
+        prompt.extend(model.tokenizer().encode(BEFORE));
         // Which thread does a task is chance: in the first rounds some still set memory aside.
         let of_a_token: Vec<usize> = (0..20)
             .map(|_| {
-                let short = allocations(&mut session, &prompt, 8);
-                let long = allocations(&mut session, &prompt, 72);
+                let short = allocations(&mut session, &prompt, 8, mixed);
+                let long = allocations(&mut session, &prompt, 72, mixed);
                 long.saturating_sub(short)
             })
             .collect();
         assert_eq!(
             of_a_token[10..],
             [0; 10],
-            "{threads} threads, 64 more tokens: {of_a_token:?}"
+            "{threads} threads, mixed: {mixed}, 64 more tokens: {of_a_token:?}"
         );
     }
 }

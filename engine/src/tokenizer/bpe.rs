@@ -103,6 +103,11 @@ impl Bpe {
         &self.ids
     }
 
+    /// The token that stands for one byte of a character without a token.
+    pub(super) fn byte_token(&self, byte: u8) -> Option<TokenId> {
+        self.byte_tokens[usize::from(byte)]
+    }
+
     /// Appends the tokens of `text` to `tokens`.
     pub(super) fn encode(&self, text: &str, scratch: &mut Scratch, tokens: &mut Vec<TokenId>) {
         self.spell(text, &mut scratch.symbols);

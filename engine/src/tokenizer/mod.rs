@@ -5,6 +5,7 @@
 //! token does not steer the model.
 
 mod bpe;
+mod first;
 mod ids;
 mod merges;
 mod pieces;
@@ -15,6 +16,7 @@ mod vocabulary;
 
 use hashbrown::HashMap;
 
+pub(crate) use first::FirstToken;
 pub use roles::FimTokens;
 pub use stream::TextStream;
 

@@ -7,14 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use carat_engine::{
-    CancelToken, GenerateError, GenerationSummary, Piece, StopReason, TokenId, TokenScore,
+    CancelToken, ContinuationSource, GenerateError, GenerationSummary, Piece, StopReason, TokenId,
+    TokenScore,
 };
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
 use crate::actions::{Instruct, Turn};
+<<<<<<< HEAD
 use crate::completion::{self, Plan, Query};
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
+=======
+use crate::completion::{self, Parts, Plan, Query};
+use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
+>>>>>>> d44f9e9 (engine: mix in what a source says, and hold answers to what was typed)
 
 /// The environment variable that holds the script; without it the real engine runs.
 pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";
@@ -23,7 +29,7 @@ pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";
 const LAYER: Duration = Duration::from_millis(1);
 
 /// The score of every token of a script.
-const CERTAIN: TokenScore = TokenScore { log_prob: 0.0 };
+const CERTAIN: TokenScore = TokenScore::of_model(0.0);
 
 /// What to write, and how fast.
 #[derive(Clone, Debug, Deserialize)]
@@ -213,13 +219,20 @@ impl Generator for Scripted {
     }
 
     fn plan(&self, query: &Query<'_>) -> Plan {
-        completion::plan(query, PromptForm::Plain, &PromptBudget::default(), &Bytes)
+        completion::plan(
+            query,
+            PromptForm::Plain,
+            &PromptBudget::default(),
+            &Parts::default(),
+            &Bytes,
+        )
     }
 
     fn generate(
         &mut self,
         _document: &str,
         plan: &Plan,
+        _source: Option<&mut dyn ContinuationSource>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
