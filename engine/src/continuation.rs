@@ -160,8 +160,11 @@ mod tests {
     #[test]
     fn there_is_room_for_some() {
         let mut all = Continuations::default();
-        let taken = (1..).take_while(|_| all.push(b"a", 1.0)).count() + 1;
-        assert_eq!(taken, CONTINUATIONS_MAX);
+        for _ in 1..CONTINUATIONS_MAX {
+            assert!(all.push(b"a", 1.0));
+        }
+        assert!(!all.push(b"a", 1.0), "the last one that fits");
+        assert_eq!(all.iter().count(), CONTINUATIONS_MAX);
         assert!(all.is_full() && !all.push(b"b", 1.0));
         all.clear();
         assert!(all.is_empty() && all.push(b"b", 1.0));

@@ -301,7 +301,7 @@ fn generate(
         arbiter.produced(job.key, piece.text)?;
         stop.push(piece.text)
     };
-    let summary = generator.generate(&job.uri, &plan, &job.cancel, &mut on_piece)?;
+    let summary = generator.generate(&job.uri, &plan, None, &job.cancel, &mut on_piece)?;
     tracing::debug!(
         prompt_tokens = summary.prompt_tokens,
         reused_tokens = summary.reused_tokens,

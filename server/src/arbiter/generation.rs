@@ -105,7 +105,7 @@ impl Generation {
 
     /// Whether a text in which `typed` was typed can be answered from it.
     pub(super) fn agreement(&self, typed: &Typed) -> Agreement {
-        let (raw, text) = (self.raw_answer(), typed.text.as_str());
+        let (raw, text) = (self.output.as_str(), typed.text.as_str());
         let is_shown = || {
             self.suggestion()
                 .is_some_and(|shown| shown.text.starts_with(text))
@@ -145,15 +145,6 @@ impl Generation {
                 StopReason::MaxTokens,
             ),
         }
-    }
-
-    /// The raw text from the caret on: some prompts make the model repeat the begun line first.
-    fn raw_answer(&self) -> &str {
-        let forced = self
-            .plan
-            .as_ref()
-            .map_or("", |plan| &plan.prompt.forced_text);
-        self.output.strip_prefix(forced).unwrap_or("")
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
     }
     let mut session = model.session_for(&plan)?;
     let context = begin.elapsed();
-    let completion = completion::run(&plan, &mut session, &CancelToken::new())?;
+    let completion = completion::run(&plan, &mut session, None, &CancelToken::new())?;
     if args.json {
         return output::print_json(&describe(
             args,

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output;
+use crate::completion::{Part, Parts};
 use crate::evaluation::{self, Case, Hidden, Placed, Projects, Report, Score};
 use crate::generator::CodeModel;
 
@@ -30,6 +31,9 @@ pub(super) struct EvalArgs {
     /// Write what was proposed for each case to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
+    /// Leave out parts of completion; several are separated by commas
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    without: Vec<Part>,
     /// Give each case its whole file and its project, from the folder that `cargo xtask projects` filled
     #[arg(long, value_name = "DIR")]
     projects: Option<PathBuf>,
@@ -46,7 +50,8 @@ pub(super) struct EvalArgs {
 /// Prints the figures by language and kind; the progress goes to standard error.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let cases = placed(args)?;
-    let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
+    let mut model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
+    model.parts = Parts::without(&args.without);
     let mut answers = args.answers.as_ref().map(AnswerFile::create).transpose()?;
     let mut scored = Vec::with_capacity(cases.len());
     for (index, Placed { case, .. }) in cases.iter().enumerate() {

@@ -16,8 +16,6 @@ pub struct FinishOptions {
     pub mode: Mode,
     /// The document's language, where it is known.
     pub language: Option<&'static Language>,
-    /// The end of the text before the caret that the answer repeats, because the prompt left it out.
-    pub forced_text: String,
     /// Whether the answer stands in a Markdown fence.
     pub fenced: bool,
     /// Whether the model ended the answer, rather than a limit or a deadline.
@@ -178,9 +176,6 @@ impl<'a> Surroundings<'a> {
         if self.options.fenced {
             text = inside_fence(text);
         }
-        text = text
-            .strip_prefix(self.options.forced_text.as_str())
-            .unwrap_or(text);
         self.without_doubled_start(text).to_owned()
     }
 

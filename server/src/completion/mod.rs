@@ -7,15 +7,17 @@ mod brackets;
 mod finish;
 mod mode;
 mod overlap;
+mod parts;
 mod run;
 mod stop;
 
 pub use finish::{FinishOptions, Suggestion, finish};
 pub use mode::{Mode, mode};
+pub use parts::{Part, Parts};
 pub use run::{Completion, run};
 pub use stop::StopWhileDecoding;
 
-use carat_engine::{GenerationRequest, StopReason};
+use carat_engine::{ContinuationSource, GenerationRequest, Mixing, StopReason};
 use carat_grammars::Language;
 
 use crate::prompt::{self, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
@@ -57,27 +59,36 @@ pub fn plan(
     query: &Query<'_>,
     form: PromptForm,
     budget: &PromptBudget,
+    parts: &Parts,
     vocabulary: &dyn Vocabulary,
 ) -> Plan {
+    let healed = if parts.has(Part::Healing) {
+        prompt::healed_bytes(query.prefix)
+    } else {
+        0
+    };
+    let (shown, healed) = query.prefix.split_at(query.prefix.len() - healed);
     let input = PromptInput {
         path: query.path,
         language: query.language,
-        prefix: query.prefix,
+        prefix: shown,
         suffix: query.suffix,
     };
-    let prompt = prompt::build(&input, form, budget, vocabulary);
+    let mut prompt = prompt::build(&input, form, budget, vocabulary);
+    prompt.forced_text += healed;
     let mode = mode(query.prefix, query.suffix, query.explicit);
     let request = GenerationRequest {
         max_tokens: query.max_tokens.unwrap_or(mode.tokens_max()),
         stop_tokens: prompt.stop_tokens.clone(),
         stop_strings: prompt.stop_strings.clone(),
         banned_tokens: prompt.banned_tokens.clone(),
+        begins_with: prompt.forced_text.clone(),
+        single_line: mode == Mode::SingleLine,
         ..GenerationRequest::default()
     };
     let finish = FinishOptions {
         mode,
         language: query.language,
-        forced_text: prompt.forced_text.clone(),
         fenced: prompt.fenced,
         ended: true,
     };
@@ -91,6 +102,15 @@ pub fn plan(
 }
 
 impl Plan {
+    /// Lets a source take part in the answer.
+    pub fn mixing<'a, 's: 'a>(
+        &'a self,
+        source: Option<&'a mut (dyn ContinuationSource + 's)>,
+    ) -> Option<Mixing<'a>> {
+        let before = self.prefix.as_bytes();
+        source.map(|source| Mixing { source, before })
+    }
+
     /// Says while the answer streams when nothing that can be shown will follow.
     pub fn stop_while_decoding(&self) -> StopWhileDecoding<'_> {
         StopWhileDecoding::new(&self.prefix, &self.suffix, &self.finish)

@@ -1,6 +1,6 @@
 //! Runs a plan on an engine session.
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, Session};
+use carat_engine::{CancelToken, ContinuationSource, GenerateError, GenerationSummary, Session};
 
 use super::{Plan, Suggestion};
 
@@ -13,16 +13,22 @@ pub struct Completion {
     pub summary: GenerationSummary,
 }
 
-/// Generates, stopping as soon as the rest would not be shown, and finishes the answer.
+/// Generates, stopping as soon as the rest would not be shown, and finishes the answer. `source`
+/// says how the text may go on.
 pub fn run(
     plan: &Plan,
     session: &mut Session,
+    source: Option<&mut dyn ContinuationSource>,
     cancel: &CancelToken,
 ) -> Result<Completion, GenerateError> {
     let mut watch = plan.stop_while_decoding();
-    let summary = session.generate(&plan.prompt.tokens, &plan.request, cancel, &mut |piece| {
-        watch.push(piece.text)
-    })?;
+    let summary = session.generate_mixed(
+        &plan.prompt.tokens,
+        &plan.request,
+        plan.mixing(source),
+        cancel,
+        &mut |piece| watch.push(piece.text),
+    )?;
     tracing::trace!(
         raw = summary.text,
         stop = summary.stop.as_str(),

@@ -29,11 +29,6 @@ fn parts(case: &Case) -> (String, String, String, FinishOptions) {
     let options = FinishOptions {
         mode: mode(&prefix, &suffix, set("explicit")),
         language: languages::by_path(path.as_ref()),
-        forced_text: if set("forced") {
-            " ".to_owned()
-        } else {
-            String::new()
-        },
         fenced: set("fenced"),
         ended: case.value("settings", "ended") != Some("no"),
     };
@@ -226,28 +221,18 @@ fn options() -> impl Strategy<Value = FinishOptions> {
     let language = prop::option::of(prop::sample::select(
         languages::ALL.iter().collect::<Vec<_>>(),
     ));
-    (
-        any::<bool>(),
-        language,
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    )
-        .prop_map(|(multi, language, forced, fenced, ended)| FinishOptions {
+    (any::<bool>(), language, any::<bool>(), any::<bool>()).prop_map(
+        |(multi, language, fenced, ended)| FinishOptions {
             mode: if multi {
                 Mode::MultiLine
             } else {
                 Mode::SingleLine
             },
             language,
-            forced_text: if forced {
-                " ".to_owned()
-            } else {
-                String::new()
-            },
             fenced,
             ended,
-        })
+        },
+    )
 }
 
 /// Whether all characters of `part` stand in `whole`, in the same order.

@@ -46,7 +46,7 @@ pub fn answer(model: &CodeModel, case: &Case) -> Result<Answer, GenerateError> {
     };
     let plan = model.plan(&query);
     let mut session = model.session_for(&plan)?;
-    let completion = completion::run(&plan, &mut session, &CancelToken::new())?;
+    let completion = completion::run(&plan, &mut session, None, &CancelToken::new())?;
     Ok(Answer {
         text: completion
             .suggestion

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use carat_engine::{
-    CancelToken, GenerateError, GenerationSummary, LoadOptions, Piece, Session, SessionOptions,
+    CancelToken, ContinuationSource, GenerateError, GenerationSummary, LoadOptions, Piece, Session,
+    SessionOptions,
 };
 
 use super::model::CodeModel;
@@ -62,11 +63,17 @@ impl Generator for EngineGenerator {
         &mut self,
         document: &str,
         plan: &Plan,
+        source: Option<&mut dyn ContinuationSource>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        self.session(document)?
-            .generate(&plan.prompt.tokens, &plan.request, cancel, on_piece)
+        self.session(document)?.generate_mixed(
+            &plan.prompt.tokens,
+            &plan.request,
+            plan.mixing(source),
+            cancel,
+            on_piece,
+        )
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {

@@ -3,7 +3,7 @@
 use carat_engine::{GenerateError, LoadOptions, Model, Session, SessionOptions};
 
 use crate::actions::Instruct;
-use crate::completion::{self, Plan, Query};
+use crate::completion::{self, Parts, Plan, Query};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm};
 
@@ -39,6 +39,8 @@ pub struct CodeModel {
     pub form: PromptForm,
     /// The size of its prompts.
     pub budget: PromptBudget,
+    /// What takes part in its completions.
+    pub parts: Parts,
 }
 
 impl CodeModel {
@@ -59,6 +61,7 @@ impl CodeModel {
             tier,
             form,
             budget,
+            parts: Parts::default(),
         })
     }
 
@@ -75,13 +78,22 @@ impl CodeModel {
 
     /// Prompt, limits and the reading of the answer for a caret.
     pub fn plan(&self, query: &Query<'_>) -> Plan {
-        completion::plan(query, self.form, &self.budget, self.model.tokenizer())
+        completion::plan(
+            query,
+            self.form,
+            &self.budget,
+            &self.parts,
+            self.model.tokenizer(),
+        )
     }
 
     /// A session with room for this plan and no more, for a completion that stands alone.
     pub fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
         self.model.new_session(&SessionOptions {
-            context_tokens: plan.prompt.tokens.len() + plan.request.max_tokens + 1,
+            context_tokens: plan.prompt.tokens.len()
+                + plan.request.begins_with.len()
+                + plan.request.max_tokens
+                + 1,
             // Nobody interrupts it, and a busy machine answers as an idle one does.
             layer_time: None,
             ..SessionOptions::default()

@@ -7,20 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use carat_engine::{
-    CancelToken, ContinuationSource, GenerateError, GenerationSummary, Piece, StopReason, TokenId,
+    CancelToken, ContinuationSource, GenerateError, GenerationSummary, Piece, StopReason,
     TokenScore,
 };
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
 use crate::actions::{Instruct, Turn};
-<<<<<<< HEAD
-use crate::completion::{self, Plan, Query};
-use crate::prompt::{Bytes, PromptBudget, PromptForm};
-=======
 use crate::completion::{self, Parts, Plan, Query};
-use crate::prompt::{FimMarks, PromptBudget, PromptForm, Vocabulary};
->>>>>>> d44f9e9 (engine: mix in what a source says, and hold answers to what was typed)
+use crate::prompt::{Bytes, PromptBudget, PromptForm};
 
 /// The environment variable that holds the script; without it the real engine runs.
 pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";

@@ -8,6 +8,7 @@ mod budget;
 mod bytes;
 mod chat;
 mod form;
+mod healing;
 mod layout;
 mod template;
 mod writer;
@@ -17,6 +18,7 @@ pub use budget::PromptBudget;
 pub(crate) use bytes::Bytes;
 pub use chat::{Chat, chat};
 pub use form::{ModelTraits, PromptForm};
+pub use healing::healed_bytes;
 
 use carat_engine::{TokenId, Tokenizer};
 use carat_grammars::Language;
@@ -96,8 +98,8 @@ pub struct Prompt {
     pub stop_strings: Vec<String>,
     /// Tokens that no answer may contain.
     pub banned_tokens: Vec<TokenId>,
-    /// The end of the text before the caret where the prompt leaves it out: the answer is expected
-    /// to begin with it, and [`crate::completion::finish`] takes it off.
+    /// The end of the text before the caret where the prompt leaves it out: the engine holds the
+    /// answer to it, and takes it off.
     pub forced_text: String,
     /// Whether the answer stands in a Markdown fence that the prompt has opened.
     pub fenced: bool,
