@@ -4,12 +4,26 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use carat_grammars::{Language, languages};
 use ropey::Rope;
 
 use crate::positions::{self, Encoding, LineColumn};
 
 #[cfg(test)]
 mod tests;
+
+/// A document as the client hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its name, whatever its scheme.
+    pub uri: String,
+    /// The client's name of the language.
+    pub language_id: String,
+    /// The client's version number.
+    pub version: i32,
+    /// The text.
+    pub text: String,
+}
 
 /// One edit: new text for a range, or for the whole document.
 #[derive(Clone, Debug)]
@@ -57,6 +71,7 @@ impl Edit {
     }
 
     /// What takes the edit back; `before` is the text that it was for.
+    #[must_use]
     pub fn inverse(&self, before: &Rope) -> Self {
         Self {
             range: self.new_range(),
@@ -83,6 +98,10 @@ pub struct Snapshot {
     pub version: i32,
     /// The client's name of the language.
     pub language_id: Arc<str>,
+    /// What the language is, where it is known.
+    pub language: Option<&'static Language>,
+    /// What models are told that it is called.
+    pub path: Arc<str>,
     /// The text.
     pub text: Rope,
 }
@@ -112,17 +131,27 @@ pub enum SyncFault {
 }
 
 impl Documents {
-    /// Takes over a document; one that is open already is replaced.
-    pub fn open(&mut self, uri: &str, language_id: &str, version: i32, text: &str) -> Snapshot {
-        let uri: Arc<str> = uri.into();
+    /// Takes over a document, which `path` says what to call; one that is open already is replaced.
+    pub fn open(&mut self, opened: Opened, path: &str) -> Snapshot {
+        let uri: Arc<str> = opened.uri.into();
+        let language = languages::of_document(&opened.language_id, path.as_ref());
         let snapshot = Snapshot {
             uri: Arc::clone(&uri),
-            version,
-            language_id: language_id.into(),
-            text: Rope::from_str(text),
+            version: opened.version,
+            language,
+            language_id: opened.language_id.into(),
+            path: path.into(),
+            text: Rope::from_str(&opened.text),
         };
         self.open.insert(uri, snapshot.clone());
         snapshot
+    }
+
+    /// Calls all documents by what `path` makes of their URIs.
+    pub fn rename(&mut self, path: impl Fn(&str) -> String) {
+        for document in self.open.values_mut() {
+            document.path = path(&document.uri).into();
+        }
     }
 
     /// Applies changes one after the other, each to the result of the one before, and says what they

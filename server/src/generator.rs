@@ -32,6 +32,8 @@ pub struct ModelFacts {
     pub name: String,
     /// The tier that it serves.
     pub tier: &'static str,
+    /// Whether it takes instructions, or only completes.
+    pub takes_instructions: bool,
 }
 
 /// Something that continues a text. Lives on the engine thread.

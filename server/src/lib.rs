@@ -1,20 +1,23 @@
 //! Carat's language server and command line.
 pub mod actions;
-pub mod arbiter;
 pub mod cli;
 pub mod completion;
 pub mod documents;
 pub mod engine_thread;
 pub mod evaluation;
+pub mod file_uri;
 mod folders;
 pub mod generator;
 pub mod logging;
 pub mod lsp;
+pub mod mailbox;
 mod markdown;
 pub mod models;
 pub mod positions;
 pub mod prompt;
+pub mod session;
 pub mod settings;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod workspace;

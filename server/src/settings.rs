@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use options::{Options, Trigger, USER_ONLY, schema};
-pub use project::FILE_NAME as PROJECT_FILE;
+pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
 pub use store::Store;
 
 use crate::actions::{CustomAction, custom};
+use crate::completion::Mode;
 
 /// The longest deadline that can be set: no editor waits longer.
 const DEADLINE_MS_MAX: u64 = 60_000;
@@ -87,23 +88,29 @@ impl Settings {
         .with_limits(options)
     }
 
-    /// These settings for a document of a project. What is off in either is off.
+    /// These settings for a document of a project. What is off in either is off; of two limits the
+    /// lower counts, so that a project costs no more than its user allows.
     fn of_project(&self, options: &Options, language_id: &str) -> Self {
         let languages = options.languages.as_ref();
         let completes = options.enable.unwrap_or(true)
             && languages.is_none_or(|languages| has_language(languages, language_id));
+        let within = self.clone().with_limits(options);
+        let tokens_max = self.max_tokens.unwrap_or(Mode::MultiLine.tokens_max());
         Self {
             enable: self.enable && completes,
             trigger: match (self.trigger, options.trigger) {
                 (Trigger::Manual, _) | (_, Some(Trigger::Manual)) => Trigger::Manual,
                 _ => Trigger::Automatic,
             },
-            ..self.clone()
+            deadline: self.deadline.min(within.deadline),
+            explicit_deadline: self.explicit_deadline.min(within.explicit_deadline),
+            menu_deadline: self.menu_deadline.min(within.menu_deadline),
+            max_tokens: within.max_tokens.map(|tokens| tokens.min(tokens_max)),
+            ..within
         }
-        .with_limits(options)
     }
 
-    /// Deadlines and lengths: the last word counts.
+    /// Deadlines and lengths as they are set.
     fn with_limits(mut self, options: &Options) -> Self {
         let set = |at: &mut Duration, ms: Option<u64>| {
             if let Some(ms) = ms {

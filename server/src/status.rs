@@ -1,8 +1,8 @@
-//! What the server is doing, for status bars: one small value that whoever is interested can watch.
+//! What the server is doing, for status bars.
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crate::generator::ModelFacts;
 
 /// Fewer tokens tell more about the clock than about the engine.
 const TOKENS_MIN: usize = 4;
@@ -49,66 +49,32 @@ impl Status {
             State::Busy => "busy",
         }
     }
-}
-
-/// Where the status stands. Cheap to clone; all clones are the same board.
-#[derive(Clone, Debug, Default)]
-pub struct StatusBoard {
-    sender: watch::Sender<Status>,
-}
-
-impl StatusBoard {
-    /// Sees every change, or only the last of several.
-    pub fn watch(&self) -> watch::Receiver<Status> {
-        self.sender.subscribe()
-    }
 
     /// The model is loaded.
-    pub fn ready(&self, model: String, takes_instructions: bool) {
-        self.change(|status| {
-            status.state = State::Ready;
-            status.model = Some(model);
-            status.takes_instructions = Some(takes_instructions);
-        });
+    pub fn ready(&mut self, model: &ModelFacts) {
+        self.state = State::Ready;
+        self.model = Some(model.name.clone());
+        self.takes_instructions = Some(model.takes_instructions);
+        self.message = None;
     }
 
     /// The model cannot be used.
-    pub fn failed(&self, message: String) {
-        self.change(|status| {
-            status.state = State::Error;
-            status.message = Some(message);
-        });
+    pub fn failed(&mut self, message: String) {
+        self.state = State::Error;
+        self.message = Some(message);
     }
 
-    /// The engine begins to compute.
-    pub fn busy(&self) {
-        self.change(|status| status.state = State::Busy);
-    }
-
-    /// The engine waits again.
-    pub fn idle(&self) {
-        self.change(|status| status.state = State::Ready);
+    /// The engine begins to compute, or waits again.
+    pub fn busy(&mut self, is_busy: bool) {
+        self.state = if is_busy { State::Busy } else { State::Ready };
     }
 
     /// So many tokens were written in this time.
-    pub fn wrote(&self, tokens: usize, time: Duration) {
+    pub fn wrote(&mut self, tokens: usize, time: Duration) {
         if tokens >= TOKENS_MIN && !time.is_zero() {
             let rate = tokens as f64 / time.as_secs_f64();
-            self.change(|status| status.tokens_per_second = Some((rate * 10.0).round() / 10.0));
+            self.tokens_per_second = Some((rate * 10.0).round() / 10.0);
         }
-    }
-
-    /// The user pauses completion, or resumes it.
-    pub fn paused(&self, paused: bool) {
-        self.change(|status| status.paused = paused);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Status)) {
-        self.sender.send_if_modified(|status| {
-            let before = status.clone();
-            change(status);
-            *status != before
-        });
     }
 }
 
@@ -125,23 +91,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn watchers_hear_of_changes_only() {
-        let board = StatusBoard::default();
-        let mut watcher = board.watch();
-        board.ready("m".to_owned(), false);
-        assert!(watcher.has_changed().expect("a board"));
-        assert_eq!(watcher.borrow_and_update().name(), "ready");
-        board.ready("m".to_owned(), false);
-        assert!(!watcher.has_changed().expect("a board"));
-        board.busy();
-        assert_eq!(watcher.borrow_and_update().name(), "busy");
-        board.paused(true);
-        assert_eq!(watcher.borrow_and_update().name(), "paused");
-        board.wrote(1, Duration::from_millis(1));
-        assert!(!watcher.has_changed().expect("a board"), "too few to tell");
-        board.wrote(10, Duration::from_millis(100));
-        assert_eq!(watcher.borrow_and_update().tokens_per_second, Some(100.0));
-        board.failed("no file".to_owned());
-        assert_eq!(watcher.borrow_and_update().name(), "error");
+    fn the_name_follows_what_happens() {
+        let mut status = Status::default();
+        assert_eq!(status.name(), "loading");
+        let model = ModelFacts {
+            name: "m".to_owned(),
+            tier: "small",
+            takes_instructions: false,
+        };
+        status.ready(&model);
+        assert_eq!(status.name(), "ready");
+        status.busy(true);
+        assert_eq!(status.name(), "busy");
+        status.paused = true;
+        assert_eq!(status.name(), "paused");
+        status.wrote(1, Duration::from_millis(1));
+        assert_eq!(status.tokens_per_second, None, "too few to tell");
+        status.wrote(10, Duration::from_millis(100));
+        assert_eq!(status.tokens_per_second, Some(100.0));
+        status.failed("no file".to_owned());
+        assert_eq!(status.name(), "error");
     }
 }

@@ -38,21 +38,13 @@ impl FromStr for Caret {
     }
 }
 
-/// The text of a file around a caret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Split {
-    pub(super) prefix: String,
-    pub(super) suffix: String,
-}
-
 impl Caret {
-    /// Reads the file and splits it at the caret.
-    pub(super) fn split(&self) -> anyhow::Result<Split> {
-        self.split_text(&read(&self.file)?)
+    /// Reads the file; its text, and the caret's place in bytes.
+    pub(super) fn read(&self) -> anyhow::Result<(Rope, usize)> {
+        self.find_in(Rope::from_str(&read(&self.file)?))
     }
 
-    fn split_text(&self, text: &str) -> anyhow::Result<Split> {
-        let rope = Rope::from_str(text);
+    fn find_in(&self, rope: Rope) -> anyhow::Result<(Rope, usize)> {
         let (file, lines) = (self.file.display(), rope.len_lines());
         ensure!(
             self.line <= lines,
@@ -73,10 +65,7 @@ impl Caret {
             self.column
         );
         let at = rope.char_to_byte(rope.line_to_char(self.line - 1) + self.column - 1);
-        Ok(Split {
-            prefix: text[..at].to_owned(),
-            suffix: text[at..].to_owned(),
-        })
+        Ok((rope, at))
     }
 }
 
@@ -136,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_where_the_caret_stands() {
+    fn finds_where_the_caret_stands() {
         for (text, line, column, prefix) in [
             ("", 1, 1, ""),
             ("ab", 1, 3, "ab"),
@@ -146,16 +135,20 @@ mod tests {
             ("é😊x\n", 1, 3, "é😊"),
             ("a\u{2028}b", 1, 4, "a\u{2028}b"),
         ] {
-            let split = at(line, column).split_text(text).expect(text);
-            assert_eq!(split.prefix, prefix, "{text:?}");
-            assert_eq!(split.prefix + &split.suffix, text);
+            let found = at(line, column).find_in(Rope::from_str(text));
+            let (rope, byte) = found.expect(text);
+            assert_eq!(rope.byte_slice(..byte), prefix, "{text:?}");
+            assert_eq!(rope, text);
         }
     }
 
     #[test]
     fn refuses_places_outside_of_the_text() {
         for (text, line, column) in [("", 1, 2), ("", 2, 1), ("ab\r\n", 1, 4), ("ab\n", 3, 1)] {
-            assert!(at(line, column).split_text(text).is_err(), "{text:?}");
+            assert!(
+                at(line, column).find_in(Rope::from_str(text)).is_err(),
+                "{text:?}"
+            );
         }
     }
 
@@ -169,9 +162,9 @@ mod tests {
             line: 1,
             column: 1,
         };
-        let error = caret(&file).split().expect_err("not UTF-8");
+        let error = caret(&file).read().expect_err("not UTF-8");
         assert!(error.to_string().contains("byte 6"), "{error}");
-        assert!(caret(directory.path()).split().is_err());
-        assert!(caret(&directory.path().join("none")).split().is_err());
+        assert!(caret(directory.path()).read().is_err());
+        assert!(caret(&directory.path().join("none")).read().is_err());
     }
 }

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, LoadOptions};
+use carat_engine::LoadOptions;
 use carat_grammars::languages;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::caret::{Caret, Split};
+use super::caret::Caret;
 use super::output;
-use crate::completion::{self, Completion, Query};
+use crate::completion::{self, Completion};
 use crate::generator::CodeModel;
+use crate::workspace::Workspace;
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
@@ -45,28 +46,27 @@ pub(super) struct CompleteArgs {
 /// Prints the ghost text, or nothing where there is none to show.
 pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
     let begin = Instant::now();
-    let split = args.caret.split()?;
-    let path = path_in(args.root.as_deref(), &args.caret.file);
-    let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
-    let query = Query {
-        path: &path,
+    let (text, at) = args.caret.read()?;
+    let caret = completion::Caret {
+        text,
+        at,
+        path: path_in(args.root.as_deref(), &args.caret.file).into(),
         language: languages::by_path(&args.caret.file),
-        prefix: &split.prefix,
-        suffix: &split.suffix,
         explicit: false,
         max_tokens: args.max_tokens.map(|tokens| tokens as usize),
     };
-    let plan = model.plan(&query);
+    let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
+    let around = caret.around();
+    let plan = model.plan(&caret.query(&around));
     if args.show_prompt {
         eprintln!("{}", plan.prompt.text);
     }
-    let mut session = model.session_for(&plan)?;
     let context = begin.elapsed();
-    let completion = completion::run(&plan, &mut session, None, &CancelToken::new())?;
+    let completion = model.complete(&plan, None)?;
     if args.json {
         return output::print_json(&describe(
             args,
-            &split,
+            &around.suffix,
             &model,
             &completion,
             context,
@@ -80,7 +80,7 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
 
 fn describe(
     args: &CompleteArgs,
-    split: &Split,
+    suffix: &str,
     model: &CodeModel,
     completion: &Completion,
     context: Duration,
@@ -89,7 +89,7 @@ fn describe(
     let (suggestion, summary) = (completion.suggestion.as_ref(), &completion.summary);
     let replaced = suggestion.map_or(0, |suggestion| suggestion.replace_suffix_bytes);
     // What is replaced never reaches beyond the caret's line.
-    let end = args.caret.column + split.suffix[..replaced].chars().count();
+    let end = args.caret.column + suffix[..replaced].chars().count();
     json!({
         "text": suggestion.map_or("", |suggestion| &suggestion.text),
         "range": {
@@ -124,16 +124,8 @@ pub(super) fn path_in(root: Option<&Path>, file: &Path) -> String {
             .unwrap_or_default()
     };
     let root = absolute(root.unwrap_or(Path::new(".")));
-    let absolute = absolute(file);
-    let path = absolute
-        .strip_prefix(&root)
-        .ok()
-        .or_else(|| absolute.file_name().map(Path::new))
-        .unwrap_or(file);
-    path.components()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect::<Vec<_>>()
-        .join("/")
+    let shown = Workspace::new(vec![root]).shown_path(&absolute(file));
+    shown.unwrap_or_else(|| file.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

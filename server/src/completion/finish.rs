@@ -58,29 +58,7 @@ pub fn finish(
     suffix: &str,
     options: &FinishOptions,
 ) -> Option<Suggestion> {
-    let surroundings = Surroundings::new(prefix, suffix, options);
-    let mut text = surroundings.answer_of(raw);
-    if let Some(limit) = surroundings.limit(&text, options.ended) {
-        text.truncate(limit);
-    } else if !options.ended {
-        drop_unfinished_line(&mut text);
-    }
-    let fit = surroundings.enclosing.fit(&text);
-    text.truncate(fit.keep);
-    if overlap::copies_neighbor(text.lines().next().unwrap_or(""), prefix, suffix) {
-        return None;
-    }
-    // White space at the end of a line is dropped; before what follows on the line it may be meant.
-    if surroundings.rest.trim().is_empty() {
-        text.truncate(text.trim_end().len());
-    }
-    if text.trim().is_empty() {
-        return None;
-    }
-    Some(Suggestion {
-        text: with_line_ends_of(&text, prefix, suffix),
-        replace_suffix_bytes: fit.replace,
-    })
+    Surroundings::new(prefix, suffix, options).finish(raw, options.ended)
 }
 
 /// The part before the fence closes; a fence opened once more is taken off.
@@ -120,6 +98,7 @@ fn with_line_ends_of(text: &str, prefix: &str, suffix: &str) -> String {
 /// What is around a caret, looked at once for all rules.
 #[derive(Clone, Debug)]
 pub(super) struct Surroundings<'a> {
+    prefix: &'a str,
     /// The caret's line as far as it stands before the caret.
     typed: &'a str,
     suffix: &'a str,
@@ -147,6 +126,7 @@ impl<'a> Surroundings<'a> {
         let rest = suffix.split(['\n', '\r']).next().unwrap_or("");
         let enclosing = Enclosing::new(prefix, suffix, options.language);
         Self {
+            prefix,
             typed,
             suffix,
             rest,
@@ -154,6 +134,33 @@ impl<'a> Surroundings<'a> {
             options,
             indentation_min,
         }
+    }
+
+    /// Makes an answer presentable; `ended` tells whether the model ended it, rather than a limit.
+    pub(super) fn finish(&self, raw: &str, ended: bool) -> Option<Suggestion> {
+        let mut text = self.answer_of(raw);
+        if let Some(limit) = self.limit(&text, ended) {
+            text.truncate(limit);
+        } else if !ended {
+            drop_unfinished_line(&mut text);
+        }
+        let fit = self.enclosing.fit(&text);
+        text.truncate(fit.keep);
+        let first = text.lines().next().unwrap_or("");
+        if overlap::copies_neighbor(first, self.prefix, self.suffix) {
+            return None;
+        }
+        // White space at the end of a line is dropped; before what follows on the line it may be meant.
+        if self.rest.trim().is_empty() {
+            text.truncate(text.trim_end().len());
+        }
+        if text.trim().is_empty() {
+            return None;
+        }
+        Some(Suggestion {
+            text: with_line_ends_of(&text, self.prefix, self.suffix),
+            replace_suffix_bytes: fit.replace,
+        })
     }
 
     /// The answer itself: without control tokens, thoughts, fences and what stands before the caret

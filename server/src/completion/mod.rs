@@ -1,9 +1,11 @@
 //! The path from a caret to ghost text: plan the generation, run it, make its answer presentable.
 //!
-//! [`plan`] and [`finish`] are pure; [`run`] puts an engine session between them. The command line and
-//! the language server both go this way, so that what the one shows is what the other shows.
+//! [`plan`] and [`finish`] are pure; [`run`] puts an engine between them. The language server, the
+//! command line and evaluations go this way from a [`Caret`], so that what the one shows is what the
+//! other shows.
 
 mod brackets;
+mod caret;
 mod finish;
 mod mode;
 mod overlap;
@@ -11,13 +13,14 @@ mod parts;
 mod run;
 mod stop;
 
+pub use caret::{Around, Caret};
 pub use finish::{FinishOptions, Suggestion, finish};
 pub use mode::{Mode, mode};
 pub use parts::{Part, Parts};
-pub use run::{Completion, run};
+pub use run::{Completion, Confidence, Progress, run};
 pub use stop::StopWhileDecoding;
 
-use carat_engine::{ContinuationSource, GenerationRequest, Mixing, StopReason};
+use carat_engine::{ContinuationSource, GenerationRequest, Mixing};
 use carat_grammars::Language;
 
 use crate::prompt::{self, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
@@ -114,24 +117,6 @@ impl Plan {
     /// Says while the answer streams when nothing that can be shown will follow.
     pub fn stop_while_decoding(&self) -> StopWhileDecoding<'_> {
         StopWhileDecoding::new(&self.prefix, &self.suffix, &self.finish)
-    }
-
-    /// Makes the raw answer presentable; `stop` says why the generation ended.
-    pub fn finish(&self, raw: &str, stop: StopReason) -> Option<Suggestion> {
-        // What a limit cut off in the middle of a line is no line that the model meant.
-        let ended = matches!(
-            stop,
-            StopReason::StopToken | StopReason::StopString | StopReason::Callback
-        );
-        finish(
-            raw,
-            &self.prefix,
-            &self.suffix,
-            &FinishOptions {
-                ended,
-                ..self.finish.clone()
-            },
-        )
     }
 }
 

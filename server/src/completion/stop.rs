@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::finish::{FinishOptions, Surroundings};
+use super::finish::{FinishOptions, Suggestion, Surroundings};
 
 /// An answer that has said nothing within this much white space says nothing.
 const BLANK_BYTES_MAX: usize = 120;
@@ -34,6 +34,11 @@ impl<'a> StopWhileDecoding<'a> {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),
         }
+    }
+
+    /// Makes a part of the answer presentable; `ended` as in [`FinishOptions`].
+    pub(super) fn finish(&self, raw: &str, ended: bool) -> Option<Suggestion> {
+        self.surroundings.finish(raw, ended)
     }
 
     /// The answer so far, as the model wrote it.

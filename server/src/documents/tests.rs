@@ -50,7 +50,7 @@ proptest! {
         edits in proptest::collection::vec(proptest::collection::vec(change(), 1..3), 1..24),
     ) {
         let mut documents = Documents::default();
-        documents.open(URI, "rust", 0, &start);
+        open(&mut documents, URI, "rust", 0, &start);
         let mut naive = NaiveText::new(&start, units(encoding));
         for (i, changes) in edits.iter().enumerate() {
             let mut followed = documents.snapshot(URI).expect("open").text;
@@ -86,6 +86,16 @@ proptest! {
     }
 }
 
+fn open(documents: &mut Documents, uri: &str, language_id: &str, version: i32, text: &str) {
+    let opened = Opened {
+        uri: uri.to_owned(),
+        language_id: language_id.to_owned(),
+        version,
+        text: text.to_owned(),
+    };
+    documents.open(opened, "a.rs");
+}
+
 fn insertion(text: &str) -> Change {
     let start = LineColumn { line: 0, column: 0 };
     Change {
@@ -106,7 +116,7 @@ fn an_edit_of_an_unknown_document_is_reported_and_ignored() {
 #[test]
 fn a_version_that_goes_back_is_reported_and_applied() {
     let mut documents = Documents::default();
-    documents.open(URI, "rust", 7, "b");
+    open(&mut documents, URI, "rust", 7, "b");
     let changed = documents.change(URI, Some(3), &[insertion("a")], Encoding::Utf8);
     let changed = changed.expect("open");
     assert!(changed.version_went_back);
@@ -123,8 +133,8 @@ fn a_version_that_goes_back_is_reported_and_applied() {
 #[test]
 fn a_second_open_replaces_the_first() {
     let mut documents = Documents::default();
-    documents.open(URI, "rust", 1, "one");
-    documents.open(URI, "c", 1, "two");
+    open(&mut documents, URI, "rust", 1, "one");
+    open(&mut documents, URI, "c", 1, "two");
     let snapshot = documents.snapshot(URI).expect("open");
     assert_eq!(
         (snapshot.text.to_string().as_str(), &*snapshot.language_id),
@@ -136,7 +146,7 @@ fn a_second_open_replaces_the_first() {
 #[test]
 fn snapshots_do_not_see_later_edits() {
     let mut documents = Documents::default();
-    documents.open(URI, "rust", 1, "b");
+    open(&mut documents, URI, "rust", 1, "b");
     let before = documents.snapshot(URI).expect("open");
     documents
         .change(URI, Some(2), &[insertion("a")], Encoding::Utf8)

@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use carat_grammars::languages;
+use ropey::Rope;
 use serde::{Deserialize, Serialize};
+
+use crate::completion::Caret;
 
 /// What was taken out of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -46,6 +50,23 @@ pub struct Case {
     /// The project that the file is from; cases of one project are not independent.
     #[serde(default)]
     pub project: Option<String>,
+}
+
+impl Case {
+    /// The user's caret, in the hole.
+    pub fn caret(&self) -> Caret {
+        let mut text = Rope::from_str(&self.prefix);
+        let at = text.len_bytes();
+        text.append(Rope::from_str(&self.suffix));
+        Caret {
+            text,
+            at,
+            path: self.path.as_str().into(),
+            language: languages::of_document(&self.language, self.path.as_ref()),
+            explicit: false,
+            max_tokens: None,
+        }
+    }
 }
 
 /// Cases that cannot be read.

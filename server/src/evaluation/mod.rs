@@ -18,10 +18,8 @@ pub use score::{Score, is_trivial};
 
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError};
-use carat_grammars::languages;
+use carat_engine::GenerateError;
 
-use crate::completion::{self, Query};
 use crate::generator::CodeModel;
 
 /// What was proposed for a case.
@@ -36,17 +34,9 @@ pub struct Answer {
 /// Asks the model to fill the hole of a case, as if the user's caret stood in it.
 pub fn answer(model: &CodeModel, case: &Case) -> Result<Answer, GenerateError> {
     let begin = Instant::now();
-    let query = Query {
-        path: &case.path,
-        language: languages::of_document(&case.language, case.path.as_ref()),
-        prefix: &case.prefix,
-        suffix: &case.suffix,
-        explicit: false,
-        max_tokens: None,
-    };
-    let plan = model.plan(&query);
-    let mut session = model.session_for(&plan)?;
-    let completion = completion::run(&plan, &mut session, None, &CancelToken::new())?;
+    let caret = case.caret();
+    let around = caret.around();
+    let completion = model.complete(&model.plan(&caret.query(&around)), None)?;
     Ok(Answer {
         text: completion
             .suggestion

@@ -52,6 +52,7 @@ impl Generator for EngineGenerator {
         ModelFacts {
             name: self.model.name.clone(),
             tier: self.model.tier.as_str(),
+            takes_instructions: self.model.instruct().is_some(),
         }
     }
 

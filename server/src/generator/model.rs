@@ -1,9 +1,13 @@
 //! A loaded model together with how it is prompted: what completion and code actions need of it.
 
-use carat_engine::{GenerateError, LoadOptions, Model, Session, SessionOptions};
+use std::ops::ControlFlow;
+
+use carat_engine::{
+    CancelToken, ContinuationSource, GenerateError, LoadOptions, Model, Session, SessionOptions,
+};
 
 use crate::actions::Instruct;
-use crate::completion::{self, Parts, Plan, Query};
+use crate::completion::{self, Completion, Parts, Plan, Progress, Query};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm};
 
@@ -87,8 +91,28 @@ impl CodeModel {
         )
     }
 
+    /// Runs a plan in a session of its own, as for an editor whose cache is empty. `source` says how
+    /// the text may go on.
+    pub fn complete(
+        &self,
+        plan: &Plan,
+        source: Option<&mut dyn ContinuationSource>,
+    ) -> Result<Completion, GenerateError> {
+        let mut session = self.session_for(plan)?;
+        let mut heard = |_: &str, _: &Progress<'_>| ControlFlow::Continue(());
+        completion::run(plan, &mut heard, |on_piece| {
+            session.generate_mixed(
+                &plan.prompt.tokens,
+                &plan.request,
+                plan.mixing(source),
+                &CancelToken::new(),
+                on_piece,
+            )
+        })
+    }
+
     /// A session with room for this plan and no more, for a completion that stands alone.
-    pub fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
+    fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
         self.model.new_session(&SessionOptions {
             context_tokens: plan.prompt.tokens.len()
                 + plan.request.begins_with.len()

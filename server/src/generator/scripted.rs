@@ -210,6 +210,7 @@ impl Generator for Scripted {
         ModelFacts {
             name: "scripted".to_owned(),
             tier: "small",
+            takes_instructions: self.script.instruct,
         }
     }
 

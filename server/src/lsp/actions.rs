@@ -1,18 +1,32 @@
-//! Code actions over the protocol: a menu of commands, and commands that work in the background.
+//! Code actions over the protocol: a menu of commands, orders, and what comes of them.
 //!
 //! `textDocument/codeAction` offers commands and never runs the model. `workspace/executeCommand`
-//! queues the action in wire order (`book`), replies at once, and a task of its own (`perform`) shows
-//! progress and delivers what comes of it.
+//! orders an action, which is answered at once; what it makes is delivered later.
 
-mod book;
 mod deliver;
-mod facts;
-mod perform;
+mod menu;
+mod order;
 mod view;
-mod wire;
 
-pub(super) use book::{ActionBook, Begun};
-pub(super) use facts::ActionFacts;
-pub(super) use perform::Performer;
+use serde_json::Value;
+
+pub(super) use deliver::deliver;
+pub(super) use menu::{Menu, kinds};
+pub(super) use order::order;
 pub(super) use view::Views;
-pub(super) use wire::{BadOrder, COMMANDS, MenuRequest, kinds, menu, menu_request, order};
+
+use crate::mailbox::ActionKey;
+
+/// How tokens of progress begin; the key follows.
+const TOKEN: &str = "carat/action/";
+
+/// The progress token of an action.
+pub(super) fn token(key: ActionKey) -> String {
+    format!("{TOKEN}{}", key.0)
+}
+
+/// The action of a progress token.
+pub(super) fn key_of(token: Option<&Value>) -> Option<ActionKey> {
+    let key = token?.as_str()?.strip_prefix(TOKEN)?;
+    key.parse().ok().map(ActionKey)
+}

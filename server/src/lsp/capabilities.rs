@@ -6,16 +6,15 @@ use tower_lsp::gen_lsp_types::{
     TextDocumentSyncOptions, WorkspaceFoldersServerCapabilities, WorkspaceOptions,
 };
 
-use super::actions;
-use super::backend::{LAST_PROMPT, TOGGLE};
-use super::from_lsp::ClientFacts;
+use super::{actions, commands};
 use crate::positions::Encoding;
+use crate::session::ClientFacts;
 
 /// Characters after which a menu is asked for. Space and line end would open it all the time.
 const TRIGGER_CHARACTERS: [&str; 5] = [".", ":", "(", ",", "="];
 
 /// The answer to `initialize`. Ghost text or menu entries, never both to one client.
-pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
+pub(super) fn initialize_result(client: &ClientFacts) -> serde_json::Value {
     let menu = CompletionOptions {
         trigger_characters: Some(TRIGGER_CHARACTERS.map(str::to_owned).to_vec()),
         ..CompletionOptions::default()
@@ -50,11 +49,7 @@ pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
             .into(),
         ),
         execute_command_provider: Some(ExecuteCommandOptions {
-            commands: [LAST_PROMPT, TOGGLE]
-                .into_iter()
-                .chain(actions::COMMANDS)
-                .map(str::to_owned)
-                .collect(),
+            commands: commands::ALL.map(str::to_owned).to_vec(),
             ..ExecuteCommandOptions::default()
         }),
         workspace: Some(WorkspaceOptions {
@@ -66,11 +61,13 @@ pub(super) fn initialize_result(client: &ClientFacts) -> InitializeResult {
         }),
         ..ServerCapabilities::default()
     };
-    InitializeResult {
+    let result = InitializeResult {
         capabilities,
         server_info: Some(ServerInfo {
             name: "carat".to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         }),
-    }
+    };
+    // Types of the protocol have no maps whose keys are no text.
+    serde_json::to_value(result).unwrap_or_default()
 }

@@ -3,75 +3,45 @@
 //! Only the fields that are used are read, and leniently: clients send what the schema forbids.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
 use tower_lsp::jsonrpc::Id;
 
-use super::actions::ActionFacts;
-use crate::arbiter::Selected;
-use crate::documents::{Change, Snapshot};
-use crate::positions::{self, Encoding, LineColumn};
+use super::introduction;
+use crate::documents::{Change, Opened};
+use crate::file_uri;
+use crate::positions::LineColumn;
+use crate::session::{Event, Wish};
 
-/// What the server keeps of `initialize`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientFacts {
-    pub(super) encoding: Encoding,
-    /// Whether the key is there, whatever its value: lsp-mode sends null.
-    pub(super) inline_completion: bool,
-    pub(super) process_id: Option<u32>,
-    /// Whether it understands `carat/status`.
-    pub(super) status: bool,
-    /// What it can do with the outcome of code actions.
-    pub(super) actions: ActionFacts,
-}
-
-pub(super) fn client_facts(params: &Value) -> ClientFacts {
-    let offered = params
-        .pointer("/capabilities/general/positionEncodings")
-        .and_then(Value::as_array);
-    let names = offered.into_iter().flatten().filter_map(Value::as_str);
-    ClientFacts {
-        encoding: Encoding::negotiate(names),
-        inline_completion: params
-            .pointer("/capabilities/textDocument/inlineCompletion")
-            .is_some(),
-        process_id: params
-            .get("processId")
-            .and_then(Value::as_u64)
-            .and_then(|id| id.try_into().ok()),
-        status: super::status::wanted(params),
-        actions: ActionFacts::read(params),
-    }
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenedParams {
+    text_document: OpenedDocument,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Opened {
-    pub(super) text_document: OpenedDocument,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct OpenedDocument {
-    pub(super) uri: String,
+struct OpenedDocument {
+    uri: String,
     #[serde(default)]
-    pub(super) language_id: String,
-    #[serde(default)]
-    pub(super) version: i32,
-    pub(super) text: String,
+    language_id: String,
+    #[serde(default, deserialize_with = "version")]
+    version: Option<i32>,
+    text: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Changed {
+struct ChangedParams {
     text_document: DocumentName,
     content_changes: Vec<ContentChange>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Closed {
+struct ClosedParams {
     text_document: DocumentName,
 }
 
@@ -79,7 +49,7 @@ pub(super) struct Closed {
 struct DocumentName {
     uri: String,
     /// Null where a client does not count.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "version")]
     version: Option<i32>,
 }
 
@@ -126,13 +96,11 @@ struct SelectedCompletion {
     text: String,
 }
 
-/// A caret as it was sent: only a snapshot gives it a meaning.
-pub(super) struct SentCaret {
-    pub(super) uri: String,
-    position: LineColumn,
-    /// `triggerKind` 1 is "invoked" for inline completion.
-    pub(super) invoked: bool,
-    selected: Option<(Range<LineColumn>, String)>,
+/// A version, the nearest that there is: a document is worth more than a number that is none.
+fn version<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    let sent = Option::<f64>::deserialize(deserializer)?;
+    // The cast saturates.
+    Ok(sent.map(|sent| sent as i32))
 }
 
 impl From<WirePosition> for LineColumn {
@@ -156,22 +124,47 @@ pub(super) fn params<'de, T: Deserialize<'de>>(params: Option<&'de Value>) -> Re
     T::deserialize(params).map_err(|error| error.to_string())
 }
 
-/// URI, version and changes of an edit.
-pub(super) fn changes(changed: Changed) -> (String, Option<i32>, Vec<Change>) {
+/// `textDocument/didOpen`.
+pub(super) fn opened(sent: Option<&Value>) -> Result<Event, String> {
+    let OpenedParams { text_document } = params(sent)?;
+    Ok(Event::Opened(Opened {
+        uri: text_document.uri,
+        language_id: text_document.language_id,
+        version: text_document.version.unwrap_or_default(),
+        text: text_document.text,
+    }))
+}
+
+/// `textDocument/didChange`.
+pub(super) fn changed(sent: Option<&Value>) -> Result<Event, String> {
+    let changed: ChangedParams = params(sent)?;
     let changes = changed.content_changes.into_iter().map(|change| Change {
         range: change.range.map(Into::into),
         text: change.text,
     });
-    (
-        changed.text_document.uri,
-        changed.text_document.version,
-        changes.collect(),
-    )
+    let DocumentName { uri, version } = changed.text_document;
+    Ok(Event::Changed(uri, version, changes.collect()))
 }
 
-/// The document of a `didClose`.
-pub(super) fn closed(closed: Closed) -> String {
-    closed.text_document.uri
+/// `textDocument/didClose`.
+pub(super) fn closed(sent: Option<&Value>) -> Result<Event, String> {
+    let closed: ClosedParams = params(sent)?;
+    Ok(Event::Closed(closed.text_document.uri))
+}
+
+/// `workspace/didChangeConfiguration`.
+pub(super) fn configured(sent: Option<&Value>) -> Event {
+    let settings = sent.and_then(|params| params.get("settings"));
+    let settings = settings.unwrap_or(&Value::Null);
+    // Some clients send all settings, some the server's own part.
+    Event::Configured(settings.get("carat").unwrap_or(settings).clone())
+}
+
+/// `workspace/didChangeWorkspaceFolders`.
+pub(super) fn folders_changed(sent: Option<&Value>) -> Event {
+    let event = sent.and_then(|params| params.get("event"));
+    let folders = |key: &str| introduction::folders(event.and_then(|event| event.get(key)));
+    Event::FoldersChanged(folders("added"), folders("removed"))
 }
 
 /// The document that a message is about, if it names one: for messages whose rest cannot be read.
@@ -180,47 +173,25 @@ pub(super) fn document_uri(params: Option<&Value>) -> Option<&str> {
 }
 
 /// The files of a `workspace/didChangeWatchedFiles`.
-pub(super) fn changed_files(params: Option<&Value>) -> impl Iterator<Item = &str> {
+pub(super) fn changed_files(params: Option<&Value>) -> impl Iterator<Item = PathBuf> {
     let changes = params.and_then(|params| params.get("changes"));
     let changes = changes.and_then(Value::as_array).into_iter().flatten();
-    changes.filter_map(|change| change.get("uri")?.as_str())
+    changes.filter_map(|change| file_uri::path(change.get("uri")?.as_str()?))
 }
 
-/// The caret of a completion request.
-pub(super) fn caret(value: Option<&Value>) -> Result<SentCaret, String> {
-    let positioned: Positioned = params(value)?;
+/// A request for text at a caret; `menu` tells which of the two.
+pub(super) fn wish(sent: Option<&Value>, menu: bool) -> Result<Wish, String> {
+    let positioned: Positioned = params(sent)?;
     let context = positioned.context.unwrap_or_default();
-    Ok(SentCaret {
+    let selected = context.selected_completion_info;
+    Ok(Wish {
         uri: positioned.text_document.uri,
-        position: positioned.position.into(),
+        at: positioned.position.into(),
+        menu,
+        // `triggerKind` 1 is "invoked" for inline completion.
         invoked: context.trigger_kind == Some(1),
-        selected: context
-            .selected_completion_info
-            .map(|selected| (selected.range.into(), selected.text)),
+        selected: selected.map(|selected| (selected.range.into(), selected.text)),
     })
-}
-
-impl SentCaret {
-    /// The caret in bytes.
-    pub(super) fn offset(&self, snapshot: &Snapshot, encoding: Encoding) -> usize {
-        positions::offset(&snapshot.text, encoding, self.position)
-    }
-
-    /// The selected entry of the completion menu, if its range ends at the caret as it must.
-    pub(super) fn selected(&self, snapshot: &Snapshot, encoding: Encoding) -> Option<Selected> {
-        let (range, text) = self.selected.as_ref()?;
-        let start = positions::offset(&snapshot.text, encoding, range.start);
-        let end = positions::offset(&snapshot.text, encoding, range.end);
-        (start <= end).then(|| Selected {
-            range: start..end,
-            text: text.clone(),
-        })
-    }
-}
-
-/// The progress that a `window/workDoneProgress/cancel` names.
-pub(super) fn progress_token(params: Option<&Value>) -> Option<&str> {
-    params?.get("token")?.as_str()
 }
 
 /// The request that a `$/cancelRequest` names.
@@ -239,40 +210,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_null_capability_counts_as_present() {
-        let facts = client_facts(
-            &json!({ "capabilities": { "textDocument": { "inlineCompletion": null } } }),
-        );
-        assert!(facts.inline_completion);
-        assert!(
-            !client_facts(&json!({ "capabilities": { "textDocument": {} } })).inline_completion
-        );
-    }
-
-    #[test]
-    fn nothing_offered_is_utf_16() {
-        for params in [
-            json!({}),
-            json!({ "capabilities": null, "processId": null }),
-            json!(null),
-        ] {
-            let expected = ClientFacts {
-                encoding: Encoding::Utf16,
-                inline_completion: false,
-                process_id: None,
-                status: false,
-                actions: ActionFacts::default(),
-            };
-            assert_eq!(client_facts(&params), expected);
-        }
-    }
-
-    #[test]
     fn a_request_without_context_is_automatic() {
         let sent =
             json!({ "textDocument": { "uri": "u" }, "position": { "line": 1, "character": 2 } });
-        assert!(!caret(Some(&sent)).is_ok_and(|caret| caret.invoked));
-        assert!(caret(Some(&json!({ "textDocument": { "uri": "u" } }))).is_err());
-        assert!(caret(None).is_err());
+        assert!(!wish(Some(&sent), false).is_ok_and(|wish| wish.invoked));
+        assert!(wish(Some(&json!({ "textDocument": { "uri": "u" } })), false).is_err());
+        assert!(wish(None, true).is_err());
+    }
+
+    #[test]
+    fn a_version_that_is_none_does_not_cost_the_document() {
+        let read = |version: Value| {
+            let document = json!({ "uri": "u", "version": version });
+            let sent = json!({ "textDocument": document, "contentChanges": [] });
+            match changed(Some(&sent)) {
+                Ok(Event::Changed(_, version, _)) => version,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(read(json!(7)), Some(7));
+        assert_eq!(read(json!(3_000_000_000_u32)), Some(i32::MAX));
+        assert_eq!(read(json!(1.5)), Some(1));
+        assert_eq!(read(Value::Null), None);
     }
 }

@@ -1,358 +1,242 @@
-//! Fixes the order of messages: everything whose order matters happens here, as they come off the wire.
+//! Takes messages as they come off the wire, in order: makes events of them, and answers of replies.
 //!
-//! The framework calls this service once a message, in wire order, but runs the handlers concurrently
-//! and in any order. So edits are applied here, requests get their snapshot here and are submitted
-//! here, cancellations are seen here. Handlers find the rest pinned to their request ([`pinned`]).
-//! Nothing here may wait or compute: while it does, no message is read and no answer written.
+//! The framework calls this service once a message, in wire order, but runs its own handlers
+//! concurrently and in any order. So every message that matters is an event here, before the next one
+//! is read. Nothing here waits or computes: while it did, no message would be read and no answer written.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tower::Service;
 use tower_lsp::ExitedError;
-use tower_lsp::jsonrpc::{Id, Request, Response};
+use tower_lsp::jsonrpc::{Error, ErrorCode, Id, Request, Response, Result as Answer};
 
-use super::actions::{self, ActionBook, BadOrder, Begun, MenuRequest};
-use super::backend::{LAST_PROMPT, TOGGLE};
-use super::configuration::Configuration;
-use super::from_lsp::{self, ClientFacts};
-use super::input;
-use crate::arbiter::{Arbiter, Query, RecordView, RequestKey, Ticket};
-use crate::documents::{Documents, SyncFault};
-use crate::positions::Encoding;
-use crate::settings::Trigger;
-use crate::status::StatusBoard;
+use super::shell::Shell;
+use super::{actions, capabilities, commands, from_lsp, input, introduction, to_lsp};
+use crate::session::{self, ClientFacts, Event, Reply};
 
-/// What a handler needs of the moment at which its request arrived.
-pub(super) enum Pinned {
-    /// The claim to an answer.
-    Completion(Ticket),
-    /// The document is not open.
-    NotOpen,
-    /// The settings say that nothing is to be completed here, or now.
-    Off,
-    /// Whether completion is paused since the request.
-    Paused(bool),
-    /// The parameters cannot be read.
-    Malformed(String),
-    /// What a menu of code actions is asked for.
-    Menu(Box<MenuRequest>),
-    /// A code action that is queued, or why it is not.
-    Action(Result<Box<Begun>, String>),
-    /// The record of the last completion before the request.
-    Record(oneshot::Receiver<Option<RecordView>>),
-}
-
-tokio::task_local! {
-    static PINNED: Cell<Option<Pinned>>;
-}
-
-/// What is pinned to the request whose handler asks.
-pub(super) fn pinned() -> Option<Pinned> {
-    PINNED.try_with(Cell::take).ok().flatten()
-}
-
-/// What ingress tells the rest of the server.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    /// `initialize` has been answered.
-    pub(super) serving: AtomicBool,
-    /// `shutdown` was requested, so that `exit` is expected.
-    pub(super) shut_down: AtomicBool,
-    /// The client has sent something after `initialize`: it may be sent messages.
-    pub(super) client_listens: Notify,
-}
-
-/// Starts the engine and the watch over the client's process, once the client has said what it wants.
-pub(super) type Start = Box<dyn FnOnce(&ClientFacts) + Send>;
-
-/// Called once, as soon as the client may be sent messages.
-pub(super) type Greet = Box<dyn FnOnce(&ClientFacts) + Send>;
-
-/// What the layer shares with the rest of the server.
-pub(super) struct Shared {
-    pub(super) arbiter: Arbiter,
-    pub(super) actions: ActionBook,
-    pub(super) client: Arc<OnceLock<ClientFacts>>,
-    pub(super) signals: Arc<Signals>,
-    pub(super) configuration: Configuration,
-    pub(super) status: StatusBoard,
-}
+/// Until files that matter are read, no further message is: what is asked next is answered by them. A
+/// disk that is slower than this is not waited for.
+const READ_WAIT: Duration = Duration::from_millis(50);
 
 /// The layer in front of the framework's service.
 pub(super) struct Ingress<S> {
     inner: S,
-    shared: Shared,
-    start: Option<Start>,
-    greet: Option<Greet>,
-    documents: Documents,
-    /// Until this resolves, `initialize` has no answer and nothing else is read: not every client waits.
-    initializing: Option<oneshot::Receiver<()>>,
-    /// The last completion request. All before it have their answers.
-    last: Option<(Id, RequestKey)>,
+    shell: Shell,
+    stage: Stage,
+    client: ClientFacts,
+    /// Until these resolve, nothing is read: not every client waits for the answer of `initialize`.
+    gates: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// `initialize` has not come.
+    Fresh,
+    /// It has, and the client has sent nothing since.
+    Introduced,
+    /// The client may be sent messages.
+    Serving,
+    /// `shutdown` has come.
+    Over,
 }
 
 type Answered = Pin<Box<dyn Future<Output = Result<Option<Response>, ExitedError>> + Send>>;
 
 impl<S> Ingress<S> {
-    pub(super) fn new(inner: S, shared: Shared, start: Start, greet: Greet) -> Self {
+    pub(super) fn new(inner: S, shell: Shell) -> Self {
         Self {
             inner,
-            shared,
-            start: Some(start),
-            greet: Some(greet),
-            documents: Documents::default(),
-            initializing: None,
-            last: None,
+            shell,
+            stage: Stage::Fresh,
+            client: ClientFacts::default(),
+            gates: Vec::new(),
         }
     }
 
-    fn encoding(&self) -> Encoding {
-        self.shared
-            .client
-            .get()
-            .map_or(Encoding::Utf16, |client| client.encoding)
-    }
-
-    fn serves(&self) -> bool {
-        self.shared.signals.serving.load(Ordering::Acquire)
-            && !self.shared.signals.shut_down.load(Ordering::Acquire)
-    }
-
-    /// Reads the client's wishes. The framework gets parameters that it can parse whatever was sent.
-    fn initialize(&mut self, request: Request) -> Request {
-        let (method, id, params) = request.into_parts();
-        let params = params.unwrap_or(Value::Null);
-        if let (Some(start), Some(_)) = (self.start.take_if(|_| id.is_some()), &id) {
-            let client = self
-                .shared
-                .client
-                .get_or_init(|| from_lsp::client_facts(&params));
-            self.shared.configuration.initialize(&params);
-            start(client);
-        }
-        let request = Request::build(method)
-            .params(json!({ "processId": null, "rootUri": null, "capabilities": {} }));
-        match id {
-            Some(id) => request.id(id).finish(),
-            None => request.finish(),
+    /// Lets the session take an event.
+    fn tell(&mut self, event: Event) {
+        if let Some(read) = self.shell.handle(event) {
+            self.gates.push(Box::pin(async move {
+                // The sender is dropped, which ends it as well.
+                let _ = tokio::time::timeout(READ_WAIT, read).await;
+            }));
         }
     }
 
-    fn opened(&mut self, params: Option<&Value>) {
-        match from_lsp::params::<from_lsp::Opened>(params) {
-            Ok(from_lsp::Opened {
-                text_document: document,
-            }) => {
-                self.shared.arbiter.closed(&document.uri);
-                self.shared.actions.closed(&document.uri);
-                self.documents.open(
-                    &document.uri,
-                    &document.language_id,
-                    document.version,
-                    &document.text,
-                );
+    /// Asks the session; `answer` says its reply in the protocol's words.
+    fn ask<F>(
+        &mut self,
+        id: Id,
+        request: session::Request,
+        answer: impl FnOnce(Reply) -> F + Send + 'static,
+    ) -> Answered
+    where
+        F: Future<Output = Answer<Value>> + Send,
+    {
+        let reply = self.shell.request(id.clone(), request);
+        Box::pin(async move {
+            let answer = match reply.await {
+                Ok(reply) => answer(reply).await,
+                // The server is going down.
+                Err(_) => Err(Error::internal_error()),
+            };
+            Ok(Some(Response::from_parts(id, answer)))
+        })
+    }
+
+    /// Answers a request; nothing for one that is the framework's.
+    fn requested(&mut self, id: &Id, request: &Request) -> Option<Answered> {
+        let (id, params) = (id.clone(), request.params());
+        let client = self.client.clone();
+        let asked = match request.method() {
+            method @ ("textDocument/inlineCompletion" | "textDocument/completion") => {
+                let menu = method == "textDocument/completion";
+                from_lsp::wish(params, menu).map(|wish| {
+                    self.ask(id.clone(), session::Request::Complete(wish), move |reply| {
+                        std::future::ready(to_lsp::completion(reply, menu, client.encoding))
+                    })
+                })
             }
-            Err(error) => self.lose_track(params, &error),
-        }
-    }
-
-    fn changed(&mut self, params: Option<&Value>) {
-        let (uri, version, changes) = match from_lsp::params(params) {
-            Ok(changed) => from_lsp::changes(changed),
-            Err(error) => return self.lose_track(params, &error),
-        };
-        match self
-            .documents
-            .change(&uri, version, &changes, self.encoding())
-        {
-            Ok(changed) => {
-                if changed.version_went_back {
-                    tracing::warn!(uri, to = changed.now.version, "a version went back");
-                }
-                self.shared.arbiter.edited(&changed);
-                self.shared.actions.edited(&changed);
-            }
-            Err(SyncFault::NotOpen) => {
-                tracing::warn!(uri, "an edit of a document that is not open is ignored");
-            }
-        }
-    }
-
-    fn closed(&mut self, params: Option<&Value>) {
-        match from_lsp::params(params).map(from_lsp::closed) {
-            Ok(uri) => self.forget(&uri),
-            Err(error) => self.lose_track(params, &error),
-        }
-    }
-
-    /// A document whose edits cannot be read is not the client's any more.
-    fn lose_track(&mut self, params: Option<&Value>, error: &str) {
-        tracing::warn!(
-            error,
-            "a document notification cannot be read; its document counts as closed"
-        );
-        if let Some(uri) = from_lsp::document_uri(params).map(str::to_owned) {
-            self.forget(&uri);
-        }
-    }
-
-    fn forget(&mut self, uri: &str) {
-        self.documents.close(uri);
-        self.shared.arbiter.closed(uri);
-        self.shared.actions.closed(uri);
-    }
-
-    fn completion(&mut self, request: &Request, menu: bool) -> Pinned {
-        let caret = match from_lsp::caret(request.params()) {
-            Ok(caret) => caret,
-            Err(error) => return Pinned::Malformed(error),
-        };
-        let Some(snapshot) = self.documents.snapshot(&caret.uri) else {
-            return Pinned::NotOpen;
-        };
-        let encoding = self.encoding();
-        // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
-        let explicit = caret.invoked && !menu;
-        let settings = self
-            .shared
-            .configuration
-            .of_document(&caret.uri, &snapshot.language_id);
-        let in_time = explicit || menu || settings.trigger == Trigger::Automatic;
-        if !in_time || !settings.completes(&snapshot.language_id) {
-            return Pinned::Off;
-        }
-        let deadline = match (menu, explicit) {
-            (true, _) => settings.menu_deadline,
-            (false, true) => settings.explicit_deadline,
-            (false, false) => settings.deadline,
-        };
-        let ticket = self.shared.arbiter.submit(Query {
-            caret: caret.offset(&snapshot, encoding),
-            selected: if menu {
-                None
-            } else {
-                caret.selected(&snapshot, encoding)
-            },
-            snapshot,
-            explicit,
-            deadline,
-            max_tokens: settings.max_tokens,
-        });
-        self.last = request.id().map(|id| (id.clone(), ticket.key()));
-        Pinned::Completion(ticket)
-    }
-
-    fn menu(&self, request: &Request) -> Pinned {
-        let snapshot = |uri: &str| self.documents.snapshot(uri);
-        let custom = &self.shared.configuration.actions();
-        match actions::menu_request(request.params(), self.encoding(), custom, snapshot) {
-            Ok(Some(menu)) => Pinned::Menu(Box::new(menu)),
-            Ok(None) => Pinned::NotOpen,
-            Err(error) => Pinned::Malformed(error),
-        }
-    }
-
-    fn action(&self, request: &Request) -> Pinned {
-        let snapshot = |uri: &str| self.documents.snapshot(uri);
-        let custom = &self.shared.configuration.actions();
-        match actions::order(request.params(), self.encoding(), custom, snapshot) {
-            Ok(order) => {
-                let begun =
-                    self.shared
-                        .actions
-                        .begin(order.snapshot, order.selection, order.action);
-                Pinned::Action(begun.map(Box::new))
-            }
-            Err(BadOrder::Refused(why)) => Pinned::Action(Err(why)),
-            Err(BadOrder::Malformed(what)) => Pinned::Malformed(what),
-        }
-    }
-
-    /// True if the cancellation was ours; all others are the framework's.
-    fn cancelled(&mut self, params: Option<&Value>) -> bool {
-        let Some(id) = from_lsp::cancelled(params) else {
-            return false;
-        };
-        let Some((_, key)) = self.last.take_if(|(last, _)| *last == id) else {
-            return false;
-        };
-        self.shared.arbiter.cancel(key);
-        true
-    }
-
-    fn toggle(&mut self) -> Pinned {
-        let paused = self.shared.configuration.toggle();
-        self.shared.status.paused(paused);
-        Pinned::Paused(paused)
-    }
-
-    /// What a request finds when its handler runs.
-    fn pin(&mut self, request: &Request) -> Option<Pinned> {
-        request.id()?;
-        match request.method() {
-            "textDocument/inlineCompletion" => Some(self.completion(request, false)),
-            "textDocument/completion" => Some(self.completion(request, true)),
-            "textDocument/codeAction" => Some(self.menu(request)),
+            "textDocument/codeAction" => from_lsp::params(params).map(|menu: actions::Menu| {
+                let uri = menu.uri().to_owned();
+                self.ask(id.clone(), session::Request::Menu(uri), move |reply| {
+                    menu.answer(reply, client)
+                })
+            }),
             "workspace/executeCommand" => {
-                let command = request.params()?.get("command")?.as_str()?;
-                match command {
-                    LAST_PROMPT => Some(Pinned::Record(self.shared.arbiter.last_record())),
-                    TOGGLE => Some(self.toggle()),
-                    command if actions::COMMANDS.contains(&command) => Some(self.action(request)),
-                    _ => None,
-                }
+                let name = params.and_then(|params| params.get("command")?.as_str());
+                let request = match name {
+                    Some(commands::LAST_PROMPT) => Ok(session::Request::LastRecord),
+                    Some(commands::TOGGLE) => Ok(session::Request::Toggle),
+                    #[cfg(feature = "testing")]
+                    Some(commands::ACTIVITY) => {
+                        return Some(answered(id, Ok(to_lsp::activity())));
+                    }
+                    Some(name) => actions::order(name, params).map(session::Request::Act),
+                    None => Err("the command has no name".to_owned()),
+                };
+                request.map(|request| {
+                    self.ask(id.clone(), request, |reply| {
+                        std::future::ready(Ok(to_lsp::command(reply)))
+                    })
+                })
             }
-            _ => None,
-        }
+            // The protocol lets servers ignore notifications of these names, not requests.
+            method if method.starts_with("$/") => {
+                return Some(answered(id, Err(Error::method_not_found())));
+            }
+            _ => return None,
+        };
+        Some(asked.unwrap_or_else(|what| answered(id, Err(Error::invalid_params(what)))))
     }
 
-    /// Takes the notifications that are handled here; true if the framework need not see it.
+    /// Takes a notification; false if it is the framework's.
     fn notified(&mut self, request: &Request) -> bool {
-        if request.id().is_some() {
-            return false;
-        }
-        match request.method() {
-            "textDocument/didOpen" => self.opened(request.params()),
-            "textDocument/didChange" => self.changed(request.params()),
-            "textDocument/didClose" => self.closed(request.params()),
+        let params = request.params();
+        let event = match request.method() {
+            "textDocument/didOpen" => or_lost(params, from_lsp::opened(params)),
+            "textDocument/didChange" => or_lost(params, from_lsp::changed(params)),
+            "textDocument/didClose" => or_lost(params, from_lsp::closed(params)),
             "textDocument/didSave" => {
-                if let Some(uri) = from_lsp::document_uri(request.params()) {
-                    self.shared.configuration.file_changed(uri);
-                }
+                let saved = from_lsp::document_uri(params).and_then(crate::file_uri::path);
+                saved.map(Event::FileChanged)
             }
-            "workspace/didChangeConfiguration" => {
-                self.shared.configuration.changed(request.params());
-            }
-            "workspace/didChangeWorkspaceFolders" => {
-                self.shared.configuration.folders_changed(request.params());
-            }
+            "workspace/didChangeConfiguration" => Some(from_lsp::configured(params)),
+            "workspace/didChangeWorkspaceFolders" => Some(from_lsp::folders_changed(params)),
             "workspace/didChangeWatchedFiles" => {
-                for uri in from_lsp::changed_files(request.params()) {
-                    self.shared.configuration.file_changed(uri);
+                for path in from_lsp::changed_files(params) {
+                    self.tell(Event::FileChanged(path));
                 }
+                None
             }
-            "initialized" => {
-                if let (Some(greet), Some(client)) = (self.greet.take(), self.shared.client.get()) {
-                    greet(client);
-                }
-                return false;
+            "$/cancelRequest" => {
+                return from_lsp::cancelled(params).is_some_and(|id| self.shell.cancel(&id));
             }
-            "$/cancelRequest" => return self.cancelled(request.params()),
             "window/workDoneProgress/cancel" => {
-                let token = from_lsp::progress_token(request.params());
-                if !token.is_some_and(|token| self.shared.actions.cancel_token(token)) {
-                    tracing::debug!("a progress that is not of this server is cancelled");
-                }
+                actions::key_of(params.and_then(|params| params.get("token")))
+                    .map(Event::ActionCancelled)
             }
             _ => return false,
+        };
+        if let Some(event) = event {
+            self.tell(event);
         }
         true
+    }
+}
+
+/// A document whose messages cannot be read is not the client's any more.
+fn or_lost(params: Option<&Value>, event: Result<Event, String>) -> Option<Event> {
+    event
+        .or_else(|error| {
+            tracing::warn!(
+                error,
+                "a document notification cannot be read; its document counts as closed"
+            );
+            let uri = from_lsp::document_uri(params).ok_or(error)?;
+            Ok::<_, String>(Event::Closed(uri.to_owned()))
+        })
+        .ok()
+}
+
+/// The protocol's answer to what comes before `initialize`.
+fn not_initialized() -> Error {
+    Error {
+        code: ErrorCode::from(-32002),
+        message: "the server has not been initialized".into(),
+        data: None,
+    }
+}
+
+fn answered(id: Id, answer: Answer<Value>) -> Answered {
+    let response = Response::from_parts(id, answer);
+    Box::pin(std::future::ready(Ok(Some(response))))
+}
+
+impl<S> Ingress<S>
+where
+    S: Service<Request, Response = Option<Response>, Error = ExitedError>,
+    S::Future: Send + 'static,
+{
+    /// Reads who the client is. The framework gets parameters that it can parse whatever was sent.
+    fn initialize(&mut self, request: Request) -> Answered {
+        let (method, id, params) = request.into_parts();
+        let blank = json!({ "processId": null, "rootUri": null, "capabilities": {} });
+        let request = Request::build(method).params(blank);
+        let Some(id) = id else {
+            return Box::pin(self.inner.call(request.finish()));
+        };
+        let answered = self.inner.call(request.id(id.clone()).finish());
+        if self.stage != Stage::Fresh {
+            return Box::pin(answered);
+        }
+        let params = params.unwrap_or_default();
+        self.stage = Stage::Introduced;
+        self.client = introduction::client_facts(&params);
+        self.shell.introduced(&self.client);
+        self.tell(introduction::introduced(self.client.clone(), &params));
+        let result = capabilities::initialize_result(&self.client);
+        let (answering, initialized) = oneshot::channel::<()>();
+        self.gates.push(Box::pin(async move {
+            let _ = initialized.await;
+        }));
+        Box::pin(async move {
+            let _answering = answering;
+            let response = answered.await?;
+            // The framework has said yes; what the server can do depends on the client.
+            Ok(response.map(|response| {
+                if response.is_ok() {
+                    Response::from_ok(id, result)
+                } else {
+                    response
+                }
+            }))
+        })
     }
 }
 
@@ -365,51 +249,55 @@ where
     type Error = ExitedError;
     type Future = Answered;
 
+    // While `initialize` is being answered, the framework (tower-lsp-server 0.24.0-rc.1,
+    // src/service.rs, `LspService::poll_ready`, `State::Initializing => Poll::Pending`) is not ready and
+    // tells no waker when it is, so that the next message would never be read. The gate of
+    // `initialize` keeps us from asking it then. The repair there: `self.state.register(cx.waker())`
+    // in that arm, which `ServerState::set` wakes.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if let Some(initializing) = &mut self.initializing {
-            // The sender is dropped, which ends it as well.
-            let _ = ready!(Pin::new(initializing).poll(cx));
-            self.initializing = None;
+        while let Some(gate) = self.gates.last_mut() {
+            ready!(gate.as_mut().poll(cx));
+            self.gates.pop();
         }
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Answered {
         match request.method() {
-            input::INVALID_MESSAGE => {
-                let response = Response::from_error(Id::Null, input::error_of(&request));
-                return Box::pin(std::future::ready(Ok(Some(response))));
-            }
-            "initialize" => {
-                let request = self.initialize(request);
-                let (answered, signals) =
-                    (self.inner.call(request), Arc::clone(&self.shared.signals));
-                let (answering, initializing) = oneshot::channel();
-                self.initializing = Some(initializing);
-                return Box::pin(async move {
-                    let _answering: oneshot::Sender<()> = answering;
-                    let response = answered.await?;
-                    if response.as_ref().is_some_and(Response::is_ok) {
-                        signals.serving.store(true, Ordering::Release);
-                    }
-                    Ok(response)
-                });
-            }
+            input::INVALID_MESSAGE => return answered(Id::Null, Err(input::error_of(&request))),
+            "initialize" => return self.initialize(request),
             _ => {}
         }
-        if !self.serves() {
-            return Box::pin(self.inner.call(request));
+        match self.stage {
+            Stage::Fresh | Stage::Over => {
+                return match request.id().cloned() {
+                    // What the framework knows no method for, it calls unknown whatever the stage.
+                    Some(id) if self.stage == Stage::Over => {
+                        answered(id, Err(Error::invalid_request()))
+                    }
+                    Some(id) => answered(id, Err(not_initialized())),
+                    None => Box::pin(self.inner.call(request)),
+                };
+            }
+            Stage::Introduced => {
+                self.stage = Stage::Serving;
+                self.tell(Event::Listening);
+            }
+            Stage::Serving => {}
         }
-        self.shared.signals.client_listens.notify_one();
-        if request.method() == "shutdown" && request.id().is_some() {
-            self.shared.signals.shut_down.store(true, Ordering::Release);
-            self.shared.actions.halt();
-            self.shared.arbiter.halt();
-        }
-        if self.notified(&request) {
-            return Box::pin(std::future::ready(Ok(None)));
-        }
-        let pinned = Cell::new(self.pin(&request));
-        Box::pin(PINNED.scope(pinned, self.inner.call(request)))
+        let taken = match request.id().cloned() {
+            Some(_) if request.method() == "shutdown" => {
+                self.stage = Stage::Over;
+                self.tell(Event::Left);
+                None
+            }
+            Some(id) => self.requested(&id, &request),
+            None if self.notified(&request) => {
+                let nothing: Answered = Box::pin(std::future::ready(Ok(None)));
+                Some(nothing)
+            }
+            None => None,
+        };
+        taken.unwrap_or_else(|| Box::pin(self.inner.call(request)))
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use tokio::sync::watch;
 use tower_lsp::Client;
 use tower_lsp::gen_lsp_types::{LspNotificationMethod, MessageDirection, Notification};
 
-use crate::status::{Status, StatusBoard, memory_bytes};
+use crate::status::{Status, memory_bytes};
 
 /// Shorter states are not worth a message: most completions take less.
 const STEADY: Duration = Duration::from_millis(60);
@@ -32,18 +32,11 @@ impl Notification for StatusNotification {
     const MESSAGE_DIRECTION: MessageDirection = MessageDirection::ServerToClient;
 }
 
-/// Whether a client understands `carat/status`: others may complain about notifications that they do not know.
-pub(super) fn wanted(params: &Value) -> bool {
-    let wish = params.pointer("/capabilities/experimental/carat/status");
-    wish.and_then(Value::as_bool) == Some(true)
-}
-
-/// Tells the client the status, now and whenever it has changed.
-pub(super) fn tell(client: Client, board: &StatusBoard) {
-    let mut watcher = board.watch();
+/// Tells the client the status, whenever there is another one.
+pub(super) fn tell(client: Client, mut watcher: watch::Receiver<Status>) {
     tokio::spawn(async move {
         let mut told: Option<Status> = None;
-        loop {
+        while watcher.changed().await.is_ok() {
             let status = watcher.borrow_and_update().clone();
             if told.as_ref() != Some(&status) {
                 let params = StatusParams {
@@ -56,9 +49,6 @@ pub(super) fn tell(client: Client, board: &StatusBoard) {
                 };
                 client.send_notification::<StatusNotification>(params).await;
                 told = Some(status);
-            }
-            if watcher.changed().await.is_err() {
-                return;
             }
             tokio::time::sleep(STEADY).await;
         }

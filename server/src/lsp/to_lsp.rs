@@ -1,19 +1,91 @@
 //! From the server's own types to answers of the protocol.
 
+use serde_json::{Value, json};
 use tower_lsp::gen_lsp_types::{
     CompletionItem, CompletionItemKind, CompletionItemLabelDetails, CompletionList, Documentation,
     InlineCompletionItem, InsertText, InsertTextMode, MarkupContent, MarkupKind, Position, Range,
     TextEdit,
 };
+use tower_lsp::jsonrpc::{Error, Result};
 
-use crate::arbiter::Shown;
+use crate::documents::Snapshot;
 use crate::positions::{self, Encoding};
+use crate::session::{Answer, Record, Reply, Shown};
 
 /// Labels of a menu are cut here; wider ones are cut by editors anyway.
 const LABEL_CHARS_MAX: usize = 60;
 
+/// The answer to a request for text: null for a document that is not open, else at most one entry.
+pub(super) fn completion(reply: Reply, menu: bool, encoding: Encoding) -> Result<Value> {
+    let shown = match reply {
+        Reply::Completion(Answer::Shown(shown)) => Some(shown),
+        Reply::Completion(Answer::Empty) => None,
+        Reply::Completion(Answer::Cancelled) => return Err(Error::request_cancelled()),
+        _ => return Ok(Value::Null),
+    };
+    let answer = if menu {
+        let entries = shown.iter().map(|shown| menu_item(shown, encoding));
+        serde_json::to_value(self::menu(entries.collect()))
+    } else {
+        let items = shown.iter().map(|shown| inline_item(shown, encoding));
+        serde_json::to_value(items.collect::<Vec<_>>())
+    };
+    answer.map_err(|_| Error::internal_error())
+}
+
+/// The answer to a command.
+pub(super) fn command(reply: Reply) -> Value {
+    match reply {
+        Reply::Record(record) => record.map_or(Value::Null, |record| last_prompt(&record)),
+        Reply::Paused(paused) => json!({ "paused": paused }),
+        // What an action makes is delivered later.
+        _ => Value::Null,
+    }
+}
+
+/// A record as JSON; `caret` is a byte offset in `document`, which is UTF-8.
+fn last_prompt(record: &Record) -> Value {
+    json!({
+        "uri": &*record.snapshot.uri,
+        "version": record.snapshot.version,
+        "document": record.snapshot.text.to_string(),
+        "caret": record.caret,
+        "prompt": record.prompt,
+        "completion": record.completion,
+        "tier": record.model.as_ref().map(|model| model.tier),
+        "model": record.model.as_ref().map(|model| &model.name),
+        "ms": record.took.as_secs_f64() * 1e3,
+    })
+}
+
+/// What the scripted generator is doing.
+#[cfg(feature = "testing")]
+pub(super) fn activity() -> Value {
+    use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+    use crate::generator::scripted::ACTIVITY;
+    json!({
+        "busy": ACTIVITY.busy.load(Acquire),
+        "generations": ACTIVITY.generations.load(Relaxed),
+        "tokens": ACTIVITY.tokens.load(Relaxed),
+    })
+}
+
+/// A range of bytes on the wire.
+pub(super) fn wire_range(
+    document: &Snapshot,
+    encoding: Encoding,
+    range: &std::ops::Range<usize>,
+) -> Value {
+    let position = |byte| {
+        let at = positions::line_column(&document.text, encoding, byte);
+        json!({ "line": at.line, "character": at.column })
+    };
+    json!({ "start": position(range.start), "end": position(range.end) })
+}
+
 /// A completion as ghost text. The range is always there: editors differ in what they do without.
-pub(super) fn inline_item(shown: &Shown, encoding: Encoding) -> InlineCompletionItem {
+fn inline_item(shown: &Shown, encoding: Encoding) -> InlineCompletionItem {
     InlineCompletionItem {
         insert_text: InsertText::String(shown.text.clone()),
         filter_text: None,
@@ -23,7 +95,7 @@ pub(super) fn inline_item(shown: &Shown, encoding: Encoding) -> InlineCompletion
 }
 
 /// A completion as an entry of a menu, made to stand out, to stay put and to replace the begun word.
-pub(super) fn menu_item(shown: &Shown, encoding: Encoding) -> CompletionItem {
+fn menu_item(shown: &Shown, encoding: Encoding) -> CompletionItem {
     let start = word_start(shown);
     let word = shown
         .snapshot
@@ -69,7 +141,7 @@ pub(super) fn menu_item(shown: &Shown, encoding: Encoding) -> CompletionItem {
 }
 
 /// A menu's entries. "Incomplete" makes the editor ask again when the user types on.
-pub(super) fn menu(items: Vec<CompletionItem>) -> CompletionList {
+fn menu(items: Vec<CompletionItem>) -> CompletionList {
     CompletionList {
         is_incomplete: true,
         items,
@@ -110,7 +182,6 @@ mod tests {
     use ropey::Rope;
 
     use super::*;
-    use crate::documents::Snapshot;
 
     fn shown(text: &str, completion: &str, swallow: usize) -> Shown {
         let caret = text.find('|').expect("a caret");
@@ -118,6 +189,8 @@ mod tests {
             uri: Arc::from("file:///a.rs"),
             version: 1,
             language_id: Arc::from("rust"),
+            language: None,
+            path: Arc::from("a.rs"),
             text: Rope::from_str(&text.replace('|', "")),
         };
         Shown {

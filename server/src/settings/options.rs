@@ -92,6 +92,7 @@ pub(super) fn usable(value: &Value, complaints: &mut Vec<String>) -> Map<String,
             return usable;
         }
     };
+    let mut known = None;
     for (key, value) in options.iter().filter(|(_, value)| !value.is_null()) {
         match serde_json::from_value::<Options>(json!({ key: value })) {
             Ok(options) => {
@@ -100,7 +101,7 @@ pub(super) fn usable(value: &Value, complaints: &mut Vec<String>) -> Map<String,
                 complaints.extend(mistakes);
                 usable.insert(key.clone(), value.clone());
             }
-            Err(_) if !names().contains(key) => complaints.push(format!(
+            Err(_) if !known.get_or_insert_with(names).contains(key) => complaints.push(format!(
                 "setting `{key}` is ignored: there is no such setting"
             )),
             Err(error) => complaints.push(format!("setting `{key}` is ignored: {error}")),

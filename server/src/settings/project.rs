@@ -17,6 +17,26 @@ pub const FILE_NAME: &str = ".carat.toml";
 /// A settings file is a few lines.
 const BYTES_MAX: u64 = 64 * 1024;
 
+/// What was read of a folder's file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectFile {
+    pub(super) project: Option<Project>,
+    /// What is wrong with it.
+    pub(super) complaints: Vec<String>,
+}
+
+impl ProjectFile {
+    /// Reads a folder's file. May take as long as the disk does.
+    pub fn read(folder: &Path) -> Self {
+        let mut complaints = Vec::new();
+        let project = Project::read(folder, &mut complaints);
+        Self {
+            project,
+            complaints,
+        }
+    }
+}
+
 /// The settings of one folder.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Project {

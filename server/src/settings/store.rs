@@ -1,13 +1,22 @@
 //! What one connection has said about its settings so far, and what follows for a document.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::Settings;
 use super::options::{self, Options};
-use super::project::Project;
-use super::{PROJECT_FILE, Settings};
+use super::project::{Project, ProjectFile};
+
+/// Complaints in one message; who has more mistakes has one cause.
+const NEWS_MAX: usize = 5;
+
+/// Characters of a complaint.
+const LINE_CHARS_MAX: usize = 300;
+
+/// Complaints that are remembered as told.
+const TOLD_MAX: usize = 1000;
 
 /// The settings of a connection. One owner; whoever needs some gets a copy.
 #[derive(Debug, Default)]
@@ -17,7 +26,6 @@ pub struct Store {
     /// From the client's configuration, which wins.
     configured: Map<String, Value>,
     user: Settings,
-    folders: Vec<PathBuf>,
     projects: Vec<Project>,
     paused: bool,
     /// Whether `model` and `threads` have been read.
@@ -27,14 +35,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Takes the options of `initialize` and the folders of the workspace. Returns what to tell the user.
-    pub fn initialize(&mut self, options: Option<&Value>, folders: Vec<PathBuf>) -> Vec<String> {
+    /// Takes the options of `initialize`. Returns what to tell the user.
+    pub fn initialize(&mut self, options: &Value) -> Vec<String> {
         let mut complaints = Vec::new();
-        self.initial = options::usable(options.unwrap_or(&Value::Null), &mut complaints);
+        self.initial = options::usable(options, &mut complaints);
         self.resolve();
-        self.folders = folders;
-        self.read_projects(&mut complaints);
-        self.news(complaints)
+        self.news(&complaints)
     }
 
     /// Takes the client's configuration; null is none. Returns what to tell the user.
@@ -50,8 +56,7 @@ impl Store {
                     .to_owned(),
             );
         }
-        self.read_projects(&mut complaints);
-        self.news(complaints)
+        self.news(&complaints)
     }
 
     /// The settings with which the engine starts; what comes later does not change `model` and `threads`.
@@ -60,23 +65,15 @@ impl Store {
         self.user.clone()
     }
 
-    /// The folders of the workspace changed. Returns what to tell the user.
-    pub fn change_folders(&mut self, added: Vec<PathBuf>, removed: &[PathBuf]) -> Vec<String> {
-        self.folders.retain(|folder| !removed.contains(folder));
-        self.folders.extend(added);
+    /// Takes what was read of the projects, all of them. Returns what to tell the user.
+    pub fn projects(&mut self, files: Vec<ProjectFile>) -> Vec<String> {
         let mut complaints = Vec::new();
-        self.read_projects(&mut complaints);
-        self.news(complaints)
-    }
-
-    /// A file changed; if it is a project's file, it is read again. Returns what to tell the user.
-    pub fn file_changed(&mut self, path: &Path) -> Vec<String> {
-        if path.file_name().is_none_or(|name| name != PROJECT_FILE) {
-            return Vec::new();
+        self.projects.clear();
+        for file in files {
+            complaints.extend(file.complaints);
+            self.projects.extend(file.project);
         }
-        let mut complaints = Vec::new();
-        self.read_projects(&mut complaints);
-        self.news(complaints)
+        self.news(&complaints)
     }
 
     /// The user's settings.
@@ -113,17 +110,30 @@ impl Store {
         self.user = Settings::of_user(&options);
     }
 
-    fn read_projects(&mut self, complaints: &mut Vec<String>) {
-        let folders = self.folders.iter();
-        self.projects = folders
-            .filter_map(|folder| Project::read(folder, complaints))
-            .collect();
-    }
-
-    fn news(&mut self, complaints: Vec<String>) -> Vec<String> {
-        complaints
-            .into_iter()
+    /// What was not told yet. A project's file can hold anything, so it is shown on one line and in part.
+    fn news(&mut self, complaints: &[String]) -> Vec<String> {
+        if self.told.len() > TOLD_MAX {
+            self.told.clear();
+        }
+        let new = complaints.iter().map(|complaint| line(complaint));
+        let mut news: Vec<String> = new
             .filter(|complaint| self.told.insert(complaint.clone()))
-            .collect()
+            .collect();
+        if news.len() > NEWS_MAX {
+            let more = news.len() - NEWS_MAX;
+            news.truncate(NEWS_MAX);
+            news.push(format!("and {more} more like these"));
+        }
+        news
     }
+}
+
+/// The text on one line, without control characters, cut where nobody reads on.
+fn line(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { '\u{FFFD}' } else { c };
+    let mut line: String = text.chars().take(LINE_CHARS_MAX).map(printable).collect();
+    if text.chars().nth(LINE_CHARS_MAX).is_some() {
+        line.push('…');
+    }
+    line
 }

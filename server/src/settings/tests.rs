@@ -9,7 +9,8 @@ fn resolved(user: &Value, project: &str, language: &str) -> (Settings, Vec<Strin
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join(PROJECT_FILE), project).expect("a file");
     let mut store = Store::default();
-    let complaints = store.initialize(Some(user), vec![folder.path().to_owned()]);
+    let mut complaints = store.initialize(user);
+    complaints.extend(store.projects(vec![ProjectFile::read(folder.path())]));
     let path = folder.path().join("src/a.rs");
     (store.of_document(Some(&path), language), complaints)
 }
@@ -21,7 +22,7 @@ fn bad_keys_fall_back_and_are_named_once() {
         "trigger": "sometimes", "maxTokens": 0, "languages": { "rust": "yes" },
     });
     let mut store = Store::default();
-    let complaints = store.initialize(Some(&options), vec![]);
+    let complaints = store.initialize(&options);
     let settings = store.user().clone();
     let defaults = Settings::default();
     assert_eq!(settings.model.as_deref(), Some("x.gguf"));
@@ -42,24 +43,18 @@ fn bad_keys_fall_back_and_are_named_once() {
 fn nothing_sent_is_all_defaults() {
     for options in [json!(null), json!([]), json!({}), json!({ "model": null })] {
         let mut store = Store::default();
-        assert_eq!(
-            store.initialize(Some(&options), vec![]),
-            Vec::<String>::new()
-        );
+        assert_eq!(store.initialize(&options), Vec::<String>::new());
         assert_eq!(store.user(), &Settings::default());
     }
     let mut store = Store::default();
-    assert_eq!(store.initialize(Some(&json!("x")), vec![]).len(), 1);
+    assert_eq!(store.initialize(&json!("x")).len(), 1);
     assert_eq!(store.user(), &Settings::default());
 }
 
 #[test]
 fn the_configuration_wins_over_the_first_options_and_can_be_taken_back() {
     let mut store = Store::default();
-    store.initialize(
-        Some(&json!({ "deadlineMs": 1, "menuDeadlineMs": 2 })),
-        vec![],
-    );
+    store.initialize(&json!({ "deadlineMs": 1, "menuDeadlineMs": 2 }));
     store.configure(&json!({ "deadlineMs": 3 }));
     let ms = |store: &Store| {
         (
@@ -75,7 +70,7 @@ fn the_configuration_wins_over_the_first_options_and_can_be_taken_back() {
 #[test]
 fn a_model_that_is_configured_too_late_is_named() {
     let mut store = Store::default();
-    store.initialize(None, vec![]);
+    store.initialize(&json!(null));
     let told = store.configure(&json!({ "model": "first.gguf" }));
     assert_eq!(told.len(), 0, "{told:?}");
     assert_eq!(store.start().model.as_deref(), Some("first.gguf"));
@@ -87,7 +82,7 @@ fn a_model_that_is_configured_too_late_is_named() {
 fn languages_are_on_unless_named_or_all_are_off() {
     let settings = |languages: Value| {
         let mut store = Store::default();
-        store.initialize(Some(&json!({ "languages": languages })), vec![]);
+        store.initialize(&json!({ "languages": languages }));
         store.user().clone()
     };
     assert!(settings(json!({})).completes("rust"));
@@ -122,10 +117,11 @@ fn a_project_switches_off_and_never_on() {
 fn a_project_sets_limits_but_no_model() {
     let (settings, complaints) = resolved(
         &json!({ "deadlineMs": 100 }),
-        "deadlineMs = 200\nmaxTokens = 9\nmodel = \"/dev/zero\"\n",
+        "deadlineMs = 20\nmenuDeadlineMs = 60000\nmaxTokens = 9\nmodel = \"/dev/zero\"\n",
         "rust",
     );
-    assert_eq!(settings.deadline, Duration::from_millis(200));
+    assert_eq!(settings.deadline, Duration::from_millis(20));
+    assert_eq!(settings.menu_deadline, Settings::default().menu_deadline);
     assert_eq!((settings.max_tokens, settings.model), (Some(9), None));
     assert_eq!(complaints.len(), 1, "{complaints:?}");
 }
@@ -138,20 +134,50 @@ fn the_innermost_folder_counts_and_documents_outside_have_no_project() {
     std::fs::write(outer.path().join(PROJECT_FILE), "enable = false").expect("a file");
     std::fs::write(inner.join(PROJECT_FILE), "deadlineMs = 5").expect("a file");
     let mut store = Store::default();
-    store.initialize(None, vec![outer.path().to_owned()]);
-    store.change_folders(vec![inner.clone()], &[]);
+    let read = |store: &mut Store, folders: &[&std::path::Path]| {
+        store.projects(
+            folders
+                .iter()
+                .map(|folder| ProjectFile::read(folder))
+                .collect(),
+        )
+    };
+    read(&mut store, &[outer.path(), &inner]);
     let completes =
         |store: &Store, path: Option<&std::path::Path>| store.of_document(path, "c").completes("c");
     assert!(completes(&store, Some(&inner.join("a.c"))));
     assert!(!completes(&store, Some(&outer.path().join("a.c"))));
     assert!(completes(&store, None));
-    store.change_folders(vec![], std::slice::from_ref(&inner));
+    read(&mut store, &[outer.path()]);
     assert!(!completes(&store, Some(&inner.join("a.c"))));
     std::fs::write(outer.path().join(PROJECT_FILE), "enable = true").expect("a file");
-    store.file_changed(&outer.path().join("Cargo.toml"));
-    assert!(!completes(&store, Some(&inner.join("a.c"))));
-    store.file_changed(&outer.path().join(PROJECT_FILE));
+    read(&mut store, &[outer.path()]);
     assert!(completes(&store, Some(&inner.join("a.c"))));
+}
+
+#[test]
+fn a_projects_limits_cannot_exceed_the_users() {
+    let project = "deadlineMs = 60000\nexplicitDeadlineMs = 60000\nmaxTokens = 1024\n";
+    let (settings, _) = resolved(&json!({}), project, "rust");
+    let defaults = Settings::default();
+    assert_eq!(settings.deadline, defaults.deadline);
+    assert_eq!(settings.explicit_deadline, defaults.explicit_deadline);
+    assert_eq!(settings.max_tokens, Some(Mode::MultiLine.tokens_max()));
+    let (settings, _) = resolved(&json!({ "maxTokens": 500 }), project, "rust");
+    assert_eq!(settings.max_tokens, Some(500));
+}
+
+#[test]
+fn a_hostile_project_makes_a_short_message_of_plain_text() {
+    let mut project: String = (0..5000).map(|n| format!("key{n} = 1\n")).collect();
+    project += "\"\\u001b[31m\\nred\" = 1\n";
+    let (_, complaints) = resolved(&json!({}), &project, "rust");
+    let text = complaints.join("; ");
+    assert!(text.len() < 4096, "{} bytes", text.len());
+    assert!(text.contains("more like these"), "{text}");
+    let (_, complaints) = resolved(&json!({}), "\"\\u001b[31m\\nred\" = 1\n", "rust");
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(!complaints[0].contains(char::is_control), "{complaints:?}");
 }
 
 #[test]

@@ -25,38 +25,6 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("engine/src/model.rs", "engine/src/session.rs"),
     ("engine/src/session.rs", "engine/src/model.rs"),
-    ("server/src/arbiter.rs", "server/src/engine_thread.rs"),
-    ("server/src/engine_thread.rs", "server/src/arbiter.rs"),
-    (
-        "server/src/lsp/actions/deliver.rs",
-        "server/src/lsp/actions/perform.rs",
-    ),
-    (
-        "server/src/lsp/actions/deliver.rs",
-        "server/src/lsp/actions/view.rs",
-    ),
-    (
-        "server/src/lsp/actions/perform.rs",
-        "server/src/lsp/actions/deliver.rs",
-    ),
-    (
-        "server/src/lsp/actions/perform.rs",
-        "server/src/lsp/actions/view.rs",
-    ),
-    (
-        "server/src/lsp/actions/view.rs",
-        "server/src/lsp/actions/perform.rs",
-    ),
-    (
-        "server/src/lsp/backend.rs",
-        "server/src/lsp/capabilities.rs",
-    ),
-    ("server/src/lsp/backend.rs", "server/src/lsp/ingress.rs"),
-    (
-        "server/src/lsp/capabilities.rs",
-        "server/src/lsp/backend.rs",
-    ),
-    ("server/src/lsp/ingress.rs", "server/src/lsp/backend.rs"),
 ];
 
 /// The crates that are looked at.

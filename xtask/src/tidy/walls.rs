@@ -98,6 +98,47 @@ const WALLS: &[Wall] = &[
         tests_too: false,
     },
     Wall {
+        what: "the session owns the server's state; only the shell, the mailbox and logging share cells between threads",
+        words: &[
+            "Mutex",
+            "RwLock",
+            "Condvar",
+            "OnceLock",
+            "AtomicBool",
+            "AtomicUsize",
+            "AtomicU64",
+        ],
+        scope: &["server/src/"],
+        allowed: &[
+            "server/src/lsp/shell.rs",
+            "server/src/lsp/parent.rs", // the first parent that was seen, on systems without /proc
+            "server/src/mailbox.rs",
+            "server/src/logging",
+            "server/src/generator/scripted.rs", // for tests of the binary
+        ],
+        tests_too: false,
+    },
+    Wall {
+        what: "the session and what it owns know no clock, file or channel",
+        words: &[
+            "std::fs",
+            "std::env",
+            "std::io",
+            "Instant::now",
+            "SystemTime",
+            "tokio",
+            "mpsc",
+        ],
+        scope: &[
+            "server/src/session",
+            "server/src/documents",
+            "server/src/workspace",
+            "server/src/settings/store",
+        ],
+        allowed: &[],
+        tests_too: false,
+    },
+    Wall {
         what: "grammars does no input or output and reads no clock",
         words: &[
             "std::fs",

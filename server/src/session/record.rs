@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::query::{Answer, Query};
 use crate::documents::Snapshot;
+use crate::generator::ModelFacts;
 
 /// One completion request, its prompt and its outcome.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Record {
     pub completion: String,
     /// From the request's arrival to its answer.
     pub took: Duration,
+    /// The model, if there is one.
+    pub model: Option<ModelFacts>,
     arrived: Instant,
 }
 
@@ -29,6 +32,7 @@ impl Record {
             prompt: String::new(),
             completion: String::new(),
             took: Duration::ZERO,
+            model: None,
             arrived: now,
         }
     }

@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use ropey::Rope;
-
+use crate::completion::Caret;
 use crate::documents::{Edit, Snapshot};
 
 /// A caret in a snapshot for which the client wants a completion.
@@ -25,21 +24,12 @@ pub struct Query {
 }
 
 /// The selected entry of an open completion menu.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
     /// What accepting it would replace.
     pub range: Range<usize>,
     /// What accepting it would insert.
     pub text: String,
-}
-
-/// The text and the caret that a model sees.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The text.
-    pub text: Rope,
-    /// Byte offset of the caret in it.
-    pub caret: usize,
 }
 
 impl Query {
@@ -49,17 +39,24 @@ impl Query {
         Edit::trimmed(&self.snapshot.text, selected.range.clone(), &selected.text)
     }
 
-    /// The snapshot as if the selected entry of the menu had been accepted.
-    pub(super) fn place(&self) -> Place {
+    /// What sources see: the snapshot as if the selected entry of the menu had been accepted.
+    pub(super) fn place(&self) -> Caret {
         let mut text = self.snapshot.text.clone();
         if let Some(acceptance) = self.acceptance() {
             acceptance.apply(&mut text);
         }
-        let caret = match &self.selected {
+        let at = match &self.selected {
             Some(selected) => selected.range.start + selected.text.len(),
             None => self.caret,
         };
-        Place { text, caret }
+        Caret {
+            text,
+            at,
+            path: self.snapshot.path.clone(),
+            language: self.snapshot.language,
+            explicit: self.explicit,
+            max_tokens: self.max_tokens,
+        }
     }
 }
 

@@ -1,0 +1,160 @@
+//! One candidate for an answer: who proposes it, from which text it started, which texts it can answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use carat_engine::{CancelToken, StopReason};
+
+use super::query::Query;
+use super::typed::{Typed, Typing, has_in_order};
+use crate::completion::{Caret, Confidence, Plan, Suggestion};
+use crate::documents::Edit;
+use crate::mailbox::{GenerationKey, Proposal, Source};
+
+/// A generation that waits, runs, or has finished and is kept for text that is typed through it.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) key: GenerationKey,
+    pub(super) source: Source,
+    pub(super) uri: Arc<str>,
+    pub(super) place: Caret,
+    pub(super) cancel: CancelToken,
+    /// Known once the source has begun.
+    pub(super) plan: Option<Arc<Plan>>,
+    /// The raw text so far.
+    pub(super) output: String,
+    /// What of it can be shown; only what ends at a safe place while it still runs.
+    pub(super) proposal: Option<Proposal>,
+    /// Why it ended; `None` while it runs.
+    pub(super) stop: Option<StopReason>,
+    /// What happened to the document around the caret since it began.
+    typing: Typing,
+    /// Whether anything did.
+    pub(super) edited: bool,
+    /// When it ends for lack of anybody who waits for it.
+    pub(super) stop_at: Option<Instant>,
+}
+
+/// How a text relates to a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agreement {
+    /// What was typed is what is proposed.
+    Agrees,
+    /// More was typed than there is so far.
+    Undecided,
+    /// The text is another one.
+    Disagrees,
+}
+
+/// What a candidate has for a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Offer {
+    /// What is left of it behind the caret; nothing if nothing is.
+    pub(super) suggestion: Option<Suggestion>,
+    pub(super) confidence: Option<Confidence>,
+    /// Whether anything was typed since it began.
+    pub(super) typed: bool,
+}
+
+impl Candidate {
+    /// A candidate for `query` that has not begun.
+    pub(super) fn new(key: GenerationKey, source: Source, query: &Query) -> Self {
+        let place = query.place();
+        let typing = Typing::new(place.text.clone(), place.at);
+        let typing = match query.acceptance() {
+            // The document is still without what the source is shown.
+            Some(acceptance) => typing.with(&acceptance.inverse(&query.snapshot.text)),
+            None => typing,
+        };
+        Self {
+            key,
+            source,
+            uri: Arc::clone(&query.snapshot.uri),
+            place,
+            cancel: CancelToken::new(),
+            plan: None,
+            output: String::new(),
+            proposal: None,
+            stop: None,
+            typing,
+            edited: false,
+            stop_at: None,
+        }
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.stop.is_none()
+    }
+
+    /// Its document was edited.
+    pub(super) fn edited(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            self.typing.edited(edit);
+        }
+        self.edited |= !edits.is_empty();
+    }
+
+    /// What it has for `query`; `None` if the text is another one. What was asked for by the editor is
+    /// too short for a user who asks.
+    pub(super) fn offer(&self, query: &Query) -> Option<Offer> {
+        if self.uri != query.snapshot.uri || (query.explicit && !self.place.explicit) {
+            return None;
+        }
+        let typed = match (query.acceptance(), &query.selected) {
+            (Some(acceptance), Some(selected)) => {
+                let caret = selected.range.start + selected.text.len();
+                self.typing.clone().with(&acceptance).until(caret)
+            }
+            _ => self.typing.until(query.caret),
+        }?;
+        if self.runs() && self.agreement(&typed) != Agreement::Agrees {
+            return None;
+        }
+        Some(Offer {
+            suggestion: self.remainder(&typed),
+            confidence: self.proposal.as_ref().and_then(|all| all.confidence),
+            typed: typed != Typed::default(),
+        })
+    }
+
+    /// Where the caret is likely to be by now, whatever was typed since it began; `None` if that
+    /// disagrees with what it has.
+    pub(super) fn typed_on(&self) -> Option<usize> {
+        let possible = self.typing.possible();
+        let find = |wanted| {
+            let agrees = |(_, typed): &&(usize, Typed)| self.agreement(typed) == wanted;
+            possible.iter().find(agrees).map(|(caret, _)| *caret)
+        };
+        find(Agreement::Agrees).or_else(|| find(Agreement::Undecided))
+    }
+
+    fn agreement(&self, typed: &Typed) -> Agreement {
+        let (raw, text) = (self.output.as_str(), typed.text.as_str());
+        let shown = || {
+            let proposal = self.proposal.as_ref();
+            proposal.is_some_and(|proposal| proposal.suggestion.text.starts_with(text))
+        };
+        if raw.starts_with(text) || shown() {
+            Agreement::Agrees
+        } else if self.runs() && text.starts_with(raw) {
+            Agreement::Undecided
+        } else {
+            Agreement::Disagrees
+        }
+    }
+
+    /// What to show after `typed`.
+    fn remainder(&self, typed: &Typed) -> Option<Suggestion> {
+        let suggestion = &self.proposal.as_ref()?.suggestion;
+        let text = suggestion.text.strip_prefix(typed.text.as_str())?;
+        // What was typed over must have been replaced by the suggestion, and is.
+        let behind = suggestion.replace_suffix_bytes.checked_sub(typed.over)?;
+        let from = self.place.at + typed.over;
+        let kept = self.place.text.get_byte_slice(from..from + behind)?;
+        let replaced = format!("{}{kept}", typed.closers);
+        (has_in_order(text, &replaced) && !text.is_empty()).then(|| Suggestion {
+            text: text.to_owned(),
+            replace_suffix_bytes: typed.closers.len() + behind,
+        })
+    }
+}

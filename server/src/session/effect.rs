@@ -1,0 +1,121 @@
+//! Everything that a session can want done.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::query::Answer;
+use super::record::Record;
+use crate::actions::CustomAction;
+use crate::documents::Snapshot;
+use crate::mailbox::{ActionJob, ActionKey, Job};
+use crate::status::Status;
+
+/// Names a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestKey(pub u64);
+
+/// Something to do. Effects are performed in their order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Reply to a request.
+    Respond(RequestKey, Reply),
+    /// Load a model by name, with so many threads, and tell what comes of it.
+    LoadModel(Option<String>, Option<usize>),
+    /// Ask a source for text.
+    Complete(Job),
+    /// Run an action.
+    Act(ActionJob),
+    /// End an action whose token is set.
+    CancelAction(ActionKey),
+    /// Let no engine work any more.
+    StopEngines,
+    /// Read the projects' own settings in these folders.
+    ReadProjects(Vec<PathBuf>),
+    /// Ask the client for its configuration.
+    PullConfiguration,
+    /// Ask the client to tell of changes of files that match these patterns.
+    WatchFiles(Vec<String>),
+    /// Show the client the status, if it wants to know.
+    Status(Status),
+    /// Tell the user something in a sentence.
+    Say(Weight, String),
+    /// Show how far an action is.
+    Progress(ActionKey, Progress),
+    /// Bring the user what an action made.
+    Deliver(Box<Delivery>),
+}
+
+/// A reply to a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The document is not open.
+    NotOpen,
+    /// What is shown at a caret.
+    Completion(Answer),
+    /// What a menu of actions is made from.
+    Menu(Snapshot, Vec<CustomAction>),
+    /// The order was taken; what comes of it follows.
+    Ordered,
+    /// The last completion, if there was one.
+    Record(Option<Box<Record>>),
+    /// Whether completion is paused now.
+    Paused(bool),
+}
+
+/// How much a message weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Something does not work.
+    Error,
+    /// Something was not done.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// A step of a progress bar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Ask the client for a bar.
+    Create,
+    /// Show it, with a title and a message.
+    Begin(String, String),
+    /// Change its message.
+    Report(String),
+    /// Take it away, with a last message.
+    End(Option<&'static str>),
+}
+
+/// What an action made.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// Markdown to read.
+    Show {
+        /// Its title.
+        title: String,
+        /// The text.
+        markdown: String,
+        /// The document that it is about, and where.
+        about: (Snapshot, Range<usize>),
+    },
+    /// Replacements in a document.
+    Edit {
+        /// What was done.
+        title: String,
+        /// The document that they are for.
+        document: Snapshot,
+        /// Each in bytes of that document.
+        edits: Vec<(Range<usize>, String)>,
+    },
+    /// A file beside a document; if it cannot be made, its text is shown.
+    NewFile {
+        /// What was done.
+        title: String,
+        /// The file's name.
+        name: String,
+        /// Its text.
+        text: String,
+        /// The document, and what it was made from.
+        about: (Snapshot, Range<usize>),
+    },
+}

@@ -1,0 +1,530 @@
+//! The life cycle of completion requests: who waits, which candidates there are, what is answered.
+//!
+//! At most one request waits and the newest wins; at most one candidate of a source runs. Every method
+//! pushes what is to be done, in this order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carat_engine::StopReason;
+
+use super::candidate::{Candidate, Offer};
+use super::effect::{Effect, Reply, RequestKey};
+use super::query::{Answer, Query, Shown};
+use super::record::Record;
+use crate::completion::{Plan, Suggestion};
+use crate::documents::Changed;
+use crate::generator::ModelFacts;
+use crate::mailbox::{GenerationKey, Job, Proposal, Source};
+
+/// How long a generation whose request was cancelled goes on: editors cancel on every key, and the
+/// request that adopts it follows within their debounce time (50 ms in VS Code, plus a slow machine).
+pub const GRACE: Duration = Duration::from_millis(150);
+
+/// How long a generation goes on after its request was answered at the deadline with less than all:
+/// the next key is answered from it, but nobody reads what comes much later.
+pub const BACKGROUND: Duration = Duration::from_secs(3);
+
+/// How long a request waits for a model that is still being loaded; editors ask again soon.
+const LOADING_WAIT: Duration = Duration::from_millis(40);
+
+/// A generation's raw text is not kept beyond this; completions are a few hundred bytes.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Finished candidates that are kept: enough to undo a word or two, few enough to compare with all.
+const FINISHED_MAX: usize = 4;
+
+/// A source that is this sure on average, as a logarithm of a probability, is not made to wait for a
+/// better one.
+const SURE: f32 = -0.1;
+
+/// What is known of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SourceState {
+    /// It is on its way.
+    #[default]
+    Loading,
+    /// It answers; a model says which it is.
+    Ready(Option<ModelFacts>),
+    /// It cannot answer.
+    Failed,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+struct Waiting {
+    key: RequestKey,
+    query: Query,
+    due: Instant,
+}
+
+/// The last request in wire order.
+#[derive(Debug)]
+struct Last {
+    key: RequestKey,
+    record: Record,
+    /// Who wants the record once it is complete.
+    readers: Vec<RequestKey>,
+}
+
+/// The state: who waits, what runs, what has finished.
+#[derive(Debug)]
+pub(super) struct Requests {
+    /// The best first.
+    sources: Vec<(Source, SourceState)>,
+    waiting: Option<Waiting>,
+    /// The newest last.
+    candidates: Vec<Candidate>,
+    last: Option<Last>,
+    keys: u64,
+}
+
+/// What a source has for the request that waits.
+enum Standing {
+    /// Something to show.
+    Has(Suggestion, Arc<str>),
+    /// Nothing, and nothing is to come.
+    Nothing,
+    /// Something may come.
+    Waits,
+}
+
+impl Requests {
+    pub(super) fn new(mut sources: Vec<Source>) -> Self {
+        sources.sort_by_key(|source| std::cmp::Reverse(source.rank));
+        let sources = sources.into_iter();
+        Self {
+            sources: sources
+                .map(|source| (source, SourceState::Loading))
+                .collect(),
+            waiting: None,
+            candidates: Vec::new(),
+            last: None,
+            keys: 0,
+        }
+    }
+
+    /// A source has got ready, or cannot answer: what it has said before is another's.
+    pub(super) fn set_state(
+        &mut self,
+        source: Source,
+        state: SourceState,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let known = self.sources.iter_mut().find(|(of, _)| *of == source);
+        let Some((_, known)) = known else { return };
+        let is_first = *known == SourceState::Loading;
+        *known = state;
+        if is_first && matches!(known, SourceState::Ready(_)) {
+            // What was posted while it was on its way is done now.
+            return;
+        }
+        self.drop_candidates(|candidate| candidate.source == source);
+        self.settle(now, false, effects);
+    }
+
+    pub(super) fn state(&self, source: Source) -> Option<&SourceState> {
+        let found = self.sources.iter().find(|(of, _)| *of == source);
+        found.map(|(_, state)| state)
+    }
+
+    /// Takes a request: answers the one before, then this one if a candidate agrees, else asks all sources.
+    pub(super) fn submit(
+        &mut self,
+        key: RequestKey,
+        query: Query,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.answer(Answer::Empty, now, effects);
+        self.last = Some(Last {
+            key,
+            record: Record::new(&query, now),
+            readers: Vec::new(),
+        });
+        let is_ready = |(_, state): &(_, SourceState)| matches!(state, SourceState::Ready(_));
+        let wait = if self.sources.iter().any(is_ready) {
+            query.deadline
+        } else {
+            query.deadline.min(LOADING_WAIT)
+        };
+        let waiting = Waiting {
+            key,
+            query,
+            due: now + wait,
+        };
+        for (source, state) in self.sources.clone() {
+            let has = |candidate: &Candidate| {
+                candidate.source == source
+                    && !candidate.runs()
+                    && candidate.offer(&waiting.query).is_some_and(|offer| {
+                        // The same text would give the same nothing; more text may give more.
+                        offer.suggestion.is_some() || !offer.typed
+                    })
+            };
+            let mut running = self.candidates.iter_mut();
+            let running = running.rfind(|it| it.source == source && it.runs());
+            let adopted = running.filter(|running| running.offer(&waiting.query).is_some());
+            if let Some(adopted) = adopted {
+                adopted.stop_at = None;
+                continue;
+            }
+            let has = self.candidates.iter().any(has);
+            self.drop_candidates(|candidate| candidate.source == source && candidate.runs());
+            if !has && state != SourceState::Failed {
+                self.keys += 1;
+                let candidate = Candidate::new(GenerationKey(self.keys), source, &waiting.query);
+                effects.push(Effect::Complete(Job {
+                    key: candidate.key,
+                    source,
+                    uri: Arc::clone(&candidate.uri),
+                    caret: candidate.place.clone(),
+                    cancel: candidate.cancel.clone(),
+                }));
+                self.candidates.push(candidate);
+            }
+        }
+        self.waiting = Some(waiting);
+        self.settle(now, false, effects);
+    }
+
+    /// The client takes a request back.
+    pub(super) fn cancel(&mut self, key: RequestKey, now: Instant, effects: &mut Vec<Effect>) {
+        if self.waits(key) {
+            self.answer(Answer::Cancelled, now, effects);
+            self.leave(GRACE, now);
+        }
+    }
+
+    /// Time has passed: a request may have waited as long as it may, a candidate run for nobody.
+    pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.due <= now)
+        {
+            self.settle(now, true, effects);
+        }
+        if self.waiting.is_none() {
+            let over = |candidate: &Candidate| candidate.stop_at.is_some_and(|at| at <= now);
+            self.drop_candidates(|candidate| candidate.runs() && over(candidate));
+        }
+    }
+
+    /// When [`Self::tick`] is next to be called.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if let Some(waiting) = &self.waiting {
+            return Some(waiting.due);
+        }
+        let running = self.candidates.iter().filter(|candidate| candidate.runs());
+        running.filter_map(|candidate| candidate.stop_at).min()
+    }
+
+    /// A document changed: what runs and disagrees with it ends at once.
+    pub(super) fn edited(&mut self, changed: &Changed, now: Instant, effects: &mut Vec<Effect>) {
+        let document = &changed.now;
+        let of_document = |candidate: &Candidate| candidate.uri == document.uri;
+        let waiting = self.waiting.as_mut().map(|waiting| &mut waiting.query);
+        let waiting = waiting.filter(|query| query.snapshot.uri == document.uri);
+        if changed.edits.is_empty() {
+            // A closer was typed over, or nothing happened: the text stays, its version grows.
+            if let Some(query) = waiting {
+                query.snapshot = document.clone();
+            }
+            return;
+        }
+        let waits = waiting.is_some();
+        for candidate in self.candidates.iter_mut().filter(|it| of_document(it)) {
+            candidate.edited(&changed.edits);
+        }
+        self.drop_candidates(|candidate| {
+            of_document(candidate) && candidate.runs() && candidate.typed_on().is_none()
+        });
+        if !waits {
+            return;
+        }
+        let running = self.candidates.iter().rev();
+        let mut running = running.filter(|candidate| of_document(candidate) && candidate.runs());
+        match running.find_map(Candidate::typed_on) {
+            Some(caret) => self.move_waiting(changed, caret, now, effects),
+            None => self.answer(Answer::Empty, now, effects),
+        }
+    }
+
+    /// A document was closed: nothing about it is of use any more.
+    pub(super) fn closed(&mut self, uri: &str, now: Instant, effects: &mut Vec<Effect>) {
+        let waiting = self.waiting.as_ref();
+        if waiting.is_some_and(|waiting| *waiting.query.snapshot.uri == *uri) {
+            self.answer(Answer::Empty, now, effects);
+        }
+        self.drop_candidates(|candidate| *candidate.uri == *uri);
+    }
+
+    /// A source has begun.
+    pub(super) fn planned(&mut self, key: GenerationKey, plan: Arc<Plan>) {
+        if let Some(candidate) = self.running(key) {
+            candidate.plan = Some(plan);
+        }
+    }
+
+    /// A source has produced text, and what can be shown of all it has produced.
+    pub(super) fn produced(
+        &mut self,
+        key: GenerationKey,
+        text: &str,
+        so_far: Option<Proposal>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(candidate) = self.running(key) else {
+            return;
+        };
+        candidate.output.push_str(text);
+        candidate.proposal = so_far;
+        // What was typed before there was text to compare it with may turn out to be something else.
+        let disagrees = candidate.edited && candidate.typed_on().is_none();
+        if disagrees || candidate.output.len() > OUTPUT_BYTES_MAX {
+            self.drop_candidates(|candidate| candidate.key == key);
+            self.settle(now, false, effects);
+        }
+    }
+
+    /// A source has come to its end; without a reason if it failed.
+    pub(super) fn ended(
+        &mut self,
+        key: GenerationKey,
+        stop: Option<StopReason>,
+        proposal: Option<Proposal>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(candidate) = self.running(key) else {
+            return;
+        };
+        candidate.stop = stop.filter(|stop| *stop != StopReason::Cancelled);
+        candidate.proposal = proposal;
+        if candidate.runs() {
+            self.drop_candidates(|candidate| candidate.key == key);
+        }
+        let finished = self.candidates.iter().filter(|it| !it.runs());
+        if finished.count() > FINISHED_MAX {
+            let oldest = self.candidates.iter().position(|it| !it.runs());
+            oldest.map(|oldest| self.candidates.remove(oldest));
+        }
+        self.settle(now, false, effects);
+    }
+
+    /// The client goes away: nobody waits any more, nothing runs.
+    pub(super) fn halt(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.answer(Answer::Empty, now, effects);
+        self.drop_candidates(Candidate::runs);
+    }
+
+    /// Answers `reader` with the record of the last request, once that request has its answer.
+    pub(super) fn read_record(&mut self, reader: RequestKey, effects: &mut Vec<Effect>) {
+        let waits = self.last.as_ref().is_some_and(|last| self.waits(last.key));
+        match &mut self.last {
+            Some(last) if waits => last.readers.push(reader),
+            last => {
+                let record = last.as_ref().map(|last| Box::new(last.record.clone()));
+                effects.push(Effect::Respond(reader, Reply::Record(record)));
+            }
+        }
+    }
+
+    /// Panics if the state contradicts itself; for tests.
+    #[cfg(test)]
+    pub(super) fn assert_invariants(&self) {
+        for (source, _) in &self.sources {
+            let of_source = self.candidates.iter().filter(|it| it.source == *source);
+            assert!(of_source.filter(|it| it.runs()).count() <= 1, "{source:?}");
+        }
+        let (running, finished): (Vec<_>, Vec<_>) =
+            self.candidates.iter().partition(|it| it.runs());
+        assert!(finished.len() <= FINISHED_MAX);
+        for candidate in &running {
+            assert!(
+                !candidate.cancel.is_cancelled(),
+                "what was stopped is not kept"
+            );
+            let bounded = self.waiting.is_some() || candidate.stop_at.is_some();
+            assert!(bounded, "what nobody waits for ends at some time");
+        }
+        assert!(
+            self.waiting.is_none() || !running.is_empty(),
+            "who waits, waits for something"
+        );
+    }
+
+    fn waits(&self, key: RequestKey) -> bool {
+        self.waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.key == key)
+    }
+
+    fn running(&mut self, key: GenerationKey) -> Option<&mut Candidate> {
+        let mut candidates = self.candidates.iter_mut();
+        candidates.find(|candidate| candidate.key == key && candidate.runs())
+    }
+
+    /// Forgets candidates; what runs ends within one token.
+    fn drop_candidates(&mut self, of: impl Fn(&Candidate) -> bool) {
+        self.candidates.retain(|candidate| {
+            let dropped = of(candidate);
+            if dropped {
+                candidate.cancel.cancel();
+            }
+            !dropped
+        });
+    }
+
+    /// Lets what runs go on without a request for a while.
+    fn leave(&mut self, time: Duration, now: Instant) {
+        for candidate in self.candidates.iter_mut().filter(|it| it.runs()) {
+            candidate.stop_at.get_or_insert(now + time);
+        }
+    }
+
+    /// Answers the request that waits as soon as no better answer can be expected; at the deadline, with
+    /// the best that there is.
+    fn settle(&mut self, now: Instant, is_due: bool, effects: &mut Vec<Effect>) {
+        let Some(waiting) = &self.waiting else { return };
+        let mut best = None;
+        let mut must_wait = false;
+        for (source, _) in &self.sources {
+            match self.standing(*source, &waiting.query, must_wait, is_due) {
+                Standing::Has(suggestion, prompt) => {
+                    best = Some((suggestion, prompt));
+                    must_wait = false;
+                    break;
+                }
+                Standing::Waits => must_wait = true,
+                Standing::Nothing => {}
+            }
+        }
+        if must_wait {
+            return;
+        }
+        let answer = match best {
+            Some((suggestion, prompt)) => {
+                let answer = shown(&waiting.query, &suggestion);
+                if let Some(last) = &mut self.last {
+                    last.record.prompt = prompt.to_string();
+                }
+                answer
+            }
+            None => Answer::Empty,
+        };
+        self.answer(answer, now, effects);
+        self.leave(BACKGROUND, now);
+    }
+
+    /// What a source has for a request; if a better one is still waited for, only what is sure counts.
+    fn standing(&self, source: Source, query: &Query, better: bool, is_due: bool) -> Standing {
+        let mut runs = false;
+        for candidate in self.candidates.iter().rev() {
+            if candidate.source != source {
+                continue;
+            }
+            let Some(offer) = candidate.offer(query) else {
+                runs |= candidate.runs();
+                continue;
+            };
+            let Offer {
+                suggestion,
+                confidence,
+                typed,
+            } = offer;
+            let is_sure = confidence.is_some_and(|confidence| confidence.mean >= SURE);
+            let counts = if candidate.runs() {
+                // While it runs, it is asked for what it has at the deadline, or once typed through.
+                runs = true;
+                is_due || (typed && !better) || (typed && is_sure)
+            } else {
+                is_due || !better || is_sure
+            };
+            if let Some(suggestion) = suggestion.filter(|_| counts) {
+                let plan = candidate.plan.as_ref();
+                let prompt = plan.map_or("", |plan| &plan.prompt.text);
+                return Standing::Has(suggestion, prompt.into());
+            }
+        }
+        if runs && !is_due {
+            Standing::Waits
+        } else {
+            Standing::Nothing
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(waiting) = self.waiting.take() else {
+            return;
+        };
+        let model = self.sources.iter().find_map(|(_, state)| match state {
+            SourceState::Ready(facts) => facts.clone(),
+            SourceState::Loading | SourceState::Failed => None,
+        });
+        let prompt = self.candidates.iter().rev();
+        let prompt = prompt
+            .filter(|it| it.runs())
+            .find_map(|it| it.plan.as_ref());
+        let mut readers = Vec::new();
+        if let Some(last) = self.last.as_mut().filter(|last| last.key == waiting.key) {
+            last.record.close(&answer, now);
+            last.record.model = model;
+            if let (Some(plan), true) = (prompt, last.record.prompt.is_empty()) {
+                last.record.prompt.clone_from(&plan.prompt.text);
+            }
+            let record = &last.record;
+            readers.extend(last.readers.drain(..).map(|reader| {
+                Effect::Respond(reader, Reply::Record(Some(Box::new(record.clone()))))
+            }));
+        }
+        effects.push(Effect::Respond(waiting.key, Reply::Completion(answer)));
+        effects.append(&mut readers);
+    }
+
+    /// The user typed on while a request waits: it is answered for the text as it is now.
+    fn move_waiting(
+        &mut self,
+        changed: &Changed,
+        caret: usize,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(waiting) = &mut self.waiting else {
+            return;
+        };
+        let (query, document) = (&mut waiting.query, &changed.now);
+        let line = |text: &ropey::Rope, byte: usize| text.byte_to_line(byte.min(text.len_bytes()));
+        let same_line = line(&query.snapshot.text, query.caret) == line(&document.text, caret);
+        if query.selected.is_none() && same_line {
+            query.snapshot = document.clone();
+            query.caret = caret;
+            return;
+        }
+        // Its range would lie on another line than the request, or in another menu's text.
+        self.answer(Answer::Empty, now, effects);
+        self.leave(GRACE, now);
+    }
+}
+
+/// A suggestion as an answer in the document of `query`.
+fn shown(query: &Query, suggestion: &Suggestion) -> Answer {
+    let (start, end, lead) = match &query.selected {
+        Some(selected) => (
+            selected.range.start,
+            selected.range.end,
+            selected.text.as_str(),
+        ),
+        None => (query.caret, query.caret, ""),
+    };
+    let end = (end + suggestion.replace_suffix_bytes).min(query.snapshot.text.len_bytes());
+    Answer::Shown(Shown {
+        snapshot: query.snapshot.clone(),
+        caret: query.caret,
+        replace: start..end,
+        text: format!("{lead}{}", suggestion.text),
+    })
+}

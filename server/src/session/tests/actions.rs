@@ -1,0 +1,125 @@
+//! Code actions step by step: where a change lands, what is told on the way, what is refused.
+
+use super::world::World;
+use super::*;
+use crate::mailbox::{ActionKey, End, Stage};
+
+fn order(uri: &str, action: Action) -> Request {
+    let start = LineColumn { line: 0, column: 0 };
+    Request::Act(Order {
+        uri: uri.to_owned(),
+        version: None,
+        range: start..start,
+        choice: OrderChoice::Action(action),
+    })
+}
+
+/// A world whose client can do everything, with a document of three lines.
+fn able() -> World {
+    let mut world = World::new(vec![MODEL], Encoding::Utf16);
+    world.introduce(World::able(Encoding::Utf16, false));
+    world.load(Ok("m"));
+    world.open(URI, "one\ntwo\nthree\n");
+    world
+}
+
+fn change(range: std::ops::Range<usize>) -> End {
+    let change = crate::actions::Change {
+        range: range.clone(),
+        text: "TWO".to_owned(),
+    };
+    let outcome = crate::actions::Outcome::Change(change);
+    End::Outcome(outcome, vec![(range, "TWO".to_owned())])
+}
+
+#[test]
+fn a_change_lands_where_the_code_stands_by_then() {
+    let mut world = able();
+    world.ask(order(URI, Action::Document));
+    let key = ActionKey(1);
+    world.happen(Event::ProgressAllowed(key, true));
+    world.change(URI, Some([(0, 0), (0, 0)]), "zero\n");
+    world.act(key, change(4..7));
+    match &world.delivered[..] {
+        [Delivery::Edit { edits, .. }] => assert_eq!(edits, &[(9..12, "TWO".to_owned())]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn code_that_was_edited_meanwhile_is_left_alone() {
+    let mut world = able();
+    world.ask(order(URI, Action::Document));
+    world.happen(Event::ProgressAllowed(ActionKey(1), true));
+    world.change(URI, Some([(1, 1), (1, 2)]), "W");
+    world.act(ActionKey(1), change(4..7));
+    assert!(world.delivered.is_empty());
+    assert!(world.said[0].contains("edited while"), "{:?}", world.said);
+}
+
+#[test]
+fn what_ends_before_the_client_allows_progress_is_held_for_a_while() {
+    let mut world = able();
+    world.ask(order(URI, Action::Document));
+    world.act(ActionKey(1), change(4..7));
+    assert!(world.delivered.is_empty());
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.delivered.len(), 1, "the client has had its time");
+    world.happen(Event::ProgressAllowed(ActionKey(1), true));
+    assert_eq!(world.delivered.len(), 1);
+}
+
+#[test]
+fn progress_is_told_at_a_readers_speed() {
+    let mut world = able();
+    world.ask(order(URI, Action::Explain));
+    let key = ActionKey(1);
+    world.happen(Event::ProgressAllowed(key, true));
+    let written = |pieces| Event::Engine(Report::Acting(key, Stage::Writing(pieces)));
+    let mut told = 0;
+    for pieces in 0..100 {
+        let effects = world.session.handle(written(pieces), world.now);
+        told += effects.len();
+    }
+    assert_eq!(told, 1);
+    let due = world.session.due().expect("the last is told later");
+    let effects = world.session.handle(Event::Tick, due);
+    let last = matches!(&effects[..], [Effect::Progress(_, Progress::Report(what))] if what.contains("99"));
+    assert!(last, "{effects:?}");
+}
+
+#[test]
+fn too_many_actions_and_none_without_a_model_are_refused_in_words() {
+    let mut world = able();
+    for _ in 0..5 {
+        world.ask(order(URI, Action::Explain));
+    }
+    assert_eq!(world.actions.len(), 4);
+    assert!(world.said[0].contains("4 code actions"), "{:?}", world.said);
+    world.load(Err("gone"));
+    world.wait(Duration::from_secs(2));
+    let failed = world.said.iter().filter(|said| said.contains("doctor"));
+    assert_eq!(failed.count(), 4, "{:?}", world.said);
+    world.ask(order(URI, Action::Explain));
+    assert!(
+        world
+            .said
+            .last()
+            .is_some_and(|said| said.contains("doctor"))
+    );
+}
+
+#[test]
+fn an_action_on_a_closed_document_ends_and_one_in_prose_goes_on() {
+    let mut world = able();
+    world.ask(order(URI, Action::Document));
+    world.ask(order(URI, Action::Explain));
+    for key in [1, 2] {
+        world.happen(Event::ProgressAllowed(ActionKey(key), true));
+    }
+    world.close(URI);
+    assert!(world.said[0].contains("closed"), "{:?}", world.said);
+    let prose = crate::actions::Outcome::Prose("It is short.".to_owned());
+    world.act(ActionKey(2), End::Outcome(prose, Vec::new()));
+    assert!(matches!(&world.delivered[..], [Delivery::Show { .. }]));
+}
