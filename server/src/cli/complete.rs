@@ -46,15 +46,7 @@ pub(super) struct CompleteArgs {
 /// Prints the ghost text, or nothing where there is none to show.
 pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
     let begin = Instant::now();
-    let (text, at) = args.caret.read()?;
-    let caret = completion::Caret {
-        text,
-        at,
-        path: path_in(args.root.as_deref(), &args.caret.file).into(),
-        language: languages::by_path(&args.caret.file),
-        explicit: false,
-        max_tokens: args.max_tokens.map(|tokens| tokens as usize),
-    };
+    let caret = caret(args)?;
     let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
     let around = caret.around();
     let plan = model.plan(&caret.query(&around));
@@ -76,6 +68,19 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
     completion
         .suggestion
         .map_or(Ok(()), |suggestion| output::print(&suggestion.text))
+}
+
+/// The caret that is asked for, as the model sees it.
+fn caret(args: &CompleteArgs) -> anyhow::Result<completion::Caret> {
+    let (text, at) = args.caret.read()?;
+    Ok(completion::Caret {
+        text,
+        at,
+        path: path_in(args.root.as_deref(), &args.caret.file).into(),
+        language: languages::by_path(&args.caret.file),
+        explicit: false,
+        max_tokens: args.max_tokens.map(|tokens| tokens as usize),
+    })
 }
 
 fn describe(
@@ -130,7 +135,127 @@ pub(super) fn path_in(root: Option<&Path>, file: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use carat_engine::TokenId;
+    use serde_json::Value;
+
     use super::*;
+    use crate::completion::{Caret, Parts};
+    use crate::documents::Opened;
+    use crate::evaluation::{Case, Kind};
+    use crate::file_uri;
+    use crate::mailbox::Report;
+    use crate::models::catalogue::FORMS;
+    use crate::positions::LineColumn;
+    use crate::prompt::{Bytes, FimMarks, PromptBudget, Vocabulary};
+    use crate::session::{ClientFacts, Effect, Event, Request, RequestKey, Session, Wish};
+
+    /// Bytes, with control tokens for all forms.
+    struct Marked;
+
+    impl Vocabulary for Marked {
+        fn encode(&self, text: &str) -> Vec<TokenId> {
+            Bytes.encode(text)
+        }
+
+        fn bos(&self) -> TokenId {
+            Bytes.bos()
+        }
+
+        fn control(&self, text: &str) -> Option<TokenId> {
+            Some(1000 + text.bytes().map(TokenId::from).sum::<TokenId>())
+        }
+
+        fn fill_in_the_middle(&self) -> Option<FimMarks> {
+            Some(FimMarks {
+                prefix: 300,
+                suffix: 301,
+                middle: 302,
+                separator: Some(303),
+            })
+        }
+    }
+
+    /// What the server asks its model for a caret in a file of a workspace.
+    fn of_server(root: &Path, file: &Path, (line, column): (u32, u32)) -> Caret {
+        let mut session = Session::new(None);
+        let uri = file_uri::uri(file);
+        let facts = Box::new(ClientFacts::default());
+        let wish = Wish {
+            uri: uri.clone(),
+            at: LineColumn { line, column },
+            menu: false,
+            invoked: false,
+            selected: None,
+        };
+        let events = [
+            Event::Introduced(facts, Value::Null, vec![root.to_owned()]),
+            Event::Listening,
+            Event::Engine(Report::Ready(crate::generator::ModelFacts {
+                name: "m".to_owned(),
+                tier: "small",
+                takes_instructions: false,
+            })),
+            Event::Opened(Opened {
+                uri,
+                language_id: "rust".to_owned(),
+                version: 1,
+                text: std::fs::read_to_string(file).expect("text"),
+            }),
+            Event::Requested(RequestKey(1), Request::Complete(wish)),
+        ];
+        let effects = events.map(|event| session.handle(event, Instant::now()));
+        let job = effects
+            .into_iter()
+            .flatten()
+            .find_map(|effect| match effect {
+                Effect::Complete(job) => Some(job),
+                _ => None,
+            });
+        job.expect("a job").caret
+    }
+
+    #[test]
+    fn server_command_line_and_evaluation_show_the_same_prompt() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path().canonicalize().expect("a path");
+        let file = root.join("src/deep/a b.rs");
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
+        let (prefix, suffix) = ("// é\r\nfn f(a: u8) {\r\n    let b = ", ";\r\n}\r\n");
+        std::fs::write(&file, format!("{prefix}{suffix}")).expect("a file");
+        let args = CompleteArgs {
+            caret: format!("{}:3:13", file.display()).parse().expect("a caret"),
+            model: None,
+            max_tokens: None,
+            json: false,
+            show_prompt: false,
+            root: Some(root.clone()),
+        };
+        let case = Case {
+            path: "src/deep/a b.rs".to_owned(),
+            language: "rust".to_owned(),
+            kind: Kind::LineRest,
+            prefix: prefix.to_owned(),
+            middle: "a".to_owned(),
+            suffix: suffix.to_owned(),
+            project: None,
+        };
+        let carets = [
+            of_server(&root, &file, (2, 12)),
+            caret(&args).expect("a caret"),
+            case.caret(),
+        ];
+        for form in FORMS {
+            let plans = carets.each_ref().map(|caret| {
+                let around = caret.around();
+                let (query, budget) = (caret.query(&around), PromptBudget::default());
+                completion::plan(&query, form, &budget, &Parts::default(), &Marked)
+            });
+            let [server, command_line, evaluation] = plans.map(|plan| plan.prompt);
+            assert!(server.text.contains("let b"), "{form:?}: {}", server.text);
+            assert_eq!(server, command_line, "{form:?}");
+            assert_eq!(server, evaluation, "{form:?}");
+        }
+    }
 
     #[test]
     fn paths_are_relative_to_the_root() {

@@ -1,8 +1,14 @@
 //! Standard input, cleaned before the framework reads it.
 //!
 //! The framework's reader ends at the first message that it cannot parse, and with it the server. Here
-//! every frame is checked first, and one that is no message is replaced by one that ingress answers
-//! with the error that JSON-RPC prescribes.
+//! every frame is checked first. Text that is no Unicode is mended, since a lost edit would leave us
+//! with another document than the editor's; a frame that is no message even then is replaced by one
+//! that ingress answers with the error that JSON-RPC prescribes.
+//!
+//! The cause is in tower-lsp-server 0.24.0-rc.1, src/transport.rs, `Server::serve`: the loop
+//! `while let Some(msg) = framed_stdin.next().await` reads tokio-util's `FramedRead`, which yields
+//! `None` once after an error and could be read on. The repair there is one line in the arm of `Err(err)`:
+//! `let _ = framed_stdin.next().await;`. It would make the stand-in needless, not the mending.
 
 use std::sync::Arc;
 
@@ -50,7 +56,7 @@ async fn forward(
             Header::Length(length) if length <= MESSAGE_BYTES_MAX => {
                 let mut body = Vec::new();
                 (&mut *input).take(length).read_to_end(&mut body).await?;
-                check(&body).map(|()| body)
+                checked(body)
             }
             Header::Length(length) => {
                 tokio::io::copy(&mut (&mut *input).take(length), &mut tokio::io::sink()).await?;
@@ -102,6 +108,50 @@ async fn read_header(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result
         }
         garbage |= length.is_none() && !text.trim().is_empty();
     }
+}
+
+/// A body that the framework will be able to parse, mended if that helps.
+fn checked(body: Vec<u8>) -> Result<Vec<u8>, ErrorCode> {
+    let Err(error) = check(&body) else {
+        return Ok(body);
+    };
+    let mended = mended(&String::from_utf8_lossy(&body)).into_bytes();
+    check(&mended).map(|()| mended).map_err(|_| error)
+}
+
+/// JSON whose escapes all stand for characters: halves of surrogate pairs become U+FFFD, which counts
+/// as much as they do in UTF-16.
+fn mended(json: &str) -> String {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut mended = String::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(found) = json[at..].find('\\') {
+        let escape = at + found;
+        mended.push_str(&json[at..escape]);
+        let (length, half) = match unit(escape) {
+            Some(0xD800..=0xDBFF) => match unit(escape + 6) {
+                Some(0xDC00..=0xDFFF) => (12, false),
+                _ => (6, true),
+            },
+            Some(0xDC00..=0xDFFF) => (6, true),
+            // Whatever is escaped is one character.
+            _ => {
+                let escaped = json[escape + 1..].chars().next();
+                (1 + escaped.map_or(0, char::len_utf8), false)
+            }
+        };
+        at = escape + length;
+        if half {
+            mended.push('\u{FFFD}');
+        } else {
+            mended.push_str(&json[escape..at]);
+        }
+    }
+    mended.push_str(&json[at..]);
+    mended
 }
 
 /// Whether the framework will be able to parse a body.
@@ -182,6 +232,27 @@ mod tests {
             assert_eq!(error_of(&request).code.code(), code, "{body}");
             assert_eq!(out[1], GOOD, "{body}");
         }
+    }
+
+    #[test]
+    fn text_that_is_no_unicode_costs_a_character_and_not_the_message() {
+        let with = |text: &str| {
+            format!(r#"{{"jsonrpc":"2.0","method":"m","params":{{"text":"{text}"}}}}"#)
+        };
+        for (sent, read) in [
+            (r"a\ud83db", "a\u{FFFD}b"),
+            (r"\ude00", "\u{FFFD}"),
+            (r"\ud83d\ude00", r"\ud83d\ude00"),
+            (r"\\ud83d \ud83d\n", r"\\ud83d \u{FFFD}\n"),
+            (r"\ud83d\ud83d\ude00", "\u{FFFD}\\ud83d\\ude00"),
+        ] {
+            let read = read.replace(r"\u{FFFD}", "\u{FFFD}");
+            assert_eq!(run(frame(&with(sent)).as_bytes()), [with(&read)], "{sent}");
+        }
+        let mut latin1 = frame(&with("e")).into_bytes();
+        let at = latin1.iter().rposition(|byte| *byte == b'e').expect("an e");
+        latin1[at] = 0xE9;
+        assert_eq!(run(&latin1), [with("\u{FFFD}")]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const BUILT_IN: &str = include_str!("../../../models/catalogue.toml");
 const RESERVE_BYTES: u64 = 2 << 30;
 
 /// Every layout that an entry can name.
-const FORMS: [PromptForm; 6] = [
+pub(crate) const FORMS: [PromptForm; 6] = [
     PromptForm::FimSuffixFirst,
     PromptForm::FimPrefixFirst,
     PromptForm::InstructGemma4 {

@@ -1,6 +1,7 @@
 //! The session step by step: who is answered what, in which order, and what keeps running.
 
 mod actions;
+mod large;
 mod sequences;
 mod world;
 

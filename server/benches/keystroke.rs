@@ -1,0 +1,104 @@
+//! From the arrival of an edit and of a request to the engine's mailbox, in a file of 1 MiB:
+//! `cargo bench -p carat --bench keystroke`.
+//!
+//! Every key is one edit and one request; the engine answers each at once with a text that the next key
+//! disagrees with, so that all finished candidates are looked at and every key posts a job.
+
+use std::time::{Duration, Instant};
+
+use carat::completion::Suggestion;
+use carat::documents::{Change, Opened};
+use carat::generator::ModelFacts;
+use carat::mailbox::{Mailbox, Proposal, Report};
+use carat::positions::LineColumn;
+use carat::session::{ClientFacts, Effect, Event, Request, RequestKey, Session, Wish};
+use carat_engine::StopReason;
+
+const URI: &str = "file:///project/a.rs";
+const KEYS: u32 = 2000;
+
+fn main() {
+    let line = "    let value = compute(first, second); // a line of code\n";
+    let text = line.repeat((1 << 20) / line.len());
+    let middle = (text.lines().count() / 2) as u32;
+    let mailbox = Mailbox::default();
+    let mut session = Session::new(None);
+    let mut happen = |event| session.handle(event, Instant::now());
+    let facts = Box::new(ClientFacts::default());
+    happen(Event::Introduced(
+        facts,
+        serde_json::Value::Null,
+        Vec::new(),
+    ));
+    happen(Event::Engine(Report::Ready(ModelFacts {
+        name: "none".to_owned(),
+        tier: "small",
+        takes_instructions: false,
+    })));
+    happen(Event::Opened(Opened {
+        uri: URI.to_owned(),
+        language_id: "rust".to_owned(),
+        version: 0,
+        text,
+    }));
+    let (mut edits, mut requests) = (Vec::new(), Vec::new());
+    for key in 0..KEYS {
+        let at = LineColumn {
+            line: middle + key / 40,
+            column: key % 40,
+        };
+        let change = Change {
+            range: Some(at..at),
+            text: "x".to_owned(),
+        };
+        let changed = Event::Changed(URI.to_owned(), Some(key as i32 + 1), vec![change]);
+        let begun = Instant::now();
+        drop(happen(changed));
+        edits.push(begun.elapsed());
+        let wish = Wish {
+            uri: URI.to_owned(),
+            at: LineColumn {
+                column: at.column + 1,
+                ..at
+            },
+            menu: false,
+            invoked: false,
+            selected: None,
+        };
+        let requested = Event::Requested(RequestKey(u64::from(key)), Request::Complete(wish));
+        let begun = Instant::now();
+        let mut posted = None;
+        for effect in happen(requested) {
+            if let Effect::Complete(job) = effect {
+                posted = Some(job.key);
+                mailbox.post(job);
+            }
+        }
+        requests.push(begun.elapsed());
+        let posted = posted.expect("every key posts a job");
+        let proposal = Proposal {
+            suggestion: Suggestion {
+                text: "foo(bar)".to_owned(),
+                replace_suffix_bytes: 0,
+            },
+            confidence: None,
+        };
+        let produced = Report::Produced(posted, "foo(bar)".to_owned(), Some(proposal.clone()));
+        happen(Event::Engine(produced));
+        let stop = Some(StopReason::StopToken);
+        happen(Event::Engine(Report::Ended(posted, stop, Some(proposal))));
+    }
+    report("didChange", edits);
+    report("request to mailbox", requests);
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |thousandth: usize| times[times.len() * thousandth / 1000].as_secs_f64() * 1e6;
+    eprintln!(
+        "{what}: p50 {:.1} µs, p99 {:.1} µs, max {:.1} µs",
+        at(500),
+        at(990),
+        at(999)
+    );
+}
