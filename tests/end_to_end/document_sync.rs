@@ -172,3 +172,27 @@ fn changes_of_one_message_apply_in_order() {
     server.response(id);
     assert_eq!(server.command("carat.lastPrompt")["document"], "aXb\nend");
 }
+
+#[test]
+fn half_a_character_costs_that_character_and_not_the_edit() {
+    let mut server = without_model();
+    server.initialize(&Client::inline().offering(&[Units::Utf16]));
+    server.notification("window/showMessage");
+    server.open(URI, "rust", "let s = \"\";");
+    let edit = |version: i32, character: u32, text: &str| {
+        let at = format!(r#"{{"line":0,"character":{character}}}"#);
+        let document = format!(r#"{{"uri":"{URI}","version":{version}}}"#);
+        let change = format!(r#"{{"range":{{"start":{at},"end":{at}}},"text":"{text}"}}"#);
+        let params = format!(r#"{{"textDocument":{document},"contentChanges":[{change}]}}"#);
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","method":"textDocument/didChange","params":{params}}}"#);
+        format!("Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    // What an editor that counts in UTF-16 may send of an emoji that is typed in two halves.
+    server.send_raw(edit(1, 9, "\\ud83d").as_bytes());
+    server.send_raw(edit(2, 12, "!").as_bytes());
+    let id = server.inline_completion(URI, (0, 0));
+    server.response(id);
+    let record = server.command("carat.lastPrompt");
+    assert_eq!(record["document"], "let s = \"\u{FFFD}\";!");
+}

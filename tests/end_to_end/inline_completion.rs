@@ -1,11 +1,12 @@
-//! What ghost text looks like on the wire, and what is answered while the user types.
+//! What ghost text looks like on the wire. What is answered while the user types is tested in
+//! `server/src/session/tests.rs`, without a process.
 
 use std::time::{Duration, Instant};
 
 use carat_tests::{Client, Launch, Units};
 use serde_json::json;
 
-use crate::{URI, activity, program, scripted, scripted_for, scripted_with, wait_until_ready};
+use crate::{URI, program, scripted, scripted_with, wait_until_ready};
 
 #[test]
 fn an_item_has_a_string_and_an_empty_range_at_the_caret() {
@@ -33,94 +34,6 @@ fn an_item_has_a_string_and_an_empty_range_at_the_caret() {
         record["ms"].as_f64().is_some_and(|ms| ms >= 0.0),
         "{record}"
     );
-}
-
-#[test]
-fn typing_through_is_answered_without_the_engine() {
-    let Some(mut server) = scripted_with(
-        &json!({ "text": "foo(bar);", "ms_per_token": 1 }),
-        "let a = ",
-    ) else {
-        return;
-    };
-    let id = server.inline_completion(URI, (0, 8));
-    assert_eq!(server.response(id).result()[0]["insertText"], "foo(bar);");
-    let begun = activity(&mut server)["generations"].clone();
-    for (at, typed) in "foo(b".char_indices() {
-        let column = 8 + at as u32;
-        server.change(
-            URI,
-            at as i32 + 1,
-            Some((0, column)..(0, column)),
-            &typed.to_string(),
-        );
-        let id = server.inline_completion(URI, (0, column + 1));
-        let rest = &"foo(bar);"[at + 1..];
-        let item = server.response(id).result()[0].clone();
-        assert_eq!(item["insertText"], rest);
-        assert_eq!(item["range"]["start"]["character"], column + 1);
-    }
-    assert_eq!(
-        activity(&mut server)["generations"],
-        begun,
-        "all came from the first generation"
-    );
-    server.change(URI, 9, Some((0, 13)..(0, 13)), "X");
-    let id = server.inline_completion(URI, (0, 14));
-    server.response(id);
-    assert_ne!(
-        activity(&mut server)["generations"],
-        begun,
-        "other text needs a new one"
-    );
-}
-
-#[test]
-fn a_cancelled_generation_is_adopted_by_the_request_that_types_on() {
-    let script = json!({ "text": "foo(bar);", "token_bytes": 1, "ms_per_token": 100 });
-    let client = Client::inline().options(json!({ "deadlineMs": 20_000 }));
-    let Some(mut server) = scripted_for(&client, &script, "let a = ") else {
-        return;
-    };
-    let before = activity(&mut server);
-    let count =
-        |activity: &serde_json::Value, what: &str| activity[what].as_u64().expect("a count");
-    let first = server.inline_completion(URI, (0, 8));
-    server.until("some text", |server| {
-        (count(&activity(server), "tokens") > count(&before, "tokens") + 2).then_some(())
-    });
-    server.change(URI, 1, Some((0, 8)..(0, 8)), "f");
-    server.cancel(first);
-    let second = server.inline_completion(URI, (0, 9));
-    assert_eq!(server.response(first).error_code(), Some(-32800));
-    assert_eq!(
-        server.response(second).result()[0]["insertText"],
-        "oo(bar);"
-    );
-    let begun = count(&activity(&mut server), "generations") - count(&before, "generations");
-    assert_eq!(begun, 1, "the generation was adopted");
-}
-
-#[test]
-fn the_deadline_answers_a_whole_line_and_the_rest_comes_with_the_next_key() {
-    let script = json!({ "text": "\n    one();\n    two();\n    three();\n}", "token_bytes": 8, "ms_per_token": 250 });
-    let client = Client::inline().options(json!({ "deadlineMs": 1000 }));
-    let Some(mut server) = scripted_for(&client, &script, "fn f() {\n") else {
-        return;
-    };
-    let sent = Instant::now();
-    let id = server.inline_completion(URI, (0, 8));
-    let response = server.response(id);
-    assert!(
-        response.at.saturating_duration_since(sent) < Duration::from_secs(5),
-        "long before the script ends"
-    );
-    if let Some(text) = response.result()[0]["insertText"].as_str() {
-        assert!(
-            text == "\n    one();" || text == "\n    one();\n    two();",
-            "{text:?}"
-        );
-    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn a_client_that_does_not_wait_for_the_answer_of_initialize_is_served() {
 #[test]
 fn unknown_methods_are_refused_and_unknown_notifications_ignored() {
     let mut server = started();
-    for method in ["textDocument/hover", "carat/nothing", ""] {
+    for method in ["textDocument/hover", "carat/nothing", "$/nothing", ""] {
         let id = server.request(method, &json!({}));
         assert_eq!(server.response(id).error_code(), Some(-32601), "{method}");
         server.notify(method, &json!({}));

@@ -1,4 +1,4 @@
-//! Settings from the client and from the project, the pause, and `carat/status`.
+//! Settings from the client and from the project over the wire, and `carat/status`.
 
 use std::path::Path;
 
@@ -53,25 +53,6 @@ fn a_bad_setting_is_named_once_and_the_others_count() {
     assert!(completes(&mut server, URI));
     let unread = server.unread();
     assert!(unread.is_empty(), "told once: {unread:?}");
-}
-
-#[test]
-fn languages_can_be_switched_off_while_the_server_runs() {
-    let Some(mut server) = scripted_for(&Client::inline(), &json!({ "text": "1;" }), "let a = ")
-    else {
-        return;
-    };
-    server.open("file:///b.py", "python", "let b = ");
-    assert!(completes(&mut server, URI));
-    // Neovim and others send the server's own part alone.
-    let params = json!({ "settings": { "languages": { "rust": false } } });
-    server.notify("workspace/didChangeConfiguration", &params);
-    assert!(!completes(&mut server, URI));
-    assert!(completes(&mut server, "file:///b.py"));
-    configure(&mut server, &json!({ "enable": false }));
-    assert!(!completes(&mut server, "file:///b.py"));
-    configure(&mut server, &Value::Null);
-    assert!(completes(&mut server, "file:///b.py"));
 }
 
 #[test]
@@ -154,18 +135,6 @@ fn a_project_cannot_choose_the_model() {
         text.contains("`model`") && text.contains("only your editor"),
         "{text}"
     );
-}
-
-#[test]
-fn the_pause_is_a_command() {
-    let Some(mut server) = scripted_for(&Client::inline(), &json!({ "text": "1;" }), "let a = ")
-    else {
-        return;
-    };
-    assert_eq!(server.command("carat.toggle"), json!({ "paused": true }));
-    assert!(!completes(&mut server, URI));
-    assert_eq!(server.command("carat.toggle"), json!({ "paused": false }));
-    assert!(completes(&mut server, URI));
 }
 
 fn with_status() -> Client {

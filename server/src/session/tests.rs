@@ -503,6 +503,23 @@ fn a_pause_and_a_manual_trigger_answer_nothing_unasked() {
 }
 
 #[test]
+fn languages_are_switched_off_while_the_server_runs() {
+    let mut bench = Bench::new();
+    let off = json!({ "languages": { "rust": false } });
+    bench.world.happen(Event::Configured(off));
+    let key = bench.submit("let a = |");
+    bench.expect(&[(key, "empty")]);
+    bench
+        .world
+        .happen(Event::Configured(json!({ "enable": false })));
+    let key = bench.submit("let a = |");
+    bench.expect(&[(key, "empty")]);
+    bench.world.happen(Event::Configured(Value::Null));
+    bench.submit("let a = |");
+    assert!(bench.runs());
+}
+
+#[test]
 fn a_document_is_called_by_its_place_in_the_folders() {
     let mut world = World::ready();
     let uri = "file:///work/src/a.rs";
