@@ -25,6 +25,7 @@
 //! ```
 
 mod bandwidth;
+mod beam;
 mod cancel;
 mod continuation;
 mod decoder;
@@ -43,6 +44,7 @@ mod stop;
 mod tokenizer;
 
 pub use bandwidth::measure_bandwidth;
+pub use beam::{Candidate, SearchSummary, search};
 pub use cancel::CancelToken;
 pub use continuation::{
     CONTEXT_BYTES, CONTINUATION_BYTES, CONTINUATIONS_MAX, ContinuationSource, Continuations, Mixing,

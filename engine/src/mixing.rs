@@ -50,6 +50,8 @@ pub(crate) struct Mixer<'a, 's> {
     ends: Vec<TokenId>,
     /// The end of the document before the caret, then the answer.
     text: Vec<u8>,
+    /// How much of `text` is the document.
+    before: usize,
     continuations: Continuations,
     /// A continuation behind what is still to be spelled.
     joined: Vec<u8>,
@@ -79,6 +81,7 @@ impl<'a, 's> Mixer<'a, 's> {
             request,
             first: FirstToken::new(tokenizer),
             ends,
+            before: text.len(),
             text,
             continuations: Continuations::default(),
             joined: Vec::new(),
@@ -89,6 +92,12 @@ impl<'a, 's> Mixer<'a, 's> {
     /// The answer goes on.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.text.extend_from_slice(bytes);
+    }
+
+    /// Another answer takes the place of the one so far.
+    pub(crate) fn rewind(&mut self, answer: &[u8]) {
+        self.text.truncate(self.before);
+        self.text.extend_from_slice(answer);
     }
 
     /// What the source says of the next token. `rest` is what is still to be spelled of the text

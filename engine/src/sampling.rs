@@ -16,8 +16,34 @@ pub(crate) struct Sampler {
     random: StdRng,
     banned: Vec<TokenId>,
     level: CpuLevel,
-    /// Logits of the model that a source has raised.
+    mixed: Mixed,
+}
+
+/// What is known of logits into which a source was mixed.
+#[derive(Debug, Default)]
+pub(crate) struct Mixed {
+    /// The most probable token and its logit.
+    best: usize,
+    highest: f32,
+    /// Logarithm of the sum of the exponentials of the model's logits.
+    log_sum: f32,
+    /// Of the source.
+    weight: f32,
+    /// Logits of the model that the source has raised.
     unmixed: Vec<(usize, f32)>,
+}
+
+impl Mixed {
+    /// How probable a token is; `logits` are the mixed ones.
+    pub(crate) fn score(&self, logits: &[f32], token: usize) -> TokenScore {
+        let logit = logits.get(token).copied().unwrap_or(f32::NEG_INFINITY);
+        let unmixed = self.unmixed.iter().find(|(index, _)| *index == token);
+        TokenScore {
+            log_prob: unmixed.map_or(logit, |(_, logit)| *logit) - self.log_sum,
+            mixed_log_prob: logit - self.log_sum + (1.0 - self.weight).ln(),
+            source_weight: self.weight,
+        }
+    }
 }
 
 impl Sampler {
@@ -34,7 +60,7 @@ impl Sampler {
             random: StdRng::seed_from_u64(sampling.seed),
             banned,
             level: CpuLevel::current(),
-            unmixed: Vec::new(),
+            mixed: Mixed::default(),
         }
     }
 
@@ -54,12 +80,27 @@ impl Sampler {
         logits: &mut [f32],
         source: &SparseDistribution,
     ) -> (TokenId, TokenScore) {
+        let temperature = self.sampling.temperature;
+        let mixed = self.mix(logits, source);
+        let (best, highest) = (mixed.best, mixed.highest);
+        let drawn = if temperature > 0.0 {
+            self.draw(logits, highest)
+        } else {
+            None
+        };
+        let token = drawn.unwrap_or(best);
+        (token as TokenId, self.mixed.score(logits, token))
+    }
+
+    /// Raises the logits of tokens of which the source speaks.
+    pub(crate) fn mix(&mut self, logits: &mut [f32], source: &SparseDistribution) -> &Mixed {
+        let mixed = &mut self.mixed;
         let max = kernels::largest(self.level, logits);
-        // The first of equals; nothing is larger than the first if nothing is a number.
-        let best = logits.iter().position(|&l| l >= max).unwrap_or(0);
         let log_sum = max + kernels::sum_exp_minus(self.level, logits, max).ln() as f32;
-        let (mut best, mut highest) = (best, max);
-        self.unmixed.clear();
+        // The first of equals; nothing is larger than the first if nothing is a number.
+        mixed.best = logits.iter().position(|&l| l >= max).unwrap_or(0);
+        (mixed.highest, mixed.log_sum, mixed.weight) = (max, log_sum, source.weight);
+        mixed.unmixed.clear();
         // Against a model whose weight stays 1, so that all other logits stay as they are.
         let against = source.weight / (1.0 - source.weight);
         for &(token, p) in &source.tokens {
@@ -67,24 +108,13 @@ impl Sampler {
             let Some(logit) = logits.get_mut(index) else {
                 continue;
             };
-            self.unmixed.push((index, *logit));
+            mixed.unmixed.push((index, *logit));
             *logit = log_sum + ((*logit - log_sum).exp() + against * p).ln();
-            if *logit > highest {
-                (best, highest) = (index, *logit);
+            if *logit > mixed.highest {
+                (mixed.best, mixed.highest) = (index, *logit);
             }
         }
-        let token = if self.sampling.temperature > 0.0 {
-            self.draw(logits, highest).unwrap_or(best)
-        } else {
-            best
-        };
-        let unmixed = self.unmixed.iter().find(|(index, _)| *index == token);
-        let score = TokenScore {
-            log_prob: unmixed.map_or(logits[token], |(_, logit)| *logit) - log_sum,
-            mixed_log_prob: logits[token] - log_sum + (1.0 - source.weight).ln(),
-            source_weight: source.weight,
-        };
-        (token as TokenId, score)
+        mixed
     }
 
     /// Draws from the tokens that the filters leave; `None` if their weights make no distribution.

@@ -10,7 +10,7 @@ pub use prefill::{Prefill, Progress};
 
 use pace::Pace;
 
-use crate::decoder::Workspace;
+use crate::decoder::{Branches, Workspace};
 use crate::decoding::Decoding;
 use crate::kv_cache::{KvCache, KvLimits, KvType};
 use crate::{
@@ -155,12 +155,8 @@ impl Session {
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        self.check_prompt(prompt)?;
         let begin = Instant::now();
-        // The last token is evaluated in any case, since its logits are needed.
-        let reused = self.truncate(self.shared_prefix(prompt).min(prompt.len() - 1));
-        self.progress.begin(prompt.len(), reused);
-        self.append(&prompt[reused..], 1, cancel)?;
+        let reused = self.read_prompt(prompt, cancel)?;
         let prefill = begin.elapsed();
         let begin = Instant::now();
         let model = self.model.clone();
@@ -179,9 +175,40 @@ impl Session {
         })
     }
 
+    /// Reads `prompt` and returns how many of its tokens were in the cache before; the logits are
+    /// those of its last token.
+    pub(crate) fn read_prompt(
+        &mut self,
+        prompt: &[TokenId],
+        cancel: &CancelToken,
+    ) -> Result<usize, GenerateError> {
+        self.check_prompt(prompt)?;
+        // The last token is evaluated in any case, since its logits are needed.
+        let reused = self.truncate(self.shared_prefix(prompt).min(prompt.len() - 1));
+        self.progress.begin(prompt.len(), reused);
+        self.append(&prompt[reused..], 1, cancel)?;
+        Ok(reused)
+    }
+
     /// The logits of the last token.
     pub(crate) fn logits_mut(&mut self) -> &mut [f32] {
         &mut self.logits
+    }
+
+    /// Appends one token of each branch; the logits are those of all of them. The cache holds
+    /// several texts then, until it is truncated to their trunk.
+    pub(crate) fn append_branches(
+        &mut self,
+        tokens: &[TokenId],
+        branches: Branches<'_>,
+        cancel: &CancelToken,
+    ) -> Result<(), GenerateError> {
+        let pass = &self.model.0.pass;
+        let (cache, workspace) = (&mut self.cache, &mut self.workspace);
+        let logits = &mut self.logits;
+        pass.forward_branches(tokens, branches, cache, workspace, cancel, logits)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
     }
 
     /// Whether nothing more fits.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
+use super::branches::Branches;
 use super::config::LayerConfig;
 use super::ops::{Compute, activations_for, linear, rows, rows_mut};
 use super::rope::Rotation;
@@ -145,8 +146,10 @@ pub(crate) struct Attend<'a> {
     pub(crate) layer: &'a LayerConfig,
     /// Rows with queries.
     pub(crate) rows: Range<usize>,
-    /// Position of the first of them.
+    /// Position of the first of them, unless they are branches.
     pub(crate) first_position: usize,
+    /// What the rows see, if they are not consecutive tokens.
+    pub(crate) branches: Option<Branches<'a>>,
     /// Factor on the scores.
     pub(crate) scale: f32,
     pub(crate) compute: Compute<'a>,
@@ -177,7 +180,11 @@ impl InplaceOp2 for Attend<'_> {
         let group_width = self.layer.n_heads / n_kv_heads * self.layer.head_dim;
         let mut attended = Buffer::new(self.rows.len() * n_kv_heads * group_width);
         let group = self.layer.n_heads / n_kv_heads;
-        let block_rows = (BLOCK_QUERIES / group).max(BLOCK_ROWS);
+        // Each branch sees other keys.
+        let block_rows = match self.branches {
+            Some(_) => 1,
+            None => (BLOCK_QUERIES / group).max(BLOCK_ROWS),
+        };
         let blocks = attended.chunks_mut(block_rows * n_kv_heads * group_width);
         let blocks: List<_> = blocks
             .map(|block| OutTile::new(block, n_kv_heads * group_width))
@@ -234,15 +241,24 @@ impl Attend<'_> {
         }
         let mut sums = Buffer::new(n_queries * d);
         sums.fill(0.0);
-        let visible: List<Range<usize>> = (0..n_queries)
-            .map(|i| {
-                let position = self.first_position + first_row + i / group;
-                self.lowest_visible(position)..position + 1
-            })
-            .collect();
+        let first = self.first_position + first_row;
+        // What each query sees; a branch sees all that is visited.
+        let visible: List<Range<usize>> = match self.branches {
+            Some(_) => smallvec::smallvec![0..usize::MAX; n_queries],
+            None => (0..n_queries)
+                .map(|i| first + i / group)
+                .map(|position| self.lowest_visible(position)..position + 1)
+                .collect(),
+        };
+        let visited: List<Range<usize>> = match self.branches {
+            Some(branches) => branches.visible(first_row, self.lowest_visible(branches.position())),
+            None => smallvec::smallvec![self.lowest_visible(first)..first + n_rows],
+        };
         // A cache in f32 is there to be exact.
         let stored = |positions| self.cache.stored(self.store, kv_head, positions);
-        if !self.cache.is_exact() && kernels::attend(level, &scaled, d, &visible, stored, &mut sums)
+        if self.branches.is_none()
+            && !self.cache.is_exact()
+            && kernels::attend(level, &scaled, d, &visible, stored, &mut sums)
         {
             for (i, sums) in sums.chunks_exact(group * d).enumerate() {
                 out.row(i).copy_from_slice(sums);
@@ -255,10 +271,11 @@ impl Attend<'_> {
         let in_place = n_rows <= IN_PLACE_ROWS && kernels::fits_stored(d);
         let converted = if in_place { 0 } else { BLOCK_KEYS * d };
         let (mut keys, mut values) = (Buffer::new(converted), Buffer::new(converted));
-        let first = self.first_position + first_row;
-        let (begin, end) = (self.lowest_visible(first), first + n_rows);
-        for start in (begin..end).step_by(BLOCK_KEYS) {
-            let stop = end.min(start + BLOCK_KEYS);
+        let blocks = visited.into_iter().flat_map(|Range { start, end }| {
+            let starts = (start..end).step_by(BLOCK_KEYS);
+            starts.map(move |start| (start, end.min(start + BLOCK_KEYS)))
+        });
+        for (start, stop) in blocks {
             let n = (stop - start) * d;
             if in_place {
                 for (offset, keys, _) in self.cache.stored(self.store, kv_head, start..stop) {
@@ -272,9 +289,8 @@ impl Attend<'_> {
             }
             let rows = sums.chunks_exact_mut(d).zip(&mut running);
             for (i, (sums, running)) in rows.enumerate() {
-                let position = first + i / group;
-                let from = self.lowest_visible(position).clamp(start, stop) - start;
-                let to = (position + 1).clamp(start, stop) - start;
+                let from = visible[i].start.clamp(start, stop) - start;
+                let to = visible[i].end.clamp(start, stop) - start;
                 let scores = &mut scores[i * BLOCK_KEYS..][..stop - start];
                 // What the query does not see has no weight.
                 scores[..from.min(to)].fill(0.0);

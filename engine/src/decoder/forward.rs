@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::Result;
 
 use super::attention::{Attend, Heads};
+use super::branches::Branches;
 use super::config::{Architecture, Config, KvSource, LayerConfig};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
@@ -50,13 +51,15 @@ pub(crate) struct Pass {
 }
 
 /// What the layers of one chunk share.
-struct Chunk {
+struct Chunk<'a> {
     /// Position of the chunk's first token.
     start: usize,
     /// Tokens of the chunk.
     len: usize,
     /// First row whose logits are wanted; `len` if there is none.
     first_wanted: usize,
+    /// What the rows are, if they are not consecutive tokens.
+    branches: Option<Branches<'a>>,
     rotations: Rotations,
 }
 
@@ -153,15 +156,38 @@ impl Pass {
         logits: &mut Vec<f32>,
     ) -> std::result::Result<(), GenerateError> {
         let finished = self
-            .layers(tokens, cache, workspace, wanted, cancel, logits)
+            .layers(tokens, None, cache, workspace, wanted, cancel, logits)
             .map_err(|error| GenerateError::Tensor(error.to_string()))?;
         finished.then_some(()).ok_or(GenerateError::Cancelled)
     }
 
+    /// Runs one token of each branch and appends them to the cache; `logits` becomes those of all of
+    /// them. What was interrupted before is forgotten.
+    pub(crate) fn forward_branches(
+        &self,
+        tokens: &[TokenId],
+        branches: Branches<'_>,
+        cache: &mut KvCache,
+        workspace: &mut Workspace,
+        cancel: &CancelToken,
+        logits: &mut Vec<f32>,
+    ) -> std::result::Result<(), GenerateError> {
+        workspace.interrupted = None;
+        let wanted = WantedRows::Last(tokens.len());
+        let (pass, branches) = (self, Some(branches));
+        let finished = pass
+            .layers(tokens, branches, cache, workspace, wanted, cancel, logits)
+            .map_err(|error| GenerateError::Tensor(error.to_string()))?;
+        workspace.interrupted = None;
+        finished.then_some(()).ok_or(GenerateError::Cancelled)
+    }
+
     /// As `forward`; false if cancelled.
+    #[expect(clippy::too_many_arguments, reason = "the state of one chunk")]
     fn layers(
         &self,
         tokens: &[TokenId],
+        branches: Option<Branches<'_>>,
         cache: &mut KvCache,
         w: &mut Workspace,
         wanted: WantedRows,
@@ -176,7 +202,18 @@ impl Pass {
             start: cache.len(),
             len: tokens.len(),
             first_wanted,
-            rotations: self.ropes.rotations(cache.len(), tokens.len()),
+            branches,
+            rotations: match branches {
+                Some(branches) => {
+                    let position = branches.position();
+                    self.ropes
+                        .rotations(std::iter::repeat_n(position, tokens.len()))
+                }
+                None => {
+                    let start = cache.len();
+                    self.ropes.rotations(start..start + tokens.len())
+                }
+            },
         };
         let begun = w.interrupted.take();
         let begun = begun.filter(|b| b.start == chunk.start && self.fits(b, tokens, first_wanted));
@@ -288,7 +325,7 @@ impl Pass {
         w: &mut Workspace,
         first_row: usize,
         keep: usize,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         cache: &mut KvCache,
     ) -> Result<()> {
         let weights = &self.weights.layers[index];
@@ -306,6 +343,7 @@ impl Pass {
                 layer,
                 rows: rows.clone(),
                 first_position: chunk.start + keep,
+                branches: chunk.branches,
                 scale: self.config.attention_scale(layer),
                 compute: self.compute(),
             },
@@ -372,7 +410,7 @@ impl Pass {
         w: &mut Workspace,
         first_row: usize,
         first_query: usize,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         cache: &mut KvCache,
     ) -> Result<()> {
         let Some(rotation) = chunk.rotations.of(layer.window.is_some()) else {

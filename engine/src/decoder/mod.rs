@@ -1,6 +1,7 @@
 //! The Gemma architectures: one pass, driven by configuration, for Gemma 1, 3 and 4.
 
 mod attention;
+mod branches;
 mod config;
 mod cost;
 mod experts;
@@ -12,6 +13,7 @@ mod routing;
 mod weights;
 mod workspace;
 
+pub(crate) use branches::Branches;
 pub(crate) use config::{Architecture, Config};
 pub(crate) use forward::{Leftover, Pass, WantedRows};
 pub(crate) use weights::{Weights, vocabulary};

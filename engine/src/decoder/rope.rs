@@ -40,12 +40,12 @@ impl Rope {
             .collect()
     }
 
-    /// The rotation of positions `start..start + n_tokens`.
-    pub(crate) fn rotation(&self, start: usize, n_tokens: usize) -> Rotation {
-        let half = self.inverse_frequencies.len();
+    /// The rotation of tokens at these positions.
+    pub(crate) fn rotation(&self, positions: impl ExactSizeIterator<Item = usize>) -> Rotation {
+        let (half, n_tokens) = (self.inverse_frequencies.len(), positions.len());
         let (mut cos, mut sin) = (Buffer::new(n_tokens * half), Buffer::new(n_tokens * half));
         let turns = cos.chunks_exact_mut(half).zip(sin.chunks_exact_mut(half));
-        for (position, (cos, sin)) in (start..).zip(turns) {
+        for (position, (cos, sin)) in positions.zip(turns) {
             let position = position as f32 * self.position_scale;
             let turns = cos.iter_mut().zip(sin).zip(&self.inverse_frequencies);
             for ((cos, sin), frequency) in turns {
@@ -97,9 +97,12 @@ impl Ropes {
         }
     }
 
-    /// Rotations of a chunk: of local and of global layers.
-    pub(crate) fn rotations(&self, start: usize, n_tokens: usize) -> Rotations {
-        let of = |rope: &Option<Rope>| rope.as_ref().map(|rope| rope.rotation(start, n_tokens));
+    /// Rotations of tokens at these positions: of local and of global layers.
+    pub(crate) fn rotations(
+        &self,
+        positions: impl ExactSizeIterator<Item = usize> + Clone,
+    ) -> Rotations {
+        let of = |rope: &Option<Rope>| rope.as_ref().map(|rope| rope.rotation(positions.clone()));
         Rotations {
             local: of(&self.local),
             global: of(&self.global),

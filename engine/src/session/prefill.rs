@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use crate::decoder::{Leftover, WantedRows};
+use crate::kernels::{self, CpuLevel};
 use crate::{CancelToken, GenerateError, TokenId};
 
 /// How much of a prompt was read, and what it cost.
@@ -129,6 +130,26 @@ impl Session {
     ) -> Result<Vec<f32>, GenerateError> {
         self.append(tokens, rows, cancel)?;
         Ok(std::mem::take(&mut self.logits))
+    }
+
+    /// Appends `tokens` to the cache and returns the natural logarithms of the model's probabilities
+    /// of the last `n` of them, at most [`super::SessionOptions::chunk_tokens`] less one.
+    pub fn log_probs(
+        &mut self,
+        tokens: &[TokenId],
+        n: usize,
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>, GenerateError> {
+        self.append(tokens, n + 1, cancel)?;
+        let level = CpuLevel::current();
+        let rows = self.logits.chunks_exact(self.model.info().vocabulary);
+        let last = &tokens[tokens.len().saturating_sub(n)..];
+        let log_probs = rows.zip(last).map(|(logits, &token)| {
+            let max = kernels::largest(level, logits);
+            let sum = kernels::sum_exp_minus(level, logits, max);
+            logits[token as usize] - max - sum.ln() as f32
+        });
+        Ok(log_probs.collect())
     }
 
     /// As [`Session::evaluate_rows`]; the logits stay here.

@@ -7,16 +7,20 @@
 mod brackets;
 mod caret;
 mod finish;
+mod generate;
 mod mode;
 mod overlap;
 mod parts;
+mod rank;
 mod run;
 mod stop;
 
 pub use caret::{Around, Caret};
 pub use finish::{FinishOptions, Suggestion, finish};
+pub use generate::generate;
 pub use mode::{Mode, mode};
 pub use parts::{Part, Parts};
+pub(crate) use rank::RANKING_TOKENS;
 pub use run::{Completion, Confidence, Progress, run};
 pub use stop::StopWhileDecoding;
 
@@ -49,6 +53,8 @@ pub struct Plan {
     pub prompt: Prompt,
     /// How it generates.
     pub request: GenerationRequest,
+    /// Lines that are looked for at once; 1 writes one answer, token by token.
+    pub beam: usize,
     /// How its answer is read.
     pub finish: FinishOptions,
     /// The text before the caret that the answer is compared with.
@@ -98,6 +104,7 @@ pub fn plan(
     Plan {
         prompt,
         request,
+        beam: 1,
         finish,
         prefix: query.prefix.to_owned(),
         suffix: query.suffix.to_owned(),

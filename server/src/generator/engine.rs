@@ -10,7 +10,7 @@ use carat_engine::{
 use super::model::CodeModel;
 use super::{Generator, ModelFacts, act};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{Plan, Query};
+use crate::completion::{self, Plan, Query};
 use crate::models::ModelError;
 
 /// Documents whose caches are kept. Each costs the memory of a whole context; users edit one file
@@ -22,6 +22,8 @@ pub struct EngineGenerator {
     model: CodeModel,
     /// The least recently used first.
     sessions: Vec<(String, Session)>,
+    /// For the choice between several lines; made when there is one.
+    ranking: Option<Session>,
     /// Of code actions; the last one's prompt stays for the next, until they have rested for a while.
     actions: Option<Session>,
 }
@@ -32,6 +34,7 @@ impl EngineGenerator {
         Ok(Self {
             model: CodeModel::load(model, &LoadOptions { threads })?,
             sessions: Vec::new(),
+            ranking: None,
             actions: None,
         })
     }
@@ -68,13 +71,15 @@ impl Generator for EngineGenerator {
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
-        self.session(document)?.generate_mixed(
-            &plan.prompt.tokens,
-            &plan.request,
-            plan.mixing(source),
-            cancel,
-            on_piece,
-        )
+        let mut ranking = match self.ranking.take() {
+            None => self.model.ranking_session(plan)?,
+            ranking => ranking,
+        };
+        let session = self.session(document)?;
+        let result =
+            completion::generate(plan, session, ranking.as_mut(), source, cancel, on_piece);
+        self.ranking = ranking;
+        result
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {
@@ -100,6 +105,7 @@ impl Generator for EngineGenerator {
 
     fn discard_sessions(&mut self) {
         self.sessions.clear();
+        self.ranking = None;
         self.actions = None;
     }
 }

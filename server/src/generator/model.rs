@@ -7,7 +7,7 @@ use carat_engine::{
 };
 
 use crate::actions::Instruct;
-use crate::completion::{self, Completion, Parts, Plan, Progress, Query};
+use crate::completion::{self, Completion, Part, Parts, Plan, Progress, Query, RANKING_TOKENS};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm};
 
@@ -30,6 +30,12 @@ impl Tier {
     }
 }
 
+/// Tokens that a ranking session reads at once: it needs little memory, and is made quickly.
+const RANKING_CHUNK_TOKENS: usize = 128;
+
+/// Lines that a small model looks for at once.
+const BEAM: usize = 5;
+
 /// A loaded model together with how it is prompted.
 #[derive(Clone)]
 pub struct CodeModel {
@@ -43,6 +49,8 @@ pub struct CodeModel {
     pub form: PromptForm,
     /// The size of its prompts.
     pub budget: PromptBudget,
+    /// Lines that it looks for at once, where one is wanted; 1 for models that are too slow for more.
+    pub beam: usize,
     /// What takes part in its completions.
     pub parts: Parts,
 }
@@ -65,6 +73,10 @@ impl CodeModel {
             tier,
             form,
             budget,
+            beam: match tier {
+                Tier::Small => BEAM,
+                Tier::Large => 1,
+            },
             parts: Parts::default(),
         })
     }
@@ -82,13 +94,30 @@ impl CodeModel {
 
     /// Prompt, limits and the reading of the answer for a caret.
     pub fn plan(&self, query: &Query<'_>) -> Plan {
-        completion::plan(
+        let plan = completion::plan(
             query,
             self.form,
             &self.budget,
             &self.parts,
             self.model.tokenizer(),
-        )
+        );
+        let searched = plan.request.single_line && self.parts.has(Part::Beam);
+        Plan {
+            beam: if searched { self.beam } else { 1 },
+            ..plan
+        }
+    }
+
+    /// A session for the choice between the lines of a plan, if there is more than one.
+    pub fn ranking_session(&self, plan: &Plan) -> Result<Option<Session>, GenerateError> {
+        let options = SessionOptions {
+            context_tokens: RANKING_TOKENS,
+            chunk_tokens: RANKING_CHUNK_TOKENS,
+            layer_time: None,
+            ..SessionOptions::default()
+        };
+        let session = (plan.beam > 1).then(|| self.model.new_session(&options));
+        session.transpose()
     }
 
     /// Runs a plan in a session of its own, as for an editor whose cache is empty. `source` says how
@@ -99,13 +128,16 @@ impl CodeModel {
         source: Option<&mut dyn ContinuationSource>,
     ) -> Result<Completion, GenerateError> {
         let mut session = self.session_for(plan)?;
+        let mut ranking = self.ranking_session(plan)?;
         let mut heard = |_: &str, _: &Progress<'_>| ControlFlow::Continue(());
         completion::run(plan, &mut heard, |on_piece| {
-            session.generate_mixed(
-                &plan.prompt.tokens,
-                &plan.request,
-                plan.mixing(source),
-                &CancelToken::new(),
+            let cancel = CancelToken::new();
+            completion::generate(
+                plan,
+                &mut session,
+                ranking.as_mut(),
+                source,
+                &cancel,
                 on_piece,
             )
         })
@@ -115,8 +147,7 @@ impl CodeModel {
     fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
         self.model.new_session(&SessionOptions {
             context_tokens: plan.prompt.tokens.len()
-                + plan.request.begins_with.len()
-                + plan.request.max_tokens
+                + plan.beam * (plan.request.begins_with.len() + plan.request.max_tokens)
                 + 1,
             // Nobody interrupts it, and a busy machine answers as an idle one does.
             layer_time: None,

@@ -1,0 +1,87 @@
+//! Generates as a plan says: several lines of which the best is taken, or one answer as it comes.
+
+use std::ops::ControlFlow;
+
+use carat_engine::{
+    CancelToken, Candidate, ContinuationSource, GenerateError, GenerationSummary, Piece,
+    SearchSummary, Session, StopReason,
+};
+
+use super::{Plan, rank};
+
+/// Generates as the plan says: the best of several lines once it is known, or one answer as it comes.
+///
+/// `ranking` reads the text with each of the lines, to see which makes the next line most probable.
+pub fn generate(
+    plan: &Plan,
+    session: &mut Session,
+    ranking: Option<&mut Session>,
+    mut source: Option<&mut dyn ContinuationSource>,
+    cancel: &CancelToken,
+    on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+) -> Result<GenerationSummary, GenerateError> {
+    if plan.beam > 1 {
+        let found = carat_engine::search(
+            session,
+            &plan.prompt.tokens,
+            &plan.request,
+            plan.beam,
+            plan.mixing(source.as_deref_mut()),
+            cancel,
+        )?;
+        // A line that is too long for all of them is one for a single answer.
+        if !found.candidates.is_empty() {
+            let candidates = found.candidates.clone();
+            let best = rank::best(plan, candidates, ranking, cancel)?;
+            let mut summary = summary_of(found, best);
+            if tell(&summary, on_piece).is_break() {
+                summary.stop = StopReason::Callback;
+            }
+            return Ok(summary);
+        }
+    }
+    session.generate_mixed(
+        &plan.prompt.tokens,
+        &plan.request,
+        plan.mixing(source),
+        cancel,
+        on_piece,
+    )
+}
+
+/// Gives the caller a whole answer, token by token.
+fn tell(
+    summary: &GenerationSummary,
+    on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let (mut told, mut shown) = (0, 0);
+    for (index, &end) in summary.ends.iter().enumerate() {
+        if end > shown {
+            on_piece(Piece {
+                text: &summary.text[shown..end],
+                scores: &summary.scores[told..=index],
+            })?;
+            (told, shown) = (index + 1, end);
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// A search as a generation that wrote the chosen line, or nothing.
+fn summary_of(found: SearchSummary, best: Option<Candidate>) -> GenerationSummary {
+    let (tokens, scores, ends, text) = match best {
+        Some(best) => (best.tokens, best.scores, best.ends, best.text),
+        None => Default::default(),
+    };
+    GenerationSummary {
+        tokens,
+        scores,
+        ends,
+        text,
+        prompt_tokens: found.prompt_tokens,
+        reused_tokens: found.reused_tokens,
+        prefill: found.prefill,
+        decode: found.decode,
+        stop: StopReason::StopToken,
+    }
+}

@@ -1,0 +1,130 @@
+//! Which of several lines is offered: the one that is probable itself and makes what follows probable.
+
+use carat_engine::{CancelToken, Candidate, GenerateError, Session, TokenId};
+
+use super::{Plan, Suggestion};
+
+/// What the next existing line weighs, against the line itself.
+const NEXT_LINE_WEIGHT: f32 = 0.3;
+
+/// Tokens of the next existing line that count.
+const NEXT_LINE_TOKENS_MAX: usize = 40;
+
+/// Bytes before the caret's line that are read, from a line start on.
+const BEFORE_BYTES: usize = 900;
+
+/// Where the text that is read begins moves in such steps, so that typing leaves it alone.
+const STEP_BYTES: usize = 256;
+
+/// Positions that a session for [`best`] needs: there is no token of less than a byte.
+pub(crate) const RANKING_TOKENS: usize = 2048;
+
+/// The best of `candidates`, and what to show of it. Lines of which nothing can be shown take no part.
+///
+/// `session` reads the text from top to bottom, as plain text; without one, the line itself decides.
+pub(super) fn best(
+    plan: &Plan,
+    candidates: Vec<Candidate>,
+    session: Option<&mut Session>,
+    cancel: &CancelToken,
+) -> Result<Option<Candidate>, GenerateError> {
+    let rules = plan.stop_while_decoding();
+    let mut shown: Vec<(Candidate, Suggestion)> = Vec::new();
+    for candidate in candidates {
+        let Some(suggestion) = rules.finish(&candidate.text, true) else {
+            continue;
+        };
+        // The best of those that end up the same stands first.
+        if shown.iter().all(|(_, other)| *other != suggestion) {
+            shown.push((candidate, suggestion));
+        }
+    }
+    let mut scores: Vec<f32> = shown
+        .iter()
+        .map(|(line, _)| line.mixed_log_prob())
+        .collect();
+    if let Some(session) = session
+        && shown.len() > 1
+        && let Some(mut next_line) = NextLine::new(plan, session)
+    {
+        for (score, (_, suggestion)) in scores.iter_mut().zip(&shown) {
+            *score += NEXT_LINE_WEIGHT * next_line.log_prob(suggestion, cancel)?;
+        }
+    }
+    let best = scores
+        .iter()
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    let best = best.map(|(index, _)| index);
+    Ok(best.map(|index| shown.swap_remove(index).0))
+}
+
+/// Tells how probable the next existing line is behind a line.
+struct NextLine<'a> {
+    plan: &'a Plan,
+    session: &'a mut Session,
+    /// The caret's line as far as it stands before the caret.
+    typed: &'a str,
+    /// The text before the caret's line.
+    before: Vec<TokenId>,
+    /// The line, with the line ends around it.
+    tail: Vec<TokenId>,
+}
+
+impl<'a> NextLine<'a> {
+    /// `None` if there is no line behind the caret's.
+    fn new(plan: &'a Plan, session: &'a mut Session) -> Option<Self> {
+        let lines = plan.suffix.lines().skip(1);
+        let next = lines.into_iter().find(|line| !line.trim().is_empty())?;
+        let line_start = plan.prefix.rfind('\n').map_or(0, |newline| newline + 1);
+        let (before, typed) = plan.prefix.split_at(line_start);
+        let from = before.len().saturating_sub(BEFORE_BYTES);
+        let from = before.floor_char_boundary(from.next_multiple_of(STEP_BYTES).min(line_start));
+        let from = match from {
+            0 => 0,
+            from => before[from..].find('\n').map_or(from, |at| from + at + 1),
+        };
+        let model = session.model().clone();
+        let tokenizer = model.tokenizer();
+        let mut tokens = vec![tokenizer.bos()];
+        tokens.extend(tokenizer.encode(&before[from..]));
+        let mut tail = tokenizer.encode(&format!("\n{next}\n"));
+        tail.truncate(NEXT_LINE_TOKENS_MAX);
+        Some(Self {
+            plan,
+            session,
+            typed,
+            before: tokens,
+            tail,
+        })
+    }
+
+    /// Natural logarithm of the probability of the next line, in a text with the suggestion.
+    fn log_prob(
+        &mut self,
+        suggestion: &Suggestion,
+        cancel: &CancelToken,
+    ) -> Result<f32, GenerateError> {
+        let Self {
+            plan,
+            session,
+            typed,
+            before,
+            tail,
+        } = self;
+        let rest = &plan.suffix[suggestion.replace_suffix_bytes..];
+        let rest = rest.lines().next().unwrap_or("");
+        let line = format!("{typed}{}{rest}", suggestion.text);
+        let mut tokens = before.clone();
+        tokens.extend(session.model().tokenizer().encode(&line));
+        tokens.extend_from_slice(tail);
+        if tokens.len() > session.context_tokens() {
+            return Ok(0.0);
+        }
+        let scored = tail.len() + 1;
+        let kept = session.shared_prefix(&tokens).min(tokens.len() - scored);
+        let kept = session.truncate(kept);
+        let log_probs = session.log_probs(&tokens[kept..], tail.len(), cancel)?;
+        Ok(log_probs.iter().sum())
+    }
+}
