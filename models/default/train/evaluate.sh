@@ -2,7 +2,7 @@
 # Measures ../carat-default.gguf with the engine: results.csv, agreement with the trainer, the card.
 set -e
 cd "$(dirname "$0")"
-run=${1:-a1}
+run=${1:-c2}
 work=${CARAT_TRAIN_WORK:-$HOME/.cache/carat-train}
 root=../../..
 (cd $root && cargo build --release -p carat)

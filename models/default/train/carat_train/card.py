@@ -2,7 +2,7 @@
 
     python -m carat_train.card --run a1 --checks checks.json --gguf ../carat-default.gguf
 
-Writes DATA.md whole, loss.png, and the part of MODEL_CARD.md between the marks of generated figures:
+Writes DATA.md whole, loss.png (training loss, and held-out loss and exact match by tokens seen), and the part of MODEL_CARD.md between the marks of generated figures:
 from `tests/quality/results.csv`, which `carat eval` writes, and from `checks.json` of `check_engine`.
 """
 
@@ -13,8 +13,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-import torch
-
+from . import checkpoint
 from .workdir import REPOSITORY, TRAIN_DIR, parser
 
 HEAD = """# Data of the embedded model
@@ -22,8 +21,11 @@ HEAD = """# Data of the embedded model
 Source code only, fetched with the ordinary clients of each registry (`cargo vendor`, `pip download`,
 `npm pack`, `apt-get source`). `train/packages.toml` names the {roots} root packages; dependency trees of
 the Rust roots came with them. This list has every package from which a file was kept, with the
-licence that the package itself states and the bytes kept after all filters. The present model was trained on the
-Rust and Python parts alone; the others wait for a run on a GPU.
+licence that the package itself states and the bytes kept after all filters. Versions and digests of the
+archives are in `train/locks/`, the digests of the files that the filters leave in `train/locks/corpus.json`.
+
+**The file that is shipped now is edition one.** It was trained on the Rust and Python parts of an earlier
+fetch of most of these packages, whose versions were not locked. This list is the corpus of edition two.
 
 ## How it was chosen
 
@@ -32,13 +34,14 @@ Rust and Python parts alone; the others wait for a run on a GPU.
   nothing, or nothing that is understood, is left out. Debian packages are judged file by file.
 - **Held out by project**: a project is the repository that a package comes from. It is held out if the SHA-256 of its
   name is 0 modulo 20, or if it is on the list in `packages.toml`, which was fixed before the first run
-  (Go packages that serve only as held-out ones were added later; no Go was trained on).
+  (Go packages that serve only as held-out ones were added later, before any training on Go).
 - **Duplicates**: files equal up to white space, and files of which 70% of the distinct lines (12 characters or more)
   were seen before, are dropped. Held-out projects are read first, and a training file is dropped if it shares more than
   40% of its lines with them. Of several versions of a crate the newest is kept.
 - **Left out**: generated and minified files, bindings, tables, files with lines beyond 400 characters or of more than
   80 on average, below 200 bytes or above 200 kB, vendored folders, fixtures, most Python tests, anything that looks like a
-  key or token; and what goes beyond 14 MB of Rust or 6 MB of Python of one project.
+  key or token; and what goes beyond 14 MB of Rust, 6 MB of Python,
+  10 MB of TypeScript and JavaScript, 12 MB of Go or of C and C++ of one project.
 - **Thinned**: licence headers are removed, 70% of comments, half of the documentation comments; long docstrings
   keep their first line. Held-out files are not thinned.
 
@@ -76,25 +79,39 @@ def package_list(manifest):
     return "\n".join(out)
 
 
-def loss_curve(log, path):
+def loss_curve(log, progress, path):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     millions = [line["tokens"] / 1e6 for line in log]
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    axes.plot(millions, [line["loss"] for line in log], label="all targets", linewidth=1)
-    axes.plot(millions, [line["middle"] for line in log], label="middles", linewidth=0.8, alpha=0.6)
-    decay = next((m for m, line in zip(millions, log) if line["lr"] < 1 and line["progress"] > 0.5), None)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    left.plot(millions, [line["loss"] for line in log], label="all targets", linewidth=1)
+    left.plot(millions, [line["middle"] for line in log], label="middles", linewidth=0.8, alpha=0.6)
+    full = next((k for k, line in enumerate(log) if line["lr"] == 1), len(log))
+    decay = next((m for m, line in zip(millions[full:], log[full:]) if line["lr"] < 1), None)
     qat = next((m for m, line in zip(millions, log) if line["qat"]), None)
     for at, name in ((decay, "decay begins"), (qat, "4-bit weights")):
         if at:
-            axes.axvline(at, color="grey", linestyle=":", linewidth=1)
-            axes.text(at, axes.get_ylim()[1] * 0.97, " " + name, fontsize=8, va="top")
-    axes.set_xlabel("million tokens")
-    axes.set_ylabel("nats per token (training samples)")
-    axes.grid(alpha=0.3)
-    axes.legend()
+            left.axvline(at, color="grey", linestyle=":", linewidth=1)
+            left.text(at, left.get_ylim()[1] * 0.97, " " + name, fontsize=8, va="top")
+    left.set_ylabel("nats per token (training samples)")
+    left.legend()
+    seen = [line["tokens"] / 1e6 for line in progress]
+    for language in sorted({name for line in progress for name in line["bits_per_byte"]}):
+        right.plot(seen, [line["bits_per_byte"].get(language) for line in progress], label=language, linewidth=1)
+    right.set_ylabel("bits per byte (held-out files)")
+    matched = right.twinx()
+    matched.plot(seen, [percent_right(line["cases"].get("rust")) for line in progress], "k--", linewidth=1, label="exact match, Rust lines")
+    matched.set_ylabel("% of non-trivial Rust lines")
+    right.legend(loc="upper right", fontsize=8)
+    for axes in (left, right):
+        axes.set_xlabel("million tokens")
+        axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def percent_right(case):
+    return 100 * case["non_trivial_right"] / case["non_trivial_of"] if case and case["non_trivial_of"] else None
 
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -148,14 +165,15 @@ def main():
     manifest = json.loads((args.work / "corpus/packages.json").read_text())
     packages = tomllib.loads((TRAIN_DIR / "packages.toml").read_text())
     roots = (sum(map(len, packages["rust"]["groups"])) + len(packages["python"]["roots"]) + len(packages["npm"]["roots"])
-             + sum(len(packages["debian"][k]) for k in ("python", "go", "c")))
+             + sum(len(packages["debian"][k]) for k in ("python", "typescript", "go", "c")))
     (out / "DATA.md").write_text(HEAD.format(roots=roots) + totals(manifest) + "\n" + package_list(manifest) + "\n")
     folder = args.work / "runs" / args.run
     if not args.checks:
         return
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    loss_curve(log, out / "loss.png")
-    saved = torch.load(folder / "model.pt", weights_only=False)
+    progress = folder / "progress.jsonl"
+    loss_curve(log, [json.loads(line) for line in progress.read_text().splitlines()] if progress.exists() else [], out / "loss.png")
+    saved = checkpoint.of_run(args.work, args.run)
     card = (out / "MODEL_CARD.md").read_text()
     head, rest = card.split(BEGIN)
     with open(REPOSITORY / "tests/quality/results.csv", newline="") as table:

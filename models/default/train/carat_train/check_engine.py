@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from .evaluate import prompt, with_state
 from . import gguf_io
+from .evaluate import with_state
 from .generate import Decoder
-from .tokenizer import CodeTokenizer
+from .layout import prompt
 from .workdir import REPOSITORY, parser
 
 
@@ -32,7 +32,7 @@ def check_prompts(args, model, tok):
     cases = [json.loads(line) for line in (REPOSITORY / "tests/quality/cases/rust.jsonl").read_text("utf-8").split("\n")[:-1]]
     decoder, worst = Decoder(model), 0.0
     for i, case in enumerate(random.Random(11).sample(cases, args.prompts)):
-        ids = prompt(tok, case, "spm", 300, 100)
+        ids = prompt(tok, case, 300, 100)
         tokens = ",".join(map(str, ids))
         want = decoder.greedy(ids, args.tokens)
         got = run(args.carat, "greedy", "--model", args.float, "--tokens", tokens, "--n", args.tokens, "--kv", "f32")["tokens"]
@@ -81,7 +81,7 @@ def main():
     p.add_argument("--most-loss", type=float, default=0.03)
     args = p.parse_args()
     torch.set_num_threads(1)
-    worst = check_prompts(args, with_state(*gguf_io.read(args.float)), CodeTokenizer.load(args.work))
+    worst = check_prompts(args, with_state(*gguf_io.read(args.float)), gguf_io.read_tokenizer(args.float))
     found = {"prompts": args.prompts, "worst_logits": worst, "loss": check_loss(args)}
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))

@@ -1,6 +1,9 @@
 """Turn fetched packages into the corpus: licence check, filters, deduplication, split by project.
 
-    python -m carat_train.corpus
+    python -m carat_train.corpus [--update]
+
+The same fetched packages give the same corpus, byte for byte: `locks/corpus.json` holds the digests of
+its files, and a difference is reported. `--update` writes them.
 
 Writes WORK/corpus/{train,held_out}.LANGUAGE.jsonl, a line per file, and WORK/corpus/packages.json,
 the list of packages with licence and bytes from which DATA.md is made.
@@ -18,7 +21,7 @@ import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from . import filters, licences
+from . import digest, filters, licences
 from .workdir import TRAIN_DIR, parser
 
 LANGUAGES = {
@@ -30,7 +33,7 @@ BY_SUFFIX = {s: language for language, suffixes in LANGUAGES.items() for s in su
 SKIPPED_PACKAGES = re.compile(
     r"^(windows|winapi|web-sys|js-sys|aws-sdk|k8s-openapi|objc2?|core-foundation|icu_\w*data|unicode-|linux-raw-sys|libc$|ash$|glow$|"
     r"encoding|.*-sys$|.*_data$|widestring|khronos|gl$|glutin_|naga_oil_gen|tzdata|chrono-tz|wayland-protocols|x11rb-protocol|mime_guess|phf_)")
-MOST_OF_A_PROJECT = {"rust": 14_000_000, "python": 6_000_000, "typescript": 8_000_000, "go": 12_000_000, "c": 12_000_000}
+MOST_OF_A_PROJECT = {"rust": 14_000_000, "python": 6_000_000, "typescript": 10_000_000, "go": 12_000_000, "c": 12_000_000}
 
 
 def project_of(name, repository):
@@ -155,6 +158,7 @@ def main():
     p = parser(__doc__)
     p.add_argument("--languages", nargs="*", default=list(LANGUAGES), choices=list(LANGUAGES))
     p.add_argument("--jobs", type=int, default=2)
+    p.add_argument("--update", action="store_true", help="write locks/corpus.json")
     p.add_argument("--standard-library", action="store_true", help="only Python's standard library, without any fetching")
     args = p.parse_args()
     conf = tomllib.loads((TRAIN_DIR / "packages.toml").read_text())
@@ -162,7 +166,9 @@ def main():
     out = args.work / "corpus"
     out.mkdir(parents=True, exist_ok=True)
     if args.standard_library:
-        return standard_library(out)
+        standard_library(out)
+        digest.record(out)
+        return
 
     jobs, refused = [], Counter()
     for package in packages(args.work):
@@ -188,12 +194,12 @@ def main():
             kept = Counter()
             for f in files:
                 text, language = f.pop("text"), f["language"]
-                digest = hashlib.sha256("".join(text.split()).encode()).digest()
+                fingerprint = hashlib.sha256("".join(text.split()).encode()).digest()
                 lines = line_hashes(text)
-                if digest in seen_files:
+                if fingerprint in seen_files:
                     reasons["exact duplicate"] += 1
                     continue
-                seen_files.add(digest)
+                seen_files.add(fingerprint)
                 if split == "train" and len(lines & seen_held_out) > 0.4 * len(lines):
                     reasons["like a held-out file"] += 1
                     continue
@@ -229,6 +235,19 @@ def main():
     for key, size in sorted(totals.items()):
         print(*key, f"{size / 1e6:.1f} MB")
     print(dict(reasons), "refused:", dict(refused.most_common(12)))
+    compare_with_lock(digest.record(out), digest.corpus(out), args.update)
+
+
+def compare_with_lock(found, whole, update):
+    """Say whether this is the corpus of the lock file."""
+    lock = TRAIN_DIR / "locks/corpus.json"
+    print("digest of the corpus:", whole)
+    if update:
+        lock.write_text(json.dumps({"corpus": whole, "files": found}, indent=1) + "\n")
+        return
+    wanted = json.loads(lock.read_text())["files"] if lock.exists() else {}
+    if other := sorted(name for name in found if wanted.get(name) != found[name]):
+        raise SystemExit(f"not as in {lock}: {', '.join(other)}; other packages were fetched, or an earlier run of another kind left files")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from . import gguf_io
+from . import checkpoint, gguf_io
 from . import tokenizer as tk
 from .config import ModelConfig
-from .filters import is_comment
+from .follow import trivial
 from .generate import Decoder
+from .layout import prompt
 from .model import Model
 from .tokenizer import CodeTokenizer
 from .workdir import REPOSITORY, parser
@@ -27,9 +28,10 @@ from .workdir import REPOSITORY, parser
 def load(args):
     if args.gguf:
         config, state = gguf_io.read(args.gguf)
-        return with_state(config, state), ""
-    saved = torch.load(args.work / "runs" / args.run / "model.pt", weights_only=False)
-    return with_state(ModelConfig(**saved["config"]), saved["model"]), f"step {saved['step']}, {saved['tokens'] / 1e6:.1f}M tokens"
+        return with_state(config, state), gguf_io.read_tokenizer(args.gguf), ""
+    saved = checkpoint.of_run(args.work, args.run)
+    model = with_state(ModelConfig(**saved["settings"]["model"]), saved["model"])
+    return model, CodeTokenizer.restore(saved["tokenizer"]), f"step {saved['step']}, {saved['tokens'] / 1e6:.1f}M tokens"
 
 
 def with_state(config, state):
@@ -38,30 +40,17 @@ def with_state(config, state):
     return model.eval()
 
 
-def prompt(tok, case, layout, prefix_tokens, suffix_tokens):
-    prefix = tok.encode(case["prefix"][-prefix_tokens * 6:])[-prefix_tokens:]
-    suffix = tok.encode(case["suffix"][:suffix_tokens * 6])[:suffix_tokens]
-    if layout == "spm":
-        return [tk.BOS, tk.PREFIX, tk.SUFFIX] + suffix + [tk.MIDDLE] + prefix
-    return [tk.BOS, tk.PREFIX] + prefix + [tk.SUFFIX] + suffix + [tk.MIDDLE]
-
-
-def trivial(case):
-    middle = case["middle"].strip()
-    return sum(c.isalnum() for c in middle) < 3 or is_comment(middle, case["language"])
-
-
-def exact_match(model, tok, cases, layout, prefix_tokens, suffix_tokens):
+def exact_match(model, tok, cases, layout, prefix_tokens, suffix_tokens, near_suffix=0):
     decoder, right, hard, hard_right, shown = Decoder(model), 0, 0, 0, []
     for case in cases:
-        ids = prompt(tok, case, layout, prefix_tokens, suffix_tokens)
+        ids = prompt(tok, case, prefix_tokens, suffix_tokens, near_suffix, layout)
         newline = case["kind"] != "block"
         out = decoder.greedy(ids, 48 if newline else 160, stop=lambda o: newline and "\n" in tok.tokens[o[-1]])
         text = tok.decode(out)
         answer = text.split("\n")[0] if newline else text
         good = answer.rstrip() == case["middle"].rstrip()
         right += good
-        if not trivial(case):
+        if not trivial(case["middle"], case["language"]):
             hard += 1
             hard_right += good
         shown.append((case["middle"], answer))
@@ -95,13 +84,13 @@ def main():
     p.add_argument("--layout", choices=["spm", "psm"], default="spm")
     p.add_argument("--prefix-tokens", type=int, default=400)
     p.add_argument("--suffix-tokens", type=int, default=120)
+    p.add_argument("--near-suffix", type=int, default=0, help="lines of the suffix near the caret, as the run was trained")
     p.add_argument("--bits", action="store_true")
     p.add_argument("--windows", type=int, default=64)
     p.add_argument("--show", type=int, default=0)
     args = p.parse_args()
     torch.set_num_threads(1)
-    model, what = load(args)
-    tok = CodeTokenizer.load(args.work)
+    model, tok, what = load(args)
     if args.bits:
         for path in sorted((args.work / "corpus").glob("held_out.*.jsonl")):
             print(path.name.split(".")[1], f"{bits_per_byte(model, tok, path, args.windows):.3f} bits per byte", what, flush=True)
@@ -109,7 +98,7 @@ def main():
     cases = [json.loads(line) for line in args.cases.read_text("utf-8").split("\n")[:-1]]
     cases = [c for c in cases if c["kind"] == args.kind]
     cases = random.Random(3).sample(cases, min(args.limit, len(cases)))
-    right, n, hard_right, hard, shown = exact_match(model, tok, cases, args.layout, args.prefix_tokens, args.suffix_tokens)
+    right, n, hard_right, hard, shown = exact_match(model, tok, cases, args.layout, args.prefix_tokens, args.suffix_tokens, args.near_suffix)
     print(f"{what} {args.layout} {args.kind}: all {right}/{n} = {right / n:.1%}, non-trivial {hard_right}/{hard} = {hard_right / max(1, hard):.1%}")
     for want, got in shown[:args.show]:
         print("  want", json.dumps(want), "\n  got ", json.dumps(got))

@@ -1,13 +1,15 @@
 """Samples for training: windows of files, most of them with a hole to fill.
 
-Layouts (README.md, "Prompt layout"), with the text cut at the caret before it is tokenised, so that
-the model knows prefixes that end inside a word:
+Layouts (README.md, "Prompt layout"), with the text cut at the caret before it is tokenised. Most
+holes begin where token healing cuts a prompt (`healed`), a few inside a word:
 
     PSM   <bos> chunks <|fim_prefix|> prefix <|fim_suffix|> suffix <|fim_middle|> middle <eos>
     SPM   <bos> chunks <|fim_prefix|> <|fim_suffix|> suffix <|fim_middle|> prefix middle <eos>
     plain <bos> text
 
-where chunks are `path \\n text <|file_separator|>`, of other files of the project.
+where chunks are `path \\n text <|file_separator|>`, of other files of the project. With `near_suffix`
+the first lines of the suffix stand between the lines above the caret and the caret's own line a second
+time: `.. <|fim_middle|> lines above <|fim_pad|> lines below <|fim_pad|> line to the caret, middle <eos>`.
 """
 
 import bisect
@@ -16,6 +18,7 @@ import random
 import re
 from itertools import accumulate
 
+from . import retrieve
 from . import tokenizer as tk
 
 BYTES_PER_TOKEN = 3.6
@@ -25,6 +28,7 @@ class Files:
     """One language's training files; drawn in proportion to their size."""
 
     def __init__(self, path):
+        self.path = path
         self.texts, self.paths, self.projects, self.by_project = [], [], [], {}
         with open(path, encoding="utf-8") as lines:
             for line in lines:
@@ -34,6 +38,11 @@ class Files:
                 self.paths.append(re.sub(r"^[^/]*?-\d[^/]*/|^package/", "", f["path"]))
                 self.projects.append(f["project"])
         self.ends = list(accumulate(map(len, self.texts)))
+        self.index = None       # made by `indexed`, if samples want chunks
+
+    def indexed(self):
+        self.index = self.index or retrieve.Index(self, self.path.with_suffix(".words.npz"))
+        return self
 
     def draw(self, rng):
         return bisect.bisect_right(self.ends, rng.randrange(self.ends[-1]))
@@ -55,6 +64,53 @@ def code_start(text, at):
     return at
 
 
+def healed(text, caret):
+    """Where token healing cuts a prompt that ends at `caret`: before the word, or the signs, or the single
+    space there, and the space before them. Never into the indentation."""
+    start = line_start(text, caret)
+    line = text[start:caret]
+    cut = trailing(line, is_word)
+    if cut == 0:
+        bare = line.rstrip(" ")
+        spaces = len(line) - len(bare)
+        if spaces > 1 or not bare.strip():
+            return caret
+        cut = spaces + min(4, trailing(bare, is_sign))
+    if cut == 0 or cut > len(line.lstrip()):
+        return caret
+    before = line[:-cut]
+    if before.endswith(" ") and before.strip():
+        cut += 1
+    return caret - cut
+
+
+def is_word(c):
+    return c.isalnum() or c == "_"
+
+
+def is_sign(c):
+    return not is_word(c) and c != " "
+
+
+def trailing(text, belongs):
+    """How many characters at the end of `text` belong."""
+    n = 0
+    while n < len(text) and belongs(text[-1 - n]):
+        n += 1
+    return n
+
+
+def near_lines(text, end, count):
+    """The first `count` lines with text below the line in which the hole ends."""
+    found, at = [], line_end(text, end)
+    while at < len(text) and len(found) < count:
+        stop = line_end(text, at + 1)
+        if text[at + 1:stop].strip():
+            found.append(text[at + 1:stop])
+        at = stop
+    return "\n".join(found)
+
+
 def span(text, near, kind, c, rng):
     """(start, end) of a hole close to `near`, or None if there is none of this kind."""
     if kind == "character":
@@ -65,8 +121,9 @@ def span(text, near, kind, c, rng):
     first = code_start(text, start)
     if first >= end:
         return None
-    if kind == "rest":
-        return rng.randint(first, max(first, end - 1)), end
+    if kind in ("rest", "healed"):
+        caret = rng.randint(first, max(first, end - 1))
+        return healed(text, caret) if kind == "healed" else caret, end
     anchor = first if rng.random() < 0.85 else start
     if kind == "line":
         return anchor, end
@@ -93,9 +150,6 @@ def span(text, near, kind, c, rng):
     return (body, stop) if body < stop <= body + c.longest else None
 
 
-WORD = re.compile(r"[A-Za-z_]\w{3,}")
-
-
 class Sampler:
     """Rows of ids with the weight of each target, drawn reproducibly from (seed, worker, step)."""
 
@@ -103,23 +157,9 @@ class Sampler:
         self.files, self.tok, self.fim = files, tok, fim
 
     def chunks(self, f, i, text, rng):
-        """Ids of one or two pieces of other files of the project, of those tried the ones most like `text`."""
-        here = f.by_project[f.projects[i]]
-        if len(here) < 2:
-            return []
-        words = set(WORD.findall(text))
-        found = []
-        for _ in range(6):
-            j = rng.choice(here)
-            if j == i:
-                continue
-            other = f.texts[j]
-            a = line_start(other, rng.randrange(len(other)))
-            b = line_end(other, min(len(other), a + rng.randint(300, 1000)))
-            found.append((len(words & set(WORD.findall(other[a:b]))), j, other[a:b]))
-        found.sort(reverse=True)
+        """Ids of one or two pieces of other files of the project that are like `text`."""
         ids = []
-        for _, j, piece in reversed(found[: rng.choice((1, 1, 2))]):
+        for j, piece in f.index.similar(i, text, rng.choice((1, 1, 2)), rng):
             ids += self.tok.encode(f"{f.paths[j]}\n{piece}\n") + [tk.SEPARATOR]
         return ids
 
@@ -145,24 +185,39 @@ class Sampler:
         start, end = hole
         middle = self.tok.encode(text[start:end])[: length // 2]
         extra = []
-        if length >= 512 and rng.random() < c.with_chunks:
-            extra = self.chunks(f, i, text[max(0, start - 500):end + 300], rng)[-length // 2:]
-        room = length - len(middle) - len(extra) - 5
+        if length >= c.chunk_rows and rng.random() < c.with_chunks:
+            # What a server knows when it asks: the text around the caret, not the answer.
+            extra = self.chunks(f, i, text[max(0, start - 500):start] + text[end:end + 300], rng)[-((length - len(middle)) // 2):]
+        near = []
+        if c.near_suffix:
+            lines = near_lines(text, end, c.near_suffix)[:300]
+            near = [tk.FIM_PAD, *self.tok.encode(lines), tk.FIM_PAD] if lines else []
+            if len(near) > (length - len(middle) - len(extra)) // 4:
+                near = []
+        room = length - len(middle) - len(extra) - len(near) - 5
         want = 0 if rng.random() < c.empty_suffix else int(room * rng.uniform(0.05, 0.4))
         suffix = self.tok.encode(text[end:end + int(want * BYTES_PER_TOKEN * 1.5)])[:want]
         before = room - len(suffix)
         a = max(0, start - int(before * BYTES_PER_TOKEN * 1.5))
-        prefix = self.tok.encode(text[a:start])[-before:]
         one = lambda ids: [1.0] * len(ids)
+        above = line_start(text, start)
+        if near and a < above:
+            line = self.tok.encode(text[above:start])
+            lines = self.tok.encode(text[a:above])[-max(1, before - len(line)):]
+            prefix = (lines + near + line)[-(before + len(near)):]
+            of_prefix = (one(lines) + [0.0] * len(near) + one(line))[-len(prefix):]
+        else:
+            prefix = self.tok.encode(text[a:start])[-before:]
+            of_prefix = one(prefix)
         m = [c.middle_weight] * (len(middle) + 1)
         head = [tk.BOS] + extra + [tk.PREFIX]
         weights = [0.0] + one(extra) + [0.0]
         if rng.random() < c.suffix_first:
             ids = head + [tk.SUFFIX] + suffix + [tk.MIDDLE] + prefix + middle + [tk.EOS]
-            weights += [0.0] + one(suffix) + [0.0] + one(prefix) + m
+            weights += [0.0] + one(suffix) + [0.0] + of_prefix + m
         else:
             ids = head + prefix + [tk.SUFFIX] + suffix + [tk.MIDDLE] + middle + [tk.EOS]
-            weights += one(prefix) + [0.0] + one(suffix) + [0.0] + m
+            weights += of_prefix + [0.0] + one(suffix) + [0.0] + m
         return ids, weights
 
     def row(self, length, rng):

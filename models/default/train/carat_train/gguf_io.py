@@ -48,6 +48,17 @@ def read(path):
     return read_config(reader), state
 
 
+def read_tokenizer(path):
+    """The tokenizer of a file that `write` made."""
+    reader = GGUFReader(path)
+    field = lambda name: reader.get_field("tokenizer.ggml." + name)
+    missing = [name for name in ("tokens", "token_type", "merges") if field(name) is None]
+    if missing:
+        raise SystemExit(f"{path} has no tokenizer.ggml.{missing[0]}")
+    merges = [tuple(m.split(" ", 1)) for m in field("merges").contents()]
+    return tk.CodeTokenizer(field("tokens").contents(), [int(t) for t in field("token_type").contents()], merges)
+
+
 def kind_of(name, shape, recipe):
     """How a tensor is stored: experts at 4 bits, other matrices at 8, all else in full."""
     if recipe == "f32" or len(shape) < 2 or "ffn_gate_inp" in name:
@@ -57,14 +68,28 @@ def kind_of(name, shape, recipe):
     return T.Q8_0
 
 
+def add(w, key, value):
+    """A key with the type that its value has; whole numbers have 32 bits, or 64 where that is too few."""
+    if isinstance(value, str):
+        w.add_string(key, value)
+    elif isinstance(value, list):
+        w.add_array(key, value)
+    elif isinstance(value, float):
+        w.add_float32(key, value)
+    elif value < 1 << 32:
+        w.add_uint32(key, value)
+    else:
+        w.add_uint64(key, value)
+
+
 def write(path, c, state, vocab, recipe="q4_0", extra=()):
     w = GGUFWriter(str(path), "gemma4")
     n, a = len(c.layers), "gemma4."
     w.add_string("general.type", "model")
     w.add_string("general.name", "carat-default")
     w.add_string("general.license", "mit OR apache-2.0")
-    for key, text in extra:
-        w.add_string(key, text)
+    for key, value in extra:
+        add(w, key, value)
     w.add_uint32("general.file_type", FILE_TYPE[recipe])
     w.add_uint32("general.quantization_version", 2)
     for key, value in [

@@ -140,8 +140,13 @@ class Combine(torch.autograd.Function):
 class KernelOps:
     """`Ops` with the kernels; bfloat16 matrices, float32 residual stream."""
 
+    grouped = False
+
     def __init__(self):
         library()
+
+    def scaled(self, share, scale, chosen):
+        return share * scale[chosen]
 
     def normed(self, x, w, eps, dtype):
         return Norm.apply(x, w, eps)

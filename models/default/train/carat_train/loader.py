@@ -9,23 +9,33 @@ from .fim import Files, Sampler
 from .tokenizer import CodeTokenizer
 
 
+def read_files(work, config):
+    """Training files of every language that the configuration names, with an index where samples want chunks."""
+    files = {}
+    for fim in (config.fim, config.decay_fim):
+        for language in sorted(fim.languages):
+            if language not in files:
+                files[language] = Files(work / f"corpus/train.{language}.jsonl")
+            if fim.with_chunks and any(int(length) >= fim.chunk_rows for length in config.train.lengths):
+                files[language].indexed()
+    return files
+
+
 class Loader:
     """`get(i)` gives batch `i`, which depends on the seed, the worker and `i` alone.
 
-    With `processes`, batches have to be asked for in order, and the switch to the samples of the
-    decay takes effect a few batches late.
+    With `processes`, batches have to be asked for in order. They are made ahead, so when a run's end is
+    moved, the samples of the decay begin a few batches late.
     """
 
     AHEAD = 4       # batches of one process
 
-    def __init__(self, work, config, rank, first, processes):
-        self.conf, self.rank = config, rank
+    def __init__(self, work, config, schedule, rank, first, processes):
+        self.conf, self.schedule, self.rank = config, schedule, rank
         tok = CodeTokenizer.load(work)
-        languages = set(config.fim.languages) | set(config.decay_fim.languages)
-        files = {language: Files(work / f"corpus/train.{language}.jsonl") for language in sorted(languages)}
+        files = read_files(work, config)
         self.samplers = [Sampler(files, tok, config.fim), Sampler(files, tok, config.decay_fim)]
         context = mp.get_context("fork")        # the texts are shared, not copied
-        self.annealing = context.Value("b", 0)
         self.queues = [context.Queue(self.AHEAD) for _ in range(processes)]
         self.first = first
         for p, queue in enumerate(self.queues):
@@ -35,7 +45,8 @@ class Loader:
         c = self.conf.train
         seed = f"{c.seed}/{i}/{self.rank}"
         length = int(random.Random(seed).choices(list(c.lengths), list(c.lengths.values()))[0])
-        x, y, w = self.samplers[self.annealing.value].batch(c.tokens_per_batch // length, length, seed)
+        sampler = self.samplers[self.schedule.decaying(i // c.micro_batches)]
+        x, y, w = sampler.batch(c.tokens_per_batch // length, length, seed)
         return torch.tensor(x), torch.tensor(y).flatten(), torch.tensor(w).flatten()
 
     def produce(self, queue, i, stride):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .attention import attend
-from .moe import combine, dispatch, experts
+from .moe import collect, dispatch, experts
 
 
 def rms(x, eps):
@@ -78,18 +78,34 @@ def cap_and_loss(logits, targets, weights, softcap):
     return nll[:, 0], grad.to(logits.dtype)
 
 
+def weighted(rows, share):
+    """The sum of each token's experts, [N, k, H] rows with [N, k] shares, in float32."""
+    return (rows.float() * share.unsqueeze(-1)).sum(1)
+
+
+def scaled(share, scale, chosen):
+    """Shares times the scales of the chosen experts. A product with ones and zeros, since the gradient of
+    indexing has conflicts, which a GPU sorts out slowly."""
+    one_hot = (chosen.unsqueeze(-1) == torch.arange(scale.shape[0], device=chosen.device)).to(scale.dtype)
+    return share * (one_hot * scale).sum(-1)
+
+
 class Ops:
     """The element-wise pieces of the graph: as they are, or each fused by PyTorch's compiler (GPU).
 
-    On CPU `kernels.KernelOps` does the same faster.
+    On CPU `kernels.KernelOps` does the same faster. `grouped` takes the library's grouped product for the
+    experts on CPU too, so that the GPU's path can be tested without one.
     """
 
-    PIECES = (normed, attention, residual, geglu, after_attention, after_ffn, cap_and_loss)
+    PIECES = (normed, attention, residual, geglu, after_attention, after_ffn, cap_and_loss, weighted, scaled)
 
-    def __init__(self, compiled=False):
+    def __init__(self, compiled=False, grouped=False):
         for f in self.PIECES:
             setattr(self, f.__name__, torch.compile(f, dynamic=False) if compiled else f)
-        self.dispatch, self.combine = dispatch, combine
+        self.dispatch, self.grouped = dispatch, grouped
+
+    def combine(self, y, plan, share):
+        return self.weighted(collect(y, plan).unflatten(0, share.shape), share)
 
 
 class Weight(nn.Module):
@@ -167,7 +183,7 @@ class Block(nn.Module):
         r, n1, n2, chosen, share, p, z = m.ops.after_attention(
             x, a, self.post_attention_norm.weight, self.ffn_norm.weight, self.pre_ffw_norm_2.weight,
             self.ffn_gate_inp.weight, self.ffn_gate_inp.scale, c.experts_used, c.eps, dt)
-        sparse, counts = experts(n2, chosen, share * self.ffn_down_exps.scale[chosen],
+        sparse, counts = experts(n2, chosen, m.ops.scaled(share, self.ffn_down_exps.scale, chosen),
                                  m.use(self.ffn_gate_up_exps), m.use(self.ffn_down_exps), m.ops)
         x, h = m.ops.after_ffn(r, self.dense(m, n1), sparse, self.post_ffw_norm_1.weight, self.post_ffw_norm_2.weight,
                                self.post_ffw_norm.weight, self.layer_output_scale.weight, w_next, c.eps, dt)

@@ -14,10 +14,11 @@ GROUP = 32
 class Plan:
     """Where each (token, choice) goes among the padded groups of rows."""
 
-    def __init__(self, chosen, experts):
+    def __init__(self, chosen, experts, grouped=False):
         n, k = chosen.shape
         flat = chosen.flatten()
-        counts = torch.bincount(flat, minlength=experts)
+        # Not bincount, for which a GPU has to wait; sums of whole numbers are exact in any order.
+        counts = torch.zeros(experts, dtype=torch.long, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))
         padded = (counts + GROUP - 1) // GROUP * GROUP
         ends = padded.cumsum(0)
         order = flat.argsort(stable=True)
@@ -28,10 +29,9 @@ class Plan:
         self.row_of = torch.empty_like(order).index_copy_(0, order, rows)       # of each (token, choice)
         self.token_of = torch.zeros(total, dtype=torch.long, device=flat.device).index_copy_(0, rows, order // k)
         self.choice_of = torch.zeros(total, dtype=torch.long, device=flat.device).index_copy_(0, rows, order)
-        empty = torch.ones(total, dtype=torch.bool, device=flat.device).index_fill_(0, rows, False)
-        self.empty = empty.nonzero()[:, 0]
+        self.empty = torch.ones(total, dtype=torch.bool, device=flat.device).index_fill_(0, rows, False)
         self.ends = ends.to(torch.int32)
-        self.bounds = None if chosen.is_cuda else [0] + ends.tolist()
+        self.bounds = None if grouped else [0] + ends.tolist()
 
 
 class Dispatch(torch.autograd.Function):
@@ -60,15 +60,15 @@ class Collect(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return grad.index_select(0, ctx.plan.choice_of).index_fill_(0, ctx.plan.empty, 0), None
+        return grad.index_select(0, ctx.plan.choice_of).masked_fill_(ctx.plan.empty[:, None], 0), None
 
 
 def dispatch(x, plan):
     return Dispatch.apply(x, plan)
 
 
-def combine(y, plan, share):
-    return (Collect.apply(y, plan).unflatten(0, share.shape).float() * share.unsqueeze(-1)).sum(1)
+def collect(y, plan):
+    return Collect.apply(y, plan)
 
 
 class GroupedLinear(torch.autograd.Function):
@@ -100,13 +100,17 @@ class GroupedLinear(torch.autograd.Function):
 
 
 def grouped_linear(x, weight, plan):
-    if x.is_cuda:
+    if plan.bounds is None:
         return F.grouped_mm(x, weight.transpose(1, 2), offs=plan.ends)
     return GroupedLinear.apply(x, weight, plan.bounds)
 
 
 def experts(x, chosen, share, gate_up, down, ops):
-    """Sum over each row's chosen experts of share * down(geglu(gate_up(x))), and the tokens by expert."""
-    plan = Plan(chosen, gate_up.shape[0])
+    """Sum over each row's chosen experts of share * down(geglu(gate_up(x))), and the tokens by expert.
+
+    With the grouped product, rows behind the last group hold whatever was in memory. No gradient and no
+    result is ever taken from them: `Collect` reads and writes back the rows of `row_of` alone.
+    """
+    plan = Plan(chosen, gate_up.shape[0], ops.grouped or chosen.is_cuda)
     hidden = ops.geglu(grouped_linear(ops.dispatch(x, plan), gate_up, plan))
     return ops.combine(grouped_linear(hidden, down, plan), plan, share), plan.counts

@@ -30,15 +30,22 @@ def as_matrices(name, x):
     return x
 
 
+def fresh_state(named):
+    """What the optimiser remembers of each parameter, by name."""
+    state = {}
+    for name, p in named:
+        if is_muon(name):
+            state[name] = {"momentum": torch.zeros_like(p)}
+        else:
+            state[name] = {"m": torch.zeros_like(p), "v": torch.zeros_like(p), "t": torch.zeros(1, dtype=torch.int64)}
+    return state
+
+
 class Optimizer:
-    def __init__(self, named, config):
+    def __init__(self, named, config, state):
+        """`state` is kept, not copied: other processes may share it."""
         self.named, self.c = named, config
-        self.state = {}
-        for name, p in named:
-            if is_muon(name):
-                self.state[name] = {"momentum": torch.zeros_like(p)}
-            else:
-                self.state[name] = {"m": torch.zeros_like(p), "v": torch.zeros_like(p), "t": 0}
+        self.state = {name: state[name] for name, _ in named}
 
     @torch.no_grad()
     def step(self, grads, scale):
@@ -54,7 +61,8 @@ class Optimizer:
                 p.mul_(1 - lr * c.weight_decay).add_(u.reshape(p.shape).float(), alpha=-lr * gain)
             else:
                 s["t"] += 1
+                t = s["t"].item()
                 s["m"].lerp_(g, 0.1)
                 s["v"].lerp_(g.square(), 0.05)
-                m, v = s["m"] / (1 - 0.9 ** s["t"]), s["v"] / (1 - 0.95 ** s["t"])
+                m, v = s["m"] / (1 - 0.9 ** t), s["v"] / (1 - 0.95 ** t)
                 p.add_(m / (v.sqrt() + 1e-8), alpha=-c.adam_lr * scale)

@@ -1,6 +1,7 @@
 """The tokenizer: byte-fallback BPE in the form of Gemma 4.
 
     python -m carat_train.tokenizer --vocab 8192
+    python -m carat_train.tokenizer --restore ../carat-default.gguf     # the one of a model file
 
 Engines read it with no pre-tokenizer: spaces become U+2581 and merges apply by rank over whole
 texts (llama.cpp splits at runs of newlines first). So everything a pre-tokenizer would guarantee has
@@ -18,6 +19,7 @@ to follow from the merges themselves:
 import json
 import random
 import re
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -26,7 +28,7 @@ from .workdir import parser
 SPACE = "\u2581"
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>",
            "<|file_separator|>", "<|fim_pad|>", "<unused0>", "<unused1>", "<unused2>", "<unused3>", "<unused4>", "<unused5>"]
-PAD, EOS, BOS, UNK, MASK, PREFIX, SUFFIX, MIDDLE, SEPARATOR = range(9)
+PAD, EOS, BOS, UNK, MASK, PREFIX, SUFFIX, MIDDLE, SEPARATOR, FIM_PAD = range(10)
 BYTES_FROM = len(SPECIAL)
 RUNS = [("\n", 12), (SPACE, 40), ("\t", 10)]
 LONGEST_TOKEN = 20
@@ -105,8 +107,17 @@ class CodeTokenizer:
 
     @classmethod
     def load(cls, work):
-        d = json.loads((work / "tokenizer.json").read_text("utf-8"))
-        return cls(d["tokens"], d["types"], [tuple(m) for m in d["merges"]])
+        return cls.restore(json.loads((work / "tokenizer.json").read_text("utf-8")))
+
+    @classmethod
+    def restore(cls, saved):
+        return cls(saved["tokens"], saved["types"], [tuple(m) for m in saved["merges"]])
+
+    def saved(self):
+        return {"tokens": self.tokens, "types": [int(t) for t in self.types], "merges": [list(m) for m in self.merges]}
+
+    def save(self, path):
+        path.write_text(json.dumps(self.saved(), ensure_ascii=False), "utf-8")
 
     def encode(self, text):
         # An engine works on whole texts; lines are independent, since no merge crosses a newline
@@ -140,8 +151,17 @@ def main():
     p.add_argument("--vocab", type=int, default=8192)
     p.add_argument("--phrases", type=int, default=1200, help="tokens among them that cross a space")
     p.add_argument("--megabytes", type=float, default=24, help="text to learn from")
-    p.add_argument("--languages", nargs="*", default=["rust:0.75", "python:0.25"], help="LANGUAGE:SHARE")
+    p.add_argument("--languages", nargs="*", default=["rust:0.5", "python:0.18", "typescript:0.14", "go:0.08", "c:0.1"], help="LANGUAGE:SHARE")
+    p.add_argument("--restore", type=Path, metavar="FILE.gguf", help="take the tokenizer out of a model file instead of learning one")
     args = p.parse_args()
+    path = args.work / "tokenizer.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if args.restore:
+        from . import gguf_io       # which needs this module
+        tok = gguf_io.read_tokenizer(args.restore)
+        tok.save(path)
+        print(f"{path}: {len(tok.tokens)} tokens of {args.restore}")
+        return
     rng = random.Random(0)
     texts, probe = [], []
     for item in args.languages:
@@ -161,8 +181,7 @@ def main():
     one, merges, phrases = learn(texts, args.vocab, args.phrases)
     tok = CodeTokenizer(*assemble(one, merges, args.vocab, phrases, args.phrases))
     check(tok, probe + ["x" * 3000, " " * 100, "\n" * 50, "\t" * 30, "\r\n", "é漢字😊 ok", "a  b\n    c\n\n\n\td 12x34", ""])
-    (args.work / "tokenizer.json").write_text(json.dumps(
-        {"tokens": tok.tokens, "types": tok.types, "merges": tok.merges}, ensure_ascii=False), "utf-8")
+    tok.save(path)
     size = sum(len(t.encode()) for t in probe)
     print(f"{args.vocab} tokens; {size / sum(map(len, tok.encode_batch(probe))):.2f} bytes per token on unseen files of the corpus")
     print([t for t in tok.tokens[-60:]])

@@ -1,20 +1,19 @@
 """Train, resume, anneal.
 
-    python -m carat_train.train --config configs/a1.toml --run a1 --minutes 90
-    python -m carat_train.train --config configs/a1.toml --run a1 --minutes 90          # goes on where it stopped
-    python -m carat_train.train --config configs/a1.toml --run a2 --from carat-default.gguf --minutes 90
+    python -m carat_train.train --config configs/c2.toml --run c2 --steps 56000
+    python -m carat_train.train --config configs/c2.toml --run c2 --steps 56000     # goes on where it stopped
+    python -m carat_train.train --config configs/a1.toml --run a2 --from ../carat-default.gguf --steps 4000
 
-The schedule (warm-up, stable, linear decay to zero, quantization-aware at the very end) is laid over
-the time that the run has, or over `--steps`. With `--no-decay` the run stays at full rate, so that a
-later one can go on from it.
+The length of a run is its number of steps; the clock has no part in it. A run that was stopped, on
+whatever day, goes on with the same command and ends with the weights that it would have had without
+the stop. SIGINT and SIGTERM, also to the whole group, let it finish its step, save and end.
 
 On CPU there are as many workers as cores, each with one thread and its own part of the batch. They
-share weights and gradients in memory; each updates the parameters it owns. This wastes less than
-threads inside operations do when the machine has other work.
+share weights, gradients and the optimiser's state in memory; each updates the parameters it owns. This
+wastes less than threads inside operations do when the machine has other work.
 """
 
-import json
-import math
+import fcntl
 import os
 import signal
 import time
@@ -26,238 +25,129 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 import torch.multiprocessing as mp
 
-from . import config, gguf_io, qat
-from .kernels import KernelOps, library as compile_kernels
-from .loader import Loader
-from .model import HeadLoss, Model, Ops
-from .optim import Optimizer, is_muon
+from . import checkpoint, config, digest, gguf_io
+from .loader import read_files
+from .model import Model
+from .optim import fresh_state
+from .schedule import Control, Schedule
+from .tokenizer import CodeTokenizer
+from .worker import Shared, trainable, work
 from .workdir import parser
 
-
-def trainable(model):
-    return [(n, p) for n, p in model.named_parameters() if "layer_output_scale" not in n]
-
-
-def owners(model, workers):
-    """Parameters by worker, so that the cost of the update is even."""
-    load, mine = [0.0] * workers, [[] for _ in range(workers)]
-    for name, p in sorted(trainable(model), key=lambda np: -np[1].numel()):
-        w = load.index(min(load))
-        mine[w].append((name, p))
-        load[w] += p.numel() * (8 if is_muon(name) else 1)
-    return mine
+# What may change between two parts of a run without a word: it does not touch the weights.
+HARMLESS = {"log_every", "save_minutes", "evaluate_tokens", "evaluate_windows", "evaluate_cases", "loaders", "compile"}
 
 
-class Schedule:
-    """Progress from 0 to 1 by time or by steps, and the factor on the learning rates."""
-
-    def __init__(self, args, c, start):
-        self.args, self.c, self.start = args, c, start
-
-    def progress(self, step):
-        if self.args.steps:
-            return step / self.args.steps
-        return (time.time() - self.start) / (self.args.minutes * 60)
-
-    def factor(self, step, progress):
-        warm = min(1.0, (step + 1) / self.c.warmup)
-        if self.args.no_decay or progress < 1 - self.c.decay_share:
-            return warm
-        return max(0.0, min(warm, (1 - progress) / self.c.decay_share))
+def shared_copy(state):
+    return {name: {key: value.clone().share_memory_() for key, value in entry.items()} for name, entry in state.items()}
 
 
-class Worker:
-    def __init__(self, rank, shared):
-        self.rank, self.shared = rank, shared
-        self.args, self.conf = shared["args"], shared["config"]
-        self.c = self.conf.train
-        self.model = shared["model"]
-        # Before the device is touched: the loader may fork.
-        self.loader = Loader(self.args.work, self.conf, rank, shared["step"] * self.c.micro_batches, self.c.loaders)
-        self.model.ops = KernelOps() if self.c.device == "cpu" else Ops(compiled=True)
-        if self.c.device != "cpu":
-            self.model.to(self.c.device)
-        self.params = trainable(self.model)
-        self.grads = shared["grads"][rank] if self.c.device == "cpu" else torch.zeros(shared["size"], device=self.c.device)
-        at = 0
-        for _, p in self.params:
-            p.grad = self.grads[at:at + p.numel()].view_as(p)
-            at += p.numel()
-        self.offsets = dict(zip([n for n, _ in self.params], self.running([p.numel() for _, p in self.params])))
-        mine = owners(self.model, self.c.workers)[rank]
-        self.optimizer = Optimizer(mine, self.c)
-        if shared["states"]:
-            for name, state in shared["states"].items():
-                if name in self.optimizer.state:
-                    self.optimizer.state[name] = {k: v.to(self.c.device) if torch.is_tensor(v) else v for k, v in state.items()}
-    @staticmethod
-    def running(sizes):
-        at = 0
-        for n in sizes:
-            yield at
-            at += n
-
-    def accumulate(self, step, progress):
-        """Gradients of this worker's part of the batch; returns loss sums and the routers' loads."""
-        m, total = self.model, torch.zeros(4)
-        loads = []
-        self.loader.annealing.value = int(not self.args.no_decay and progress >= 1 - self.c.decay_share)
-        for micro in range(self.c.micro_batches):
-            x, y, w = (t.to(self.c.device) for t in self.loader.get(step * self.c.micro_batches + micro))
-            norm = w.sum() * self.c.micro_batches * self.c.workers
-            h, routers = m.hidden(x)
-            loss, nll = HeadLoss.apply(h, m.use(m.token_embd), y, w / norm, m.c.softcap, 1024 if x.device.type == "cpu" else 8192, m.ops)
-            balance = sum(b for b, _ in routers) / max(1, len(routers)) / (self.c.micro_batches * self.c.workers)
-            (loss + self.c.balance * len(routers) * balance).backward()
-            nll, inside = nll.detach(), w > 1.01
-            total += torch.tensor([nll[w > 0].sum(), (w > 0).sum(), nll[inside].sum(), inside.sum()], dtype=torch.float32)
-            loads.append(torch.stack([l for _, l in routers]).cpu())
-        return total, torch.stack(loads).mean(0)
-
-    def update(self, factor):
-        """Sum the workers' gradients of the parameters that this worker owns, clip, step."""
-        grads = {}
-        for name, p in self.optimizer.named:
-            if self.c.device == "cpu" and self.c.workers > 1:
-                a = self.offsets[name]
-                g = sum(buffer[a:a + p.numel()] for buffer in self.shared["grads"]).view_as(p)
-            else:
-                g = p.grad
-            grads[name] = g
-        self.shared["norms"][self.rank] = sum(g.square().sum() for g in grads.values()).cpu()
-        self.shared["barrier"].wait()
-        norm = self.shared["norms"].sum().sqrt().item()
-        if not math.isfinite(norm):
-            raise SystemExit("the gradient is not finite; the last save is from before this step")
-        clip = min(1.0, self.c.clip / (norm + 1e-6))
-        for g in grads.values():
-            g.mul_(clip)
-        self.optimizer.step(grads, factor)
-        self.shared["barrier"].wait()
-        self.grads.zero_()
-        return norm
-
-    def run(self):
-        shared, c = self.shared, self.c
-        schedule = Schedule(self.args, c, shared["start"])
-        step, tokens, saved, began = shared["step"], shared["tokens"], time.time(), time.time()
-        log = open(shared["folder"] / "log.jsonl", "a") if self.rank == 0 else None
-        while True:
-            # Rank 0 decides for all: clocks of processes may differ by a step.
-            if self.rank == 0:
-                shared["progress"][0] = schedule.progress(step)
-                save = time.time() - saved > c.save_minutes * 60 or shared["progress"][0] >= 1 or shared["stop"].value
-                shared["flags"][0], shared["flags"][1] = int(save), int(shared["progress"][0] >= 1 or shared["stop"].value)
-            shared["barrier"].wait()
-            progress = float(shared["progress"][0])
-            if shared["flags"][0]:
-                self.save(step, tokens, last=bool(shared["flags"][1]))
-                saved = time.time()
-            if shared["flags"][1]:
-                return
-            if not self.args.no_decay and progress >= 1 - c.qat_share and self.model.quantizer is None:
-                self.model.quantizer = qat.fake_quantize
-            total, load = self.accumulate(step, progress)
-            shared["totals"][self.rank] = total
-            shared["loads"][self.rank] = load
-            shared["barrier"].wait()
-            factor = schedule.factor(step, progress)
-            norm = self.update(factor)
-            step += 1
-            tokens += c.tokens_per_batch * c.micro_batches * c.workers
-            if self.rank == 0 and step % c.log_every == 0:
-                t, l = shared["totals"].sum(0), shared["loads"].mean(0)
-                line = {"step": step, "tokens": tokens, "loss": round(float(t[0] / t[1]), 4), "middle": round(float(t[2] / t[3].clamp(min=1)), 4),
-                        "lr": round(factor, 4), "norm": round(norm, 3), "progress": round(progress, 4), "time": round(time.time()),
-                        "tokens_per_s": round(c.log_every * c.tokens_per_batch * c.micro_batches * c.workers / (time.time() - began)),
-                        "least_load": round(float(l.min() * l.shape[-1]), 3), "most_load": round(float(l.max() * l.shape[-1]), 3),
-                        "qat": self.model.quantizer is not None}
-                began = time.time()
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                print(line, flush=True)
-
-    def save(self, step, tokens, last):
-        """Every worker writes the state of what it owns; rank 0 writes the weights."""
-        folder = self.shared["folder"]
-        self.write({"states": self.optimizer.state}, folder / f"optimizer.{self.rank}.pt")
-        self.shared["barrier"].wait()
-        if self.rank == 0:
-            state = {n: p.detach().cpu() for n, p in self.model.state_dict().items()}
-            self.write({"model": state, "config": asdict(self.conf.model), "step": step, "tokens": tokens,
-                        "start": self.shared["start"], "loads": self.shared["loads"].mean(0)}, folder / "model.pt")
-            print("saved at step", step, "the end" if last else "", flush=True)
-        self.shared["barrier"].wait()
-
-    @staticmethod
-    def write(data, path):
-        torch.save(data, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+def read_source(path, conf, tok):
+    """Weights of a GGUF file or a checkpoint, which has to have this tokenizer and this shape."""
+    if path.suffix == ".gguf":
+        model, state = gguf_io.read(path)
+        theirs, shape = gguf_io.read_tokenizer(path), asdict(model)
+    else:
+        saved = checkpoint.read(path)
+        theirs, shape, state = CodeTokenizer.restore(saved["tokenizer"]), saved["settings"]["model"], saved["model"]
+    if digest.tokenizer(theirs) != digest.tokenizer(tok):
+        raise SystemExit(f"{path} has another vocabulary than WORK/tokenizer.json; to go on from it, first run: python -m carat_train.tokenizer --restore FILE.gguf")
+    # The file does not hold what only training needs.
+    if other := config.differences(asdict(conf.model), shape, ("rope_rotated",)):
+        raise SystemExit(f"{path} has another shape than the configuration: {', '.join(other)}")
+    return state
 
 
-def work(rank, shared):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1 if shared["config"].train.device == "cpu" else 8)
-    Worker(rank, shared).run()
+def check_resume(saved, settings, tok, corpus, accept):
+    """A run goes on only with what it began with."""
+    if digest.tokenizer(CodeTokenizer.restore(saved["tokenizer"])) != digest.tokenizer(tok):
+        raise SystemExit("WORK/tokenizer.json is not the one that this run began with; its checkpoint holds that one, see --restore of carat_train.tokenizer")
+    changed = config.differences(saved["settings"], settings, HARMLESS)
+    if any(name.startswith("model") for name in changed):
+        raise SystemExit(f"the configuration has another shape than the run: {', '.join(changed)}")
+    if saved["corpus"] != corpus:
+        changed.append("the corpus")
+    if changed and not accept:
+        raise SystemExit(f"changed since the run began: {', '.join(changed)}; --accept-changes goes on all the same")
+
+
+def lock(folder):
+    """Only one trainer at a time works on a run."""
+    handle = open(folder / "lock", "w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(f"{folder} is being trained by another process") from None
+    return handle
 
 
 def main():
     p = parser(__doc__)
     p.add_argument("--config", type=Path, required=True)
+    p.add_argument("--set", dest="changes", action="append", default=[], metavar="TABLE.NAME=VALUE", help="a setting instead of the configuration's")
     p.add_argument("--run", required=True, help="name of the folder WORK/runs/NAME")
-    p.add_argument("--minutes", type=float, default=60, help="length of the schedule by the clock, from the first start of the run")
-    p.add_argument("--steps", type=int, help="length of the schedule in steps instead")
-    p.add_argument("--from", dest="source", type=Path, help="start from a GGUF file (dequantized) or from a run's model.pt, with a fresh optimiser")
-    p.add_argument("--no-decay", action="store_true")
-    p.add_argument("--restart-clock", action="store_true", help="lay the schedule over the time from now on")
+    p.add_argument("--steps", type=int, help="where the run ends; may be changed until its decay begins. Left out: as before")
+    p.add_argument("--stop-after", type=int, metavar="STEPS", help="save and end after so many steps of this call")
+    p.add_argument("--from", dest="source", type=Path, help="start a new run from the weights of a GGUF file or a checkpoint, with a fresh optimiser")
+    p.add_argument("--accept-changes", action="store_true", help="go on though configuration or corpus have changed")
     args = p.parse_args()
-    conf = config.load(args.config)
-    c = conf.train
+    conf = config.load(args.config, args.changes)
     folder = args.work / "runs" / args.run
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(c.seed)
+    held = lock(folder)
+
+    tok = CodeTokenizer.load(args.work)
+    if len(tok.tokens) != conf.model.vocab:
+        raise SystemExit(f"WORK/tokenizer.json has {len(tok.tokens)} tokens, the configuration wants {conf.model.vocab}")
+    settings = asdict(conf)
+    corpus = digest.corpus(args.work / "corpus", set(conf.fim.languages) | set(conf.decay_fim.languages))
+    control = Control(folder)
+    saved = checkpoint.latest(folder)
+    if not saved and not args.steps:
+        raise SystemExit("--steps says how long the run is")
+    torch.manual_seed(conf.train.seed)
     model = Model(conf.model, torch.bfloat16)
-    model.load_state_dict(model.state_dict())
-    step, tokens, start, states = 0, 0, time.time(), {}
-    if (folder / "model.pt").exists():
-        saved = torch.load(folder / "model.pt", weights_only=False)
+    step, tokens, states = 0, 0, fresh_state(trainable(model))
+    schedule = Schedule(args.steps or 1, conf.train)
+    if saved:
+        check_resume(saved, settings, tok, corpus, args.accept_changes)
         model.load_state_dict(saved["model"])
-        step, tokens, start = saved["step"], saved["tokens"], saved["start"]
-        for path in sorted(folder.glob("optimizer.*.pt")):
-            states |= torch.load(path, weights_only=False)["states"]
+        step, tokens, states = saved["step"], saved["tokens"], saved["states"]
+        schedule.restore(saved["schedule"])
+        if args.steps and args.steps != schedule.steps:
+            if schedule.decaying(step):
+                raise SystemExit(f"the decay has begun; the run ends at step {schedule.steps}")
+            schedule.lay(args.steps, step)
     elif args.source:
-        state = gguf_io.read(args.source)[1] if args.source.suffix == ".gguf" else torch.load(args.source, weights_only=False)["model"]
-        model.load_state_dict(state)
-    if args.restart_clock:
-        start = time.time()
-    size = sum(p.numel() for _, p in trainable(model))
-    L, E = len(conf.model.layers), max(1, conf.model.experts)
-    context = mp.get_context("spawn")
-    shared = {
-        "args": args, "config": conf, "model": model, "folder": folder, "step": step, "tokens": tokens, "start": start,
-        "states": states, "size": size, "barrier": context.Barrier(c.workers), "stop": context.Value("i", 0),
-        "grads": torch.zeros(c.workers if c.device == "cpu" else 0, size).share_memory_(),
-        "norms": torch.zeros(c.workers).share_memory_(), "totals": torch.zeros(c.workers, 4).share_memory_(),
-        "loads": torch.zeros(c.workers, L, E).share_memory_(), "flags": torch.zeros(2, dtype=torch.int).share_memory_(),
-        "progress": torch.zeros(1, dtype=torch.float64).share_memory_(),
-    }
-    if c.device == "cpu":
-        compile_kernels()       # once, before the workers want it
-    print(f"{size / 1e6:.1f}M parameters, step {step}, {tokens} tokens", flush=True)
-    if c.device == "cpu":
+        model.load_state_dict(read_source(args.source, conf, tok))
+    control.write(schedule.steps)
+    read_files(args.work, conf)         # makes the indexes, before the workers all want to
+    tok.save(folder / "tokenizer.json")
+    if conf.train.device == "cpu":
+        from .kernels import library
+        library()                       # compiled once, before the workers want it
         model.share_memory()
-    workers = [context.Process(target=work, args=(rank, shared)) for rank in range(c.workers)]
+
+    shared = Shared.make(conf, model, args.work, folder, schedule, control, shared_copy(states), step, tokens)
+    shared.fixed = {"settings": settings, "tokenizer": tok.saved(), "corpus": corpus, "configuration": args.config.stem}
+    shared.stop_at = step + args.stop_after if args.stop_after else 0
+    print(f"{shared.size / 1e6:.1f}M parameters, step {step} of {schedule.steps}, {tokens} tokens", flush=True)
+    # Asked to stop, the workers finish their step and save. They ignore the signals themselves.
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, lambda *_: setattr(shared.stop, "value", 1))
+    context = mp.get_context("spawn")
+    workers = [context.Process(target=work, args=(rank, shared, os.getpid())) for rank in range(conf.train.workers)]
     for w in workers:
         w.start()
-    # Asked to stop, the workers save first.
-    for s in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(s, lambda *_: setattr(shared["stop"], "value", 1))
     while any(w.is_alive() for w in workers):
-        time.sleep(0.5)
+        time.sleep(0.2)
         if any(w.exitcode for w in workers if w.exitcode is not None):
             for w in workers:
-                w.terminate()
-            raise SystemExit("a worker failed")
+                w.kill()
+            raise SystemExit("a worker failed; the last checkpoint stands")
+    held.close()
+    if any(w.exitcode for w in workers):
+        raise SystemExit("a worker failed; the last checkpoint stands")
 
 
 if __name__ == "__main__":
