@@ -84,7 +84,8 @@ def window(text, weight):
     while at < len(text):
         end = text.find("\n", min(len(text), at + WINDOW))
         end = len(text) if end < 0 else end
-        score = sum(weight.get(zlib.crc32(w.encode()), 0.0) for w in words_of(text[at:end]))
+        # An exact sum, since the order of a set is another one in every process.
+        score = math.fsum(weight.get(zlib.crc32(w.encode()), 0.0) for w in words_of(text[at:end]))
         if score > best:
             best, piece = score, text[at:end]
         following = text.find("\n", min(len(text), at + STRIDE)) + 1
