@@ -13,3 +13,5 @@ mkdir -p "$CARAT_TRAIN_WORK" "$OUT"
 [ -f "$CARAT_TRAIN_WORK/began" ] || echo $(($(date +%s) - ${CARAT_GPU_START:-150})) > "$CARAT_TRAIN_WORK/began"
 began=$(cat "$CARAT_TRAIN_WORK/began")
 left() { echo $((began + ${CARAT_GPU_LEASE:-1800} - $(date +%s))); }
+# Does the process still run? One that has ended may be waiting for a parent that never asks.
+running() { kill -0 "$1" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }

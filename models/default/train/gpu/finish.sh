@@ -5,7 +5,7 @@
 run=$1
 trainer=$(cat "$CARAT_TRAIN_WORK/log/$run.pid" 2>/dev/null || echo)
 if [ -n "$trainer" ] && kill -TERM "$trainer" 2>/dev/null; then
-  for _ in $(seq 60); do kill -0 "$trainer" 2>/dev/null || break; sleep 1; done
+  for _ in $(seq 60); do running "$trainer" || break; sleep 1; done
 fi
 cd "$CARAT_TRAIN_WORK"
 python3 -m carat_train.export --run "$run" --out "$run.gguf"
