@@ -24,9 +24,6 @@ the Rust roots came with them. This list has every package from which a file was
 licence that the package itself states and the bytes kept after all filters. Versions and digests of the
 archives are in `train/locks/`, the digests of the files that the filters leave in `train/locks/corpus.json`.
 
-**The file that is shipped now is edition one.** It was trained on the Rust and Python parts of an earlier
-fetch of most of these packages, whose versions were not locked. This list is the corpus of edition two.
-
 ## How it was chosen
 
 - **Licences**: MIT, MIT-0, Apache-2.0 (also with the LLVM exception), BSD (1, 2, 3 clauses, 0BSD), ISC, Zlib, Unlicense,
@@ -166,7 +163,8 @@ def main():
     packages = tomllib.loads((TRAIN_DIR / "packages.toml").read_text())
     roots = (sum(map(len, packages["rust"]["groups"])) + len(packages["python"]["roots"]) + len(packages["npm"]["roots"])
              + sum(len(packages["debian"][k]) for k in ("python", "typescript", "go", "c")))
-    (out / "DATA.md").write_text(HEAD.format(roots=roots) + totals(manifest) + "\n" + package_list(manifest) + "\n")
+    corpus = json.loads((TRAIN_DIR / "locks/corpus.json").read_text())["corpus"]
+    (out / "DATA.md").write_text(HEAD.format(roots=roots) + totals(manifest) + f"\n\nSHA-256 of the corpus, as `carat_train.corpus` states it: `{corpus}`\n" + package_list(manifest) + "\n")
     folder = args.work / "runs" / args.run
     if not args.checks:
         return
