@@ -68,6 +68,8 @@ class Index:
         inside = np.isin(np.concatenate(each), wanted)
         found = np.concatenate(each)[inside]
         owner = np.repeat(np.arange(len(others)), [len(h) for h in each])[inside]
+        if not len(found):
+            return []
         places = np.searchsorted(wanted, found)
         frequency = np.bincount(places, minlength=len(wanted))
         rarity = np.log1p(len(others) / np.maximum(1, frequency))

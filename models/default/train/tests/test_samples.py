@@ -108,6 +108,8 @@ class Rows(unittest.TestCase):
         (best, piece), = files.index.similar(0, files.texts[0], 1, random.Random(1))
         self.assertEqual(best, 1)
         self.assertIn("def remember_quantity", piece)
+        self.assertEqual(files.index.similar(0, "nothing_of_it anywhere", 2, random.Random(1)), [])
+        self.assertEqual(files.index.similar(0, "", 2, random.Random(1)), [])
 
 
 if __name__ == "__main__":
