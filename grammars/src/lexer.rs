@@ -30,6 +30,18 @@ enum Inside {
     String(StringSyntax),
 }
 
+/// What a place in a text is part of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Code.
+    #[default]
+    Code,
+    /// A comment, or documentation in a string with a quote of three characters.
+    Comment,
+    /// Any other string literal.
+    String,
+}
+
 /// A bracket or quote; each is known by the text that closes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -70,6 +82,16 @@ impl Lexer {
             None
         };
         Self { began_in, ..self }
+    }
+
+    /// What the place behind all that was scanned is part of.
+    pub fn place(&self) -> Place {
+        match self.inside {
+            Inside::Code => Place::Code,
+            Inside::LineComment | Inside::BlockComment => Place::Comment,
+            Inside::String(string) if string.close.len() == 3 => Place::Comment,
+            Inside::String(_) => Place::String,
+        }
     }
 
     /// Calls `on` with every mark and its position until it breaks.

@@ -29,5 +29,5 @@ mod parse;
 pub use item_syntax::ItemSyntax;
 pub use items::Item;
 pub use languages::Language;
-pub use lexer::{Lexer, Mark};
+pub use lexer::{Lexer, Mark, Place};
 pub use parse::{Edit, SyntaxTree};

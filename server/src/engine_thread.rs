@@ -113,10 +113,6 @@ fn generate(
     report(Report::Planned(job.key, Arc::clone(&plan)));
     let mut heard = |text: &str, progress: &completion::Progress<'_>| {
         let so_far = progress.so_far();
-        let so_far = so_far.map(|(suggestion, confidence)| Proposal {
-            suggestion,
-            confidence,
-        });
         report(Report::Produced(job.key, text.to_owned(), so_far));
         // The session may have answered with its token.
         if job.cancel.is_cancelled() {
@@ -139,10 +135,7 @@ fn generate(
         "generated"
     );
     report(Report::Wrote(summary.tokens.len(), summary.decode));
-    let proposal = done.suggestion.map(|suggestion| Proposal {
-        suggestion,
-        confidence: done.confidence,
-    });
+    let proposal = done.suggestion;
     let stop = if job.cancel.is_cancelled() {
         StopReason::Cancelled
     } else {

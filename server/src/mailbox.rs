@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use carat_engine::{CancelToken, StopReason};
 
 use crate::actions::{Fault, Outcome, Refusal, Request, Run};
-use crate::completion::{Caret, Confidence, Plan, Suggestion};
+use crate::completion::{Caret, Plan, Suggestion};
 use crate::generator::ModelFacts;
 
 /// Code actions that are under way at the same time. Each takes a minute on a slow machine: who asks
@@ -160,14 +160,8 @@ pub enum Report {
     Acted(ActionKey, End),
 }
 
-/// Text that a source proposes, and how sure of it the source is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Proposal {
-    /// What to show at the caret of the job.
-    pub suggestion: Suggestion,
-    /// How sure; `None` if the source cannot tell.
-    pub confidence: Option<Confidence>,
-}
+/// Text that a source proposes at the caret of its job, before it is judged.
+pub type Proposal = Suggestion;
 
 /// Where reports go.
 pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
@@ -372,6 +366,8 @@ mod tests {
             language: None,
             explicit: false,
             max_tokens: None,
+            language_id: "rust".into(),
+            manners: Arc::default(),
         }
     }
 

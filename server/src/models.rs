@@ -151,6 +151,15 @@ impl ModelSource {
         }
     }
 
+    /// The languages that it was trained on, by their LSP identifiers, as the catalogue says.
+    pub fn languages(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Embedded => Some(Catalogue::embedded_languages()),
+            Self::Pulled { entry, .. } => entry.languages.clone(),
+            Self::File(_) => None,
+        }
+    }
+
     /// Bytes that the model takes on the disk, or in the program.
     pub fn size_bytes(&self) -> Option<u64> {
         match self {

@@ -330,6 +330,7 @@ impl Session {
             explicit,
             deadline,
             max_tokens: settings.max_tokens,
+            manners: settings.manners,
             snapshot,
         })
     }

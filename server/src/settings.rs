@@ -8,6 +8,7 @@ mod project;
 mod store;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use options::{Options, Trigger, USER_ONLY, schema};
@@ -15,13 +16,16 @@ pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
 pub use store::Store;
 
 use crate::actions::{CustomAction, custom};
-use crate::completion::Mode;
+use crate::completion::{Manners, Mode};
 
 /// The longest deadline that can be set: no editor waits longer.
 const DEADLINE_MS_MAX: u64 = 60_000;
 
 /// Longer completions are not read by anyone.
 const MAX_TOKENS_MAX: u64 = 1024;
+
+/// Hardly any completion is longer.
+const SHORTEST_MAX: u64 = 100;
 
 /// More than any machine has; the cores of this one bound it as well.
 const THREADS_MAX: u64 = 1024;
@@ -50,6 +54,8 @@ pub struct Settings {
     pub menu_deadline: Duration,
     /// Most tokens of a completion; `None` leaves it to the place of the caret.
     pub max_tokens: Option<usize>,
+    /// What is worth showing.
+    pub manners: Arc<Manners>,
     /// Code actions of the user's own.
     pub actions: Vec<CustomAction>,
 }
@@ -66,6 +72,7 @@ impl Default for Settings {
             explicit_deadline: Duration::from_secs(5),
             menu_deadline: Duration::from_millis(400),
             max_tokens: None,
+            manners: Arc::new(Manners::default()),
             actions: Vec::new(),
         }
     }
@@ -110,7 +117,7 @@ impl Settings {
         }
     }
 
-    /// Deadlines and lengths as they are set.
+    /// Deadlines, lengths and manners as they are set.
     fn with_limits(mut self, options: &Options) -> Self {
         let set = |at: &mut Duration, ms: Option<u64>| {
             if let Some(ms) = ms {
@@ -122,6 +129,13 @@ impl Settings {
         set(&mut self.menu_deadline, options.menu_deadline_ms);
         if let Some(tokens) = options.max_tokens {
             self.max_tokens = Some(tokens.clamp(1, MAX_TOKENS_MAX) as usize);
+        }
+        let manners = Arc::make_mut(&mut self.manners);
+        manners.eagerness = options.eagerness.unwrap_or(manners.eagerness);
+        manners.comments = options.comments.unwrap_or(manners.comments);
+        manners.strings = options.strings.unwrap_or(manners.strings);
+        if let Some(shortest) = options.shortest {
+            manners.shortest = shortest.min(SHORTEST_MAX) as usize;
         }
         self
     }

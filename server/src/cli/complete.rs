@@ -1,6 +1,7 @@
 //! `carat complete FILE:LINE:COLUMN`: ghost text for one caret.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carat_engine::LoadOptions;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::caret::Caret;
 use super::output;
-use crate::completion::{self, Completion};
+use crate::completion::{self, Completion, Manners, Silence, Suggestion};
 use crate::generator::CodeModel;
 use crate::workspace::Workspace;
 
@@ -54,20 +55,25 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
         eprintln!("{}", plan.prompt.text);
     }
     let context = begin.elapsed();
-    let completion = model.complete(&plan, None)?;
+    let mut completion = model.complete(&plan, None)?;
+    let shown = plan.show(completion.suggestion.take(), "", false);
     if args.json {
         return output::print_json(&describe(
             args,
             &around.suffix,
             &model,
-            &completion,
+            (&completion, &shown),
             context,
             begin.elapsed(),
         ));
     }
-    completion
-        .suggestion
-        .map_or(Ok(()), |suggestion| output::print(&suggestion.text))
+    match shown {
+        Ok(suggestion) => output::print(&suggestion.text),
+        Err(silence) => {
+            eprintln!("nothing to show: {silence}");
+            Ok(())
+        }
+    }
 }
 
 /// The caret that is asked for, as the model sees it.
@@ -80,6 +86,12 @@ fn caret(args: &CompleteArgs) -> anyhow::Result<completion::Caret> {
         language: languages::by_path(&args.caret.file),
         explicit: false,
         max_tokens: args.max_tokens.map(|tokens| tokens as usize),
+        language_id: "".into(),
+        // The command is the request: what there is, in the length that comes while typing.
+        manners: Arc::new(Manners {
+            everything: true,
+            ..Manners::default()
+        }),
     })
 }
 
@@ -87,11 +99,11 @@ fn describe(
     args: &CompleteArgs,
     suffix: &str,
     model: &CodeModel,
-    completion: &Completion,
+    (completion, shown): (&Completion, &Result<Suggestion, Silence>),
     context: Duration,
     total: Duration,
 ) -> Value {
-    let (suggestion, summary) = (completion.suggestion.as_ref(), &completion.summary);
+    let (suggestion, summary) = (shown.as_ref().ok(), &completion.summary);
     let replaced = suggestion.map_or(0, |suggestion| suggestion.replace_suffix_bytes);
     // What is replaced never reaches beyond the caret's line.
     let end = args.caret.column + suffix[..replaced].chars().count();
@@ -103,6 +115,8 @@ fn describe(
         },
         "tier": model.tier.as_str(),
         "model": model.name,
+        "probability": suggestion.map(|suggestion| suggestion.scores.confidence().product),
+        "silence": shown.as_ref().err().map(Silence::code),
         "prompt_tokens": summary.prompt_tokens,
         "generated_tokens": summary.tokens.len(),
         "reused_tokens": summary.reused_tokens,

@@ -2,16 +2,15 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use carat_engine::LoadOptions;
 use clap::Args;
 use serde_json::json;
 
-use super::output;
-use crate::completion::{Part, Parts};
-use crate::evaluation::{self, Case, Hidden, Placed, Projects, Report, Score};
+use super::{EagernessArg, output};
+use crate::completion::{Manners, Part, Parts, Silence};
+use crate::evaluation::{self, Answer, Case, Filtered, Hidden, Placed, Projects, Report, Score};
 use crate::generator::CodeModel;
 
 #[derive(Debug, Args)]
@@ -22,6 +21,9 @@ pub(super) struct EvalArgs {
     /// Name or GGUF file of the model
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
+    /// How readily answers are shown
+    #[arg(long, value_enum, default_value_t)]
+    eagerness: EagernessArg,
     /// Print one JSON object
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -53,12 +55,16 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let mut model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
     model.parts = Parts::without(&args.without);
     let mut answers = args.answers.as_ref().map(AnswerFile::create).transpose()?;
+    let manners = Manners {
+        eagerness: args.eagerness.into(),
+        ..Manners::default()
+    };
     let mut scored = Vec::with_capacity(cases.len());
     for (index, Placed { case, .. }) in cases.iter().enumerate() {
-        let answer = evaluation::answer(&model, case)?;
-        let score = Score::of(case, &answer.text);
+        let answer = evaluation::answer(&model, case, &manners)?;
+        let score = Score::of(case, &answer);
         if let Some(file) = &mut answers {
-            file.write(case, &answer.text, score, answer.latency)?;
+            file.write(case, &answer, score)?;
         }
         scored.push((case, score, answer.latency));
         if (index + 1) % 100 == 0 {
@@ -74,6 +80,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
             "model": model.name,
             "cases": cases.len(),
             "groups": report.to_json(),
+            "lines": report.lines.to_json(),
         }));
     }
     if args.csv {
@@ -107,7 +114,7 @@ fn placed(args: &EvalArgs) -> anyhow::Result<Vec<Placed>> {
 fn table(report: &Report) -> String {
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     let mut text = format!(
-        "{:<11} {:<9} {:>5} {:>7} {:>15} {:>11} {:>15} {:>10} {:>10} {:>6} {:>6} {:>7} {:>7}\n",
+        "{:<11} {:<9} {:>5} {:>6} {:>13} {:>11} {:>13} {:>10} {:>6} {:>6} {:>6} {:>9} {:>6} {:>6} {:>5} {:>4} {:>4}\n",
         "language",
         "kind",
         "cases",
@@ -116,11 +123,15 @@ fn table(report: &Report) -> String {
         "non-trivial",
         "(95%)",
         "first line",
-        "similarity",
         "saved",
         "empty",
-        "p50 ms",
-        "p95 ms",
+        "shown",
+        "precision",
+        "kept",
+        "quiet",
+        "AUC",
+        "p50",
+        "p95",
     );
     for group in &report.groups {
         let interval = |shares: &evaluation::Shares| {
@@ -131,7 +142,7 @@ fn table(report: &Report) -> String {
             )
         };
         text += &format!(
-            "{:<11} {:<9} {:>5} {:>7} {:>15} {:>11} {:>15} {:>10} {:>10} {:>6} {:>6} {:>7.0} {:>7.0}\n",
+            "{:<11} {:<9} {:>5} {:>6} {:>13} {:>11} {:>13} {:>10} {:>6} {:>6} {} {:>4.0} {:>4.0}\n",
             group.language,
             group.kind.as_str(),
             group.all.cases,
@@ -140,14 +151,34 @@ fn table(report: &Report) -> String {
             percent(group.non_trivial.exact_match),
             interval(&group.non_trivial),
             percent(group.first_line_exact_match),
-            percent(group.edit_similarity),
             percent(group.characters_saved),
             percent(group.empty),
+            filtered(&group.filter),
             group.p50.as_secs_f64() * 1e3,
             group.p95.as_secs_f64() * 1e3,
         );
     }
+    text += &format!(
+        "{:<97} {}\n",
+        "all lines and ends of lines",
+        filtered(&report.lines)
+    );
     text
+}
+
+/// The columns of what is shown.
+fn filtered(filter: &Filtered) -> String {
+    let percent = |share: f64| format!("{:.1}%", share * 100.0);
+    format!(
+        "{:>6} {:>9} {:>6} {:>6} {:>5}",
+        percent(filter.shown),
+        percent(filter.precision),
+        percent(filter.kept),
+        percent(filter.quiet),
+        filter
+            .auc
+            .map_or_else(String::new, |auc| format!("{auc:.3}")),
+    )
 }
 
 /// The file that `--answers` asks for.
@@ -166,23 +197,24 @@ impl AnswerFile {
         })
     }
 
-    fn write(
-        &mut self,
-        case: &Case,
-        answer: &str,
-        score: Score,
-        latency: Duration,
-    ) -> anyhow::Result<()> {
+    fn write(&mut self, case: &Case, answer: &Answer, score: Score) -> anyhow::Result<()> {
         let line = json!({
             "project": case.project,
             "path": case.path,
             "language": case.language,
             "kind": case.kind.as_str(),
             "middle": case.middle,
-            "answer": answer,
+            "answer": answer.text,
             "exact": score.exact,
             "trivial": score.trivial,
-            "ms": latency.as_secs_f64() * 1e3,
+            "shown": answer.shown.as_deref().ok(),
+            "silence": answer.shown.as_ref().err().map(Silence::code),
+            "product": answer.confidence.map(|confidence| confidence.product),
+            "minimum": answer.confidence.map(|confidence| confidence.minimum),
+            "mean": answer.confidence.map(|confidence| confidence.mean),
+            "first": answer.confidence.map(|confidence| confidence.first),
+            "log_probs": answer.log_probs,
+            "ms": answer.latency.as_secs_f64() * 1e3,
         });
         writeln!(self.file, "{line}")
             .with_context(|| format!("{}: cannot be written", self.path.display()))

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::completion::Eagerness;
 use crate::logging;
 
 /// What `--help` says below the commands.
@@ -99,6 +100,28 @@ enum Kv {
     /// 8-bit integers with a scale per 32
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+/// How readily ghost text is shown.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum EagernessArg {
+    /// Only what is probably right
+    Quiet,
+    /// What is right often enough
+    #[default]
+    Balanced,
+    /// Whatever may be right
+    Eager,
+}
+
+impl From<EagernessArg> for Eagerness {
+    fn from(eagerness: EagernessArg) -> Self {
+        match eagerness {
+            EagernessArg::Quiet => Self::Quiet,
+            EagernessArg::Balanced => Self::Balanced,
+            EagernessArg::Eager => Self::Eager,
+        }
+    }
 }
 
 impl From<Kv> for carat_engine::KvType {

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use carat_grammars::{Language, Lexer, Mark};
+use carat_grammars::{Language, Lexer, Mark, Place};
 
 /// How far from the caret brackets are looked for. Functions and classes are shorter than this; a
 /// larger window would only cost time.
@@ -95,8 +95,13 @@ impl Enclosing {
         lexer.scan(text, &mut |at, mark| {
             match mark {
                 Mark::Open(closer) => inner.push(closer),
-                // Brackets that cross inside the answer are its own affair.
-                Mark::Close(_) if inner.pop().is_some() => {}
+                Mark::Close(closer) if !inner.is_empty() => {
+                    // Brackets that cross are no code of anybody's.
+                    if inner.pop() != Some(closer) {
+                        cut = Some(at);
+                        return ControlFlow::Break(());
+                    }
+                }
                 Mark::Close(closer) => match outer.next() {
                     Some((expected, Closed::Missing)) if *expected == closer => {}
                     Some((expected, Closed::OnLine)) if *expected == closer => {
@@ -153,6 +158,14 @@ impl Enclosing {
         });
         (count == closers).then_some(replace)
     }
+}
+
+/// What a caret behind `prefix` stands in; documentation in a string that spans lines is a comment.
+pub fn place(prefix: &str, language: Option<&'static Language>) -> Place {
+    let window = &prefix[prefix.ceil_char_boundary(prefix.len().saturating_sub(WINDOW_BYTES))..];
+    let mut lexer = Lexer::new(language);
+    lexer.scan(window, &mut |_, _| ControlFlow::Continue(()));
+    lexer.place()
 }
 
 /// Whether a text has nothing but what editors close by themselves and what ends statements.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carat_grammars::Language;
 use ropey::Rope;
 
-use super::Query;
+use super::{Manners, Query};
 
 /// A place at which something is to be proposed: for an editor, the command line or an evaluation.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ pub struct Caret {
     pub explicit: bool,
     /// Upper bound of generated tokens; `None` leaves it to the mode.
     pub max_tokens: Option<usize>,
+    /// The identifier of the language as the client sends it; may be one that Carat does not know.
+    pub language_id: Arc<str>,
+    /// What the user wants to see.
+    pub manners: Arc<Manners>,
 }
 
 /// Beyond this much text on a side, windows begin on a grid of this size: copying stays cheap in
@@ -63,6 +67,8 @@ impl Caret {
             suffix: &around.suffix,
             explicit: self.explicit,
             max_tokens: self.max_tokens,
+            language_id: &self.language_id,
+            manners: &self.manners,
         }
     }
 }
@@ -81,6 +87,8 @@ mod tests {
                 language: None,
                 explicit: false,
                 max_tokens: None,
+                language_id: "".into(),
+                manners: Arc::default(),
             };
             let around = caret.around();
             (around.prefix, around.suffix)

@@ -3,11 +3,15 @@
 //! The rules run in a fixed order, each on what the one before left. [`Surroundings::limit`] holds
 //! those that say where an answer ends; they also run while the model still writes.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use carat_grammars::Language;
 
 use super::brackets::Enclosing;
 use super::mode::{Mode, indentation, opens_empty_block};
 use super::overlap;
+use super::scores::Scores;
 
 /// How an answer is to be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +27,36 @@ pub struct FinishOptions {
 }
 
 /// Text to show at the caret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Suggestion {
     /// What to insert.
     pub text: String,
     /// This many bytes after the caret are replaced; `text` has all of their characters in order.
     pub replace_suffix_bytes: usize,
+    /// How probable its pieces were to the model.
+    pub scores: Scores,
+}
+
+impl Suggestion {
+    /// What is left of it once its first `typed` bytes have been typed.
+    #[must_use]
+    pub fn rest(&self, typed: usize) -> Self {
+        Self {
+            text: self.text[typed..].to_owned(),
+            replace_suffix_bytes: self.replace_suffix_bytes,
+            scores: self.scores.part(typed..self.text.len()),
+        }
+    }
+
+    /// Its first `bytes` bytes; what it wrote anew stands behind them.
+    #[must_use]
+    pub fn first(&self, bytes: usize) -> Self {
+        Self {
+            text: self.text[..bytes].to_owned(),
+            replace_suffix_bytes: 0,
+            scores: self.scores.part(0..bytes),
+        }
+    }
 }
 
 /// Control tokens as text: nothing after one of them belongs to the answer.
@@ -58,13 +86,16 @@ pub fn finish(
     suffix: &str,
     options: &FinishOptions,
 ) -> Option<Suggestion> {
-    Surroundings::new(prefix, suffix, options).finish(raw, options.ended)
+    let surroundings = Surroundings::new(prefix, suffix, options);
+    surroundings.finish(raw, &Scores::default(), options.ended)
 }
 
 /// The part before the fence closes; a fence opened once more is taken off.
 fn inside_fence(text: &str) -> &str {
     let text = match text.strip_prefix("```") {
-        Some(reopened) => reopened.split_once('\n').map_or("", |(_, body)| body),
+        Some(reopened) => reopened
+            .split_once('\n')
+            .map_or(&reopened[reopened.len()..], |(_, body)| body),
         None => text,
     };
     text.find("\n```").map_or(text, |end| &text[..end])
@@ -75,6 +106,15 @@ fn drop_unfinished_line(text: &mut String) {
     if let Some(newline) = text.trim_start_matches('\n').rfind('\n') {
         let blank = text.len() - text.trim_start_matches('\n').len();
         text.truncate(blank + newline);
+    }
+}
+
+/// The text with `\n` as the only line end.
+pub(super) fn with_newlines(raw: &str) -> Cow<'_, str> {
+    if raw.contains('\r') {
+        Cow::Owned(raw.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(raw)
     }
 }
 
@@ -113,7 +153,7 @@ pub(super) struct Surroundings<'a> {
 impl<'a> Surroundings<'a> {
     pub(super) fn new(prefix: &'a str, suffix: &'a str, options: &'a FinishOptions) -> Self {
         let typed = prefix.rsplit('\n').next().unwrap_or("");
-        let indentation_min = if opens_empty_block(prefix, suffix) {
+        let indentation_min = if opens_empty_block(prefix, suffix, options.language) {
             let opener = prefix
                 .lines()
                 .rev()
@@ -137,42 +177,62 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Makes an answer presentable; `ended` tells whether the model ended it, rather than a limit.
-    pub(super) fn finish(&self, raw: &str, ended: bool) -> Option<Suggestion> {
-        let mut text = self.answer_of(raw);
+    pub(super) fn finish(&self, raw: &str, scores: &Scores, ended: bool) -> Option<Suggestion> {
+        let raw = with_newlines(raw);
+        let answer = self.answer_of(&raw);
+        let mut text = raw[answer.clone()].to_owned();
         if let Some(limit) = self.limit(&text, ended) {
             text.truncate(limit);
         } else if !ended {
+            if overlap::circles_cut_off(&text) {
+                return None;
+            }
             drop_unfinished_line(&mut text);
         }
         let fit = self.enclosing.fit(&text);
         text.truncate(fit.keep);
+        if let Some(limit) = overlap::circles(&text, ended) {
+            text.truncate(limit);
+        }
+        if self.enclosing.in_text() && fit.replace == 0 {
+            text.truncate(overlap::before_rest(&text, self.rest));
+        }
         let first = text.lines().next().unwrap_or("");
         if overlap::copies_neighbor(first, self.prefix, self.suffix) {
             return None;
         }
         // White space at the end of a line is dropped; before what follows on the line it may be meant.
-        if self.rest.trim().is_empty() {
+        if self.rest[fit.replace..].trim().is_empty() {
             text.truncate(text.trim_end().len());
         }
         if text.trim().is_empty() {
             return None;
         }
+        let scores = scores.part(answer.start..answer.start + text.len());
+        let shown = with_line_ends_of(&text, self.prefix, self.suffix);
+        let scores = if shown.len() == text.len() {
+            scores
+        } else {
+            let bytes = text.as_bytes();
+            let newlines = |end: usize| bytes.iter().take(end).filter(|b| **b == b'\n').count();
+            scores.moved(|end| end + newlines(end))
+        };
         Some(Suggestion {
-            text: with_line_ends_of(&text, self.prefix, self.suffix),
+            text: shown,
             replace_suffix_bytes: fit.replace,
+            scores,
         })
     }
 
-    /// The answer itself: without control tokens, thoughts, fences and what stands before the caret
-    /// already, with `\n` as the only line end.
-    pub(super) fn answer_of(&self, raw: &str) -> String {
-        let text = raw.replace("\r\n", "\n").replace('\r', "\n");
-        let mut text = text.as_str();
+    /// Where in `raw` the answer itself is: without control tokens, thoughts, fences and what stands
+    /// before the caret already. Line ends are `\n`.
+    pub(super) fn answer_of(&self, raw: &str) -> Range<usize> {
+        let mut text = raw;
         if text.trim_start().starts_with("<|channel>") {
             // An empty thought comes first; until it has ended there is no answer.
             text = text
                 .split_once("<channel|>")
-                .map_or("", |(_, answer)| answer);
+                .map_or(&text[text.len()..], |(_, answer)| answer);
         }
         let end = CONTROL_TEXTS
             .iter()
@@ -183,7 +243,10 @@ impl<'a> Surroundings<'a> {
         if self.options.fenced {
             text = inside_fence(text);
         }
-        self.without_doubled_start(text).to_owned()
+        text = self.without_doubled_start(text);
+        // All of the above are parts of `raw`.
+        let start = text.as_ptr().addr() - raw.as_ptr().addr();
+        start..start + text.len()
     }
 
     /// Takes off white space that the caret's line has already.
@@ -214,7 +277,7 @@ impl<'a> Surroundings<'a> {
             self.scope_limit(text),
             overlap::repeats_rest(text, self.rest),
             overlap::repeats_next_line(text, self.suffix, ended),
-            overlap::circles(text),
+            overlap::circles(text, ended),
         ];
         let limit = rules.into_iter().flatten().min();
         let fit = self.enclosing.fit(&text[..limit.unwrap_or(text.len())]);

@@ -13,19 +13,27 @@ mod overlap;
 mod parts;
 mod rank;
 mod run;
+mod scores;
+mod show;
 mod stop;
 
+pub use brackets::place;
 pub use caret::{Around, Caret};
 pub use finish::{FinishOptions, Suggestion, finish};
 pub use generate::generate;
 pub use mode::{Mode, mode};
 pub use parts::{Part, Parts};
 pub(crate) use rank::RANKING_TOKENS;
-pub use run::{Completion, Confidence, Progress, run};
+pub use run::{Completion, Progress, run};
+pub use scores::{Confidence, Scores};
+pub use show::{
+    Eagerness, Knowledge, Manners, ShowFilter, Silence, TextPolicy, Thresholds, is_secret_file,
+    mask, mask_part,
+};
 pub use stop::StopWhileDecoding;
 
 use carat_engine::{ContinuationSource, GenerationRequest, Mixing};
-use carat_grammars::Language;
+use carat_grammars::{Language, Place};
 
 use crate::prompt::{self, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
 
@@ -36,6 +44,8 @@ pub struct Query<'a> {
     pub path: &'a str,
     /// The document's language, where it is known.
     pub language: Option<&'static Language>,
+    /// The identifier of the language as the client sends it; may be one that Carat does not know.
+    pub language_id: &'a str,
     /// All text before the caret.
     pub prefix: &'a str,
     /// All text after the caret.
@@ -44,6 +54,8 @@ pub struct Query<'a> {
     pub explicit: bool,
     /// Upper bound of generated tokens; `None` leaves it to the mode.
     pub max_tokens: Option<usize>,
+    /// What the user wants to see.
+    pub manners: &'a Manners,
 }
 
 /// Everything that is decided before the engine runs.
@@ -61,16 +73,51 @@ pub struct Plan {
     pub prefix: String,
     /// The text after the caret that the answer is compared with.
     pub suffix: String,
+    /// What decides whether the answer is shown.
+    pub filter: ShowFilter,
+    /// Why the model is not asked at all; the prompt is empty then.
+    pub silence: Option<Silence>,
 }
 
-/// Decides prompt, limits and the reading of the answer for one caret.
+/// Decides prompt, limits and the reading of the answer for one caret, or that the model is not asked.
 pub fn plan(
     query: &Query<'_>,
     form: PromptForm,
     budget: &PromptBudget,
     parts: &Parts,
     vocabulary: &dyn Vocabulary,
+    knowledge: &Knowledge,
 ) -> Plan {
+    let (place, silence) = match show::gate(query, knowledge) {
+        Ok(place) => (place, None),
+        Err(silence) => (Place::default(), Some(silence)),
+    };
+    let language = query
+        .language
+        .map_or(query.language_id, |language| language.id);
+    let thresholds = knowledge.thresholds.as_ref();
+    let thresholds = thresholds.filter(|_| parts.has(Part::Filter));
+    let filter = ShowFilter {
+        threshold: thresholds.map_or(0.0, |thresholds| {
+            thresholds.find(language, query.manners.eagerness)
+        }),
+        place,
+        manners: query.manners.clone(),
+        language: query.language,
+        secrets: show::around(query.prefix, query.suffix),
+    };
+    if silence.is_some() {
+        return Plan {
+            prompt: Prompt::default(),
+            request: GenerationRequest::default(),
+            finish: FinishOptions::default(),
+            prefix: String::new(),
+            suffix: String::new(),
+            beam: 1,
+            filter,
+            silence,
+        };
+    }
     let healed = if parts.has(Part::Healing) {
         prompt::healed_bytes(query.prefix)
     } else {
@@ -85,7 +132,7 @@ pub fn plan(
     };
     let mut prompt = prompt::build(&input, form, budget, vocabulary);
     prompt.forced_text += healed;
-    let mode = mode(query.prefix, query.suffix, query.explicit);
+    let mode = mode(query.prefix, query.suffix, query.explicit, query.language);
     let request = GenerationRequest {
         max_tokens: query.max_tokens.unwrap_or(mode.tokens_max()),
         stop_tokens: prompt.stop_tokens.clone(),
@@ -108,10 +155,33 @@ pub fn plan(
         finish,
         prefix: query.prefix.to_owned(),
         suffix: query.suffix.to_owned(),
+        filter,
+        silence: None,
     }
 }
 
 impl Plan {
+    /// What to show of an answer: the only way from an answer to a screen. `suggestion` is what is
+    /// left of it behind the caret, `typed` what has been typed of it since; `explicit` says whether
+    /// the user asked.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is shown.
+    pub fn show(
+        &self,
+        suggestion: Option<Suggestion>,
+        typed: &str,
+        explicit: bool,
+    ) -> Result<Suggestion, Silence> {
+        if let Some(silence) = &self.silence {
+            return Err(silence.clone());
+        }
+        let suggestion = suggestion.ok_or(Silence::Nothing)?;
+        let around = (self.prefix.as_str(), self.suffix.as_str());
+        show::judge(suggestion, around, &self.filter, typed, explicit)
+    }
+
     /// Lets a source take part in the answer.
     pub fn mixing<'a, 's: 'a>(
         &'a self,

@@ -1,5 +1,7 @@
 //! Whether a caret gets the rest of its line or a block of lines.
 
+use carat_grammars::Language;
+
 use super::brackets::only_closers;
 
 /// How much is proposed.
@@ -35,12 +37,17 @@ impl Mode {
 ///
 /// A block is proposed where one was just opened and is still empty, and where the user asks and
 /// nothing follows on the line; all else gets a line, which is right more often and read faster.
-pub fn mode(prefix: &str, suffix: &str, explicit: bool) -> Mode {
+pub fn mode(
+    prefix: &str,
+    suffix: &str,
+    explicit: bool,
+    language: Option<&'static Language>,
+) -> Mode {
     let rest = suffix.lines().next().unwrap_or("");
     if !only_closers(rest) {
         return Mode::SingleLine;
     }
-    if explicit || opens_empty_block(prefix, suffix) {
+    if explicit || opens_empty_block(prefix, suffix, language) {
         Mode::MultiLine
     } else {
         Mode::SingleLine
@@ -48,11 +55,27 @@ pub fn mode(prefix: &str, suffix: &str, explicit: bool) -> Mode {
 }
 
 /// Whether the last line with text before the caret opens a block that has nothing in it yet.
-pub(super) fn opens_empty_block(prefix: &str, suffix: &str) -> bool {
+pub(super) fn opens_empty_block(
+    prefix: &str,
+    suffix: &str,
+    language: Option<&'static Language>,
+) -> bool {
     let Some(opener) = prefix.lines().rev().find(|line| !line.trim().is_empty()) else {
         return false;
     };
-    if !opener.trim_end().ends_with(['{', ':', '(', '[']) {
+    let code = opener.trim_end();
+    let own_line = prefix.rsplit('\n').next().unwrap_or("").trim().is_empty();
+    let opens = match code.chars().next_back() {
+        Some('{') => true,
+        // Elsewhere it stands before a type or a value; where the language is not known, both may be.
+        Some(':') => {
+            !code.ends_with("::") && language.is_none_or(|language| language.blocks_by_indentation)
+        }
+        // Arguments are a list of lines only if the caret is on one of them.
+        Some('(' | '[') => own_line,
+        _ => false,
+    };
+    if !opens {
         return false;
     }
     // What follows must not be inside the block already.

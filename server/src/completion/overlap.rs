@@ -1,5 +1,7 @@
 //! Lines and line ends of an answer that the document has already, and lines that go in circles.
 
+use std::ops::RangeInclusive;
+
 use super::brackets::only_closers;
 
 /// An overlap with the rest of the caret's line shorter than this may be chance.
@@ -11,13 +13,21 @@ const REST_BYTES_MIN: usize = 3;
 /// A line must have this many letters and digits to count as a repetition of another.
 const LINE_LETTERS_MIN: usize = 3;
 
-/// A repeating unit of this many characters, this many times in a row, is a model that lost its way.
-/// Longer units need fewer repetitions; single characters form rulers in comments.
-const CIRCLES: &[(std::ops::RangeInclusive<usize>, usize)] =
-    &[(1..=2, 40), (3..=9, 6), (10..=60, 4)];
+/// A repeating unit of this many bytes in a line, this many times in a row, is a model that lost its
+/// way. Longer units need fewer repetitions: tables have short ones.
+const CIRCLES: &[(RangeInclusive<usize>, usize)] =
+    &[(1..=1, 16), (2..=3, 8), (4..=9, 5), (10..=200, 3)];
 
-/// This many equal lines in a row are a circle as well.
-const EQUAL_LINES_MAX: usize = 2;
+/// The same for an answer that a limit cut off, which would have gone on.
+const CIRCLES_CUT_OFF: &[(RangeInclusive<usize>, usize)] =
+    &[(1..=1, 8), (2..=3, 4), (4..=9, 3), (10..=200, 2)];
+
+/// So many lines in a row may be repeated, and so often are they a circle.
+const LINES_MAX: usize = 8;
+const ROUNDS_OF_LINES: usize = 3;
+
+/// Characters that rulers in comments are made of; they may be as long as a line.
+const RULERS: &str = "-=*#/_~+─═━";
 
 /// Whether a line says enough to be told from another.
 fn is_telling(line: &str) -> bool {
@@ -92,53 +102,85 @@ pub(super) fn copies_neighbor(first_line: &str, prefix: &str, suffix: &str) -> b
     previous == Some(line) || following_lines(suffix).next() == Some(line)
 }
 
-/// Where an answer begins to go in circles: the end of the first round.
-pub(super) fn circles(text: &str) -> Option<usize> {
-    equal_lines(text).or_else(|| repeated_unit(text))
+/// How much of an answer stays if it goes in circles: nothing of the line in which it does; of lines
+/// that are repeated as a whole, the first round. The last line counts as a line once it is `ended`.
+pub(super) fn circles(text: &str, ended: bool) -> Option<usize> {
+    repeated_lines(text, ended).or_else(|| repeated_unit(text, CIRCLES))
 }
 
-fn equal_lines(text: &str) -> Option<usize> {
-    let (mut at, mut previous, mut count, mut first_end) = (0, "", 0, 0);
+/// Whether an answer that a limit cut off was going in circles.
+pub(super) fn circles_cut_off(text: &str) -> bool {
+    repeated_unit(text, CIRCLES_CUT_OFF).is_some()
+}
+
+/// How much of an answer stays in a comment or string that is closed on the caret's line: brackets
+/// there are text, and what follows the caret is not to be said twice.
+pub(super) fn before_rest(text: &str, rest: &str) -> usize {
+    let rest = rest.trim_end();
+    if rest.is_empty() {
+        return text.len();
+    }
+    // The closer of the string itself has been fitted already, and may stand behind text of its own.
+    let mut ends = rest
+        .char_indices()
+        .map(|(at, c)| &rest[..at + c.len_utf8()])
+        .rev();
+    ends.find_map(|end| text.strip_suffix(end))
+        .map_or(text.len(), str::len)
+}
+
+/// Where the first round of lines ends that are repeated again and again.
+fn repeated_lines(text: &str, ended: bool) -> Option<usize> {
+    let mut lines: Vec<(&str, usize)> = Vec::new();
+    // How many lines up to here equal the one so many lines above.
+    let mut equal = [0; LINES_MAX + 1];
+    let mut at = 0;
     for line in text.split_inclusive('\n') {
         at += line.len();
-        let line = line.trim();
-        if !is_telling(line) {
+        if !is_telling(line) || !(ended || line.ends_with('\n')) {
             continue;
         }
-        if line != previous {
-            (previous, count, first_end) = (line, 1, at);
-            continue;
-        }
-        count += 1;
-        if count > EQUAL_LINES_MAX {
-            return Some(first_end);
+        lines.push((line.trim(), at));
+        let last = lines.len() - 1;
+        for period in 1..=LINES_MAX.min(last) {
+            equal[period] = if lines[last].0 == lines[last - period].0 {
+                equal[period] + 1
+            } else {
+                0
+            };
+            if equal[period] == period * (ROUNDS_OF_LINES - 1) {
+                return Some(lines[last - equal[period]].1);
+            }
         }
     }
     None
 }
 
-/// A unit that the text ends with again and again.
-fn repeated_unit(text: &str) -> Option<usize> {
+/// Where the last line begins, if it ends with the same unit again and again.
+fn repeated_unit(text: &str, circles: &[(RangeInclusive<usize>, usize)]) -> Option<usize> {
     let end = text.trim_end();
-    let bytes = end.as_bytes();
-    for (lengths, times) in CIRCLES {
-        for length in lengths.clone() {
-            if bytes.len() < length * times || !is_primitive(&bytes[bytes.len() - length..]) {
-                continue;
-            }
-            let repeats = bytes
-                .iter()
-                .rev()
-                .zip(bytes.iter().rev().skip(length))
-                .take_while(|(a, b)| a == b)
-                .count();
-            if repeats + length >= length * times {
-                let start = bytes.len() - length - repeats;
-                return Some(end.ceil_char_boundary(start + length));
-            }
+    let start = end.rfind('\n').map_or(0, |newline| newline + 1);
+    let bytes = &end.as_bytes()[start..];
+    let lengths = circles
+        .iter()
+        .flat_map(|(lengths, times)| lengths.clone().map(move |length| (length, *times)));
+    for (length, times) in lengths.take_while(|(length, times)| length * times <= bytes.len()) {
+        let unit = &bytes[bytes.len() - length..];
+        let repeats = bytes
+            .iter()
+            .rev()
+            .zip(bytes.iter().rev().skip(length))
+            .take_while(|(a, b)| a == b)
+            .count();
+        if repeats + length >= length * times && is_primitive(unit) && !is_ruler(unit) {
+            return Some(start.saturating_sub(1));
         }
     }
     None
+}
+
+fn is_ruler(unit: &[u8]) -> bool {
+    std::str::from_utf8(unit).is_ok_and(|unit| unit.chars().all(|c| RULERS.contains(c)))
 }
 
 /// Whether a unit is not a shorter one repeated: a row of dashes has the unit of one dash alone.

@@ -2,7 +2,7 @@
 
 use carat_engine::{CancelToken, Candidate, GenerateError, Session, TokenId};
 
-use super::{Plan, Suggestion};
+use super::{Plan, Scores, Suggestion};
 
 /// What the next existing line weighs, against the line itself.
 const NEXT_LINE_WEIGHT: f32 = 0.3;
@@ -31,7 +31,7 @@ pub(super) fn best(
     let rules = plan.stop_while_decoding();
     let mut shown: Vec<(Candidate, Suggestion)> = Vec::new();
     for candidate in candidates {
-        let Some(suggestion) = rules.finish(&candidate.text, true) else {
+        let Some(suggestion) = rules.finish(&candidate.text, &Scores::default(), true) else {
             continue;
         };
         // The best of those that end up the same stands first.

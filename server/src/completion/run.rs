@@ -1,55 +1,21 @@
 //! Runs a plan: the one way from a model's pieces to text at the caret, whoever asks.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
-use carat_engine::{GenerateError, GenerationSummary, Piece, StopReason, TokenScore};
+use carat_engine::{GenerateError, GenerationSummary, Piece, StopReason};
 
-use super::{Plan, StopWhileDecoding, Suggestion};
+use super::{Plan, Scores, StopWhileDecoding, Suggestion};
 
 /// What came of a plan.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    /// What to show; nothing if the answer held nothing useful.
+    /// What could be shown, before it is judged; nothing if the answer held nothing useful.
     pub suggestion: Option<Suggestion>,
-    /// How probable what is shown was to the model.
-    pub confidence: Option<Confidence>,
+    /// How probable all that the model wrote was to it.
+    pub scores: Scores,
     /// What the engine did.
     pub summary: GenerationSummary,
-}
-
-/// How probable a text was to the model that wrote it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Confidence {
-    /// Mean of the natural logarithms of its tokens' probabilities.
-    pub mean: f32,
-    /// The least of them.
-    pub min: f32,
-}
-
-/// The scores of an answer's tokens, with the ends of their text in the raw answer.
-#[derive(Clone, Debug, Default)]
-struct Scores(Vec<(usize, TokenScore)>);
-
-impl Scores {
-    /// Of the part of the raw answer that is shown; of all of it where the rules changed the text.
-    fn of(&self, raw: &str, suggestion: &Suggestion) -> Option<Confidence> {
-        let start = raw.find(&suggestion.text);
-        let (start, end) = start.map_or((0, raw.len()), |at| (at, at + suggestion.text.len()));
-        let mut before = 0;
-        let (mut sum, mut min, mut count) = (0.0, f32::INFINITY, 0);
-        for (token_end, score) in &self.0 {
-            if *token_end > start && before < end {
-                sum += score.mixed_log_prob;
-                min = min.min(score.mixed_log_prob);
-                count += 1;
-            }
-            before = *token_end;
-        }
-        (count > 0).then(|| Confidence {
-            mean: sum / count as f32,
-            min,
-        })
-    }
 }
 
 /// A plan under way.
@@ -67,13 +33,12 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// What can be shown while the model goes on: up to a place that makes sense, read like an answer
+    /// What could be shown while the model goes on: up to a place that makes sense, read like an answer
     /// that a limit cut off.
-    pub fn so_far(&self) -> Option<(Suggestion, Option<Confidence>)> {
+    pub fn so_far(&self) -> Option<Suggestion> {
         let raw = self.watch.raw();
-        let suggestion = self.watch.finish(&raw[..safe_end(raw)], false)?;
-        let confidence = self.scores.of(raw, &suggestion);
-        Some((suggestion, confidence))
+        self.watch
+            .finish(&raw[..safe_end(raw)], &self.scores, false)
     }
 }
 
@@ -90,12 +55,18 @@ where
         &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError>,
 {
+    if plan.silence.is_some() {
+        return Ok(Completion {
+            suggestion: None,
+            scores: Scores::default(),
+            summary: nothing_generated(),
+        });
+    }
     let mut progress = Progress::new(plan);
     let summary = generate(&mut |piece| {
         let go_on = progress.watch.push(piece.text);
         let end = progress.watch.raw().len();
-        let scores = piece.scores.iter().map(|score| (end, *score));
-        progress.scores.0.extend(scores);
+        progress.scores.push(end, piece.scores);
         heard(piece.text, &progress)?;
         go_on
     })?;
@@ -110,15 +81,27 @@ where
         StopReason::StopToken | StopReason::StopString | StopReason::Callback
     );
     let raw = progress.watch.raw();
-    let suggestion = progress.watch.finish(raw, ended);
-    let confidence = suggestion
-        .as_ref()
-        .and_then(|suggestion| progress.scores.of(raw, suggestion));
+    let suggestion = progress.watch.finish(raw, &progress.scores, ended);
     Ok(Completion {
         suggestion,
-        confidence,
+        scores: progress.scores,
         summary,
     })
+}
+
+/// What an engine does that is not asked.
+fn nothing_generated() -> GenerationSummary {
+    GenerationSummary {
+        tokens: Vec::new(),
+        scores: Vec::new(),
+        ends: Vec::new(),
+        text: String::new(),
+        prompt_tokens: 0,
+        reused_tokens: 0,
+        prefill: Duration::ZERO,
+        decode: Duration::ZERO,
+        stop: StopReason::StopToken,
+    }
 }
 
 /// The last place at which a text that goes on can be shown: after a line, or between two tokens where
@@ -161,29 +144,5 @@ mod tests {
         ] {
             assert_eq!(&text[..safe_end(text)], safe, "{text:?}");
         }
-    }
-
-    #[test]
-    fn confidence_is_of_the_tokens_that_are_shown() {
-        let score = TokenScore::of_model;
-        let scores = Scores(vec![
-            (2, score(-1.0)),
-            (5, score(-2.0)),
-            (5, score(-4.0)),
-            (9, score(-8.0)),
-        ]);
-        let of = |text: &str| {
-            let suggestion = Suggestion {
-                text: text.to_owned(),
-                replace_suffix_bytes: 0,
-            };
-            scores
-                .of("ab cd\nefg", &suggestion)
-                .map(|confidence| (confidence.mean, confidence.min))
-        };
-        assert_eq!(of("ab"), Some((-1.0, -1.0)));
-        assert_eq!(of("cd"), Some((-2.0, -2.0)));
-        assert_eq!(of("ab cd\nefg"), Some((-3.75, -8.0)));
-        assert_eq!(of("changed"), Some((-3.75, -8.0)));
     }
 }

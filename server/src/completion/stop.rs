@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::finish::{FinishOptions, Suggestion, Surroundings};
+use super::finish::{FinishOptions, Suggestion, Surroundings, with_newlines};
+use super::scores::Scores;
 
 /// An answer that has said nothing within this much white space says nothing.
 const BLANK_BYTES_MAX: usize = 120;
@@ -26,19 +27,20 @@ impl<'a> StopWhileDecoding<'a> {
     /// Takes the next piece of the answer; `Break` means that the rest would not be shown.
     pub fn push(&mut self, piece: &str) -> ControlFlow<()> {
         self.raw.push_str(piece);
-        let text = self.surroundings.answer_of(&self.raw);
+        let raw = with_newlines(&self.raw);
+        let text = &raw[self.surroundings.answer_of(&raw)];
         if self.raw.len() > BLANK_BYTES_MAX && text.trim().is_empty() {
             return ControlFlow::Break(());
         }
-        match self.surroundings.limit(settled(&text), false) {
+        match self.surroundings.limit(settled(text), false) {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),
         }
     }
 
     /// Makes a part of the answer presentable; `ended` as in [`FinishOptions`].
-    pub(super) fn finish(&self, raw: &str, ended: bool) -> Option<Suggestion> {
-        self.surroundings.finish(raw, ended)
+    pub(super) fn finish(&self, raw: &str, scores: &Scores, ended: bool) -> Option<Suggestion> {
+        self.surroundings.finish(raw, scores, ended)
     }
 
     /// The answer so far, as the model wrote it.

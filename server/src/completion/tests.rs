@@ -27,7 +27,12 @@ fn parts(case: &Case) -> (String, String, String, FinishOptions) {
     let (prefix, suffix) = (with_ends(prefix), with_ends(suffix));
     let set = |key: &str| case.value("settings", key) == Some("yes");
     let options = FinishOptions {
-        mode: mode(&prefix, &suffix, set("explicit")),
+        mode: mode(
+            &prefix,
+            &suffix,
+            set("explicit"),
+            languages::by_path(path.as_ref()),
+        ),
         language: languages::by_path(path.as_ref()),
         fenced: set("fenced"),
         ended: case.value("settings", "ended") != Some("no"),
@@ -45,6 +50,7 @@ fn shown(prefix: &str, suffix: &str, suggestion: Option<&Suggestion>) -> String 
     let Some(Suggestion {
         text,
         replace_suffix_bytes,
+        ..
     }) = suggestion
     else {
         return "(nothing)".to_owned();
@@ -159,13 +165,13 @@ fn blocks_are_proposed_where_one_was_opened() {
         ("", "", Mode::SingleLine),
     ] {
         assert_eq!(
-            mode(prefix, suffix, false),
+            mode(prefix, suffix, false, None),
             expected,
             "{prefix:?} {suffix:?}"
         );
     }
-    assert_eq!(mode("let x = ", "\n", true), Mode::MultiLine);
-    assert_eq!(mode("let x = ", "y;\n", true), Mode::SingleLine);
+    assert_eq!(mode("let x = ", "\n", true, None), Mode::MultiLine);
+    assert_eq!(mode("let x = ", "y;\n", true, None), Mode::SingleLine);
 }
 
 /// What code is made of, for texts that are nearly code.
@@ -263,7 +269,7 @@ proptest! {
         prefix in text(), suffix in text(), raw in text(), options in options(),
     ) {
         let result = finish(&raw, &prefix, &suffix, &options);
-        if let Some(Suggestion { text, replace_suffix_bytes }) = result {
+        if let Some(Suggestion { text, replace_suffix_bytes, .. }) = result {
             prop_assert!(!text.trim().is_empty());
             let replaced = suffix.get(..replace_suffix_bytes);
             prop_assert!(replaced.is_some_and(|replaced| is_subsequence(replaced, &text)), "{text:?}");
@@ -285,7 +291,7 @@ proptest! {
         let suffix = format!("{}{}", if below { "\n" } else { "" }, ")".repeat(closed));
         let mode = if multi { Mode::MultiLine } else { Mode::SingleLine };
         let options = FinishOptions { mode, ended: true, ..FinishOptions::default() };
-        if let Some(Suggestion { text, replace_suffix_bytes }) = finish(&raw, &prefix, &suffix, &options) {
+        if let Some(Suggestion { text, replace_suffix_bytes, .. }) = finish(&raw, &prefix, &suffix, &options) {
             let document = format!("{prefix}{text}{}", &suffix[replace_suffix_bytes..]);
             let surplus = closed.saturating_sub(open);
             prop_assert!(unmatched_closers(&document) <= surplus, "{document:?}");

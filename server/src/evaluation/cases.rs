@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use carat_grammars::languages;
 use ropey::Rope;
@@ -65,6 +66,8 @@ impl Case {
             language: languages::of_document(&self.language, self.path.as_ref()),
             explicit: false,
             max_tokens: None,
+            language_id: self.language.as_str().into(),
+            manners: Arc::default(),
         }
     }
 }

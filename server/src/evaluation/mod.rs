@@ -13,35 +13,59 @@ mod score;
 pub use cases::{Case, CaseError, Kind, read_folder};
 pub use interval::Interval;
 pub use projects::{Hidden, Placed, Projects, SourceFile};
-pub use report::{Group, Report, Shares};
+pub use report::{Filtered, Group, Report, Shares};
 pub use score::{Score, is_trivial};
 
 use std::time::{Duration, Instant};
 
 use carat_engine::GenerateError;
 
+use crate::completion::{Confidence, Manners, Query, Silence};
 use crate::generator::CodeModel;
 
 /// What was proposed for a case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The ghost text; empty where nothing would be shown.
+    /// What the model proposes, before it is decided whether to show it; empty where it has nothing.
     pub text: String,
+    /// What would be shown while typing: `text`, its first lines, or why nothing.
+    pub shown: Result<String, Silence>,
+    /// How sure the model was of `text`.
+    pub confidence: Option<Confidence>,
+    /// Natural logarithms of the probabilities of what it wrote, by piece.
+    pub log_probs: Vec<f64>,
     /// From the query to the text, with an empty cache.
     pub latency: Duration,
 }
 
 /// Asks the model to fill the hole of a case, as if the user's caret stood in it.
-pub fn answer(model: &CodeModel, case: &Case) -> Result<Answer, GenerateError> {
+pub fn answer(model: &CodeModel, case: &Case, manners: &Manners) -> Result<Answer, GenerateError> {
     let begin = Instant::now();
     let caret = case.caret();
     let around = caret.around();
-    let completion = model.complete(&model.plan(&caret.query(&around)), None)?;
+    let query = Query {
+        manners: &Manners {
+            everything: true,
+            ..manners.clone()
+        },
+        ..caret.query(&around)
+    };
+    let completion = model.complete(&model.plan(&query), None)?;
+    let latency = begin.elapsed();
+    let proposed = completion.suggestion;
+    let unasked = model.plan(&Query { manners, ..query });
     Ok(Answer {
-        text: completion
-            .suggestion
-            .map_or_else(String::new, |suggestion| suggestion.text),
-        latency: begin.elapsed(),
+        text: proposed
+            .as_ref()
+            .map_or_else(String::new, |proposed| proposed.text.clone()),
+        confidence: proposed
+            .as_ref()
+            .map(|proposed| proposed.scores.confidence()),
+        shown: unasked
+            .show(proposed, "", false)
+            .map(|suggestion| suggestion.text),
+        log_probs: completion.scores.log_probs().collect(),
+        latency,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Scores by language and kind.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -40,10 +41,83 @@ pub struct Group {
     pub characters_saved: f64,
     /// Share of cases without an answer.
     pub empty: f64,
+    /// What the filter makes of the answers.
+    pub filter: Filtered,
     /// Median of the time to an answer.
     pub p50: Duration,
     /// 95 of 100 answers came faster.
     pub p95: Duration,
+}
+
+/// What would be shown while typing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Filtered {
+    /// Share of cases in which something is shown.
+    pub shown: f64,
+    /// Share of what is shown that is right.
+    pub precision: f64,
+    /// Share of the right answers that are shown.
+    pub kept: f64,
+    /// Share of the wrong answers that are not.
+    pub quiet: f64,
+    /// Area under the curve: how often a right answer has a higher probability than a wrong one.
+    pub auc: Option<f64>,
+}
+
+impl Filtered {
+    /// As one JSON object.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "shown": share(self.shown),
+            "precision": share(self.precision),
+            "kept": share(self.kept),
+            "quiet": share(self.quiet),
+            "auc": self.auc.map(share),
+        })
+    }
+
+    fn of(scores: &[&Score]) -> Self {
+        let part = |part: usize, of: usize| part as f64 / of.max(1) as f64;
+        let count =
+            |counts: &dyn Fn(&Score) -> bool| scores.iter().filter(|score| counts(score)).count();
+        let (shown, right) = (count(&|score| score.shown), count(&|score| score.exact));
+        let wrong = count(&|score| !score.exact && !score.empty);
+        let mut probabilities: [Vec<f64>; 2] = Default::default();
+        for score in scores.iter().filter(|score| !score.empty) {
+            probabilities[usize::from(score.exact)].push(score.probability);
+        }
+        Self {
+            shown: part(shown, scores.len()),
+            precision: part(count(&|score| score.shown_right), shown),
+            kept: part(count(&|score| score.exact && score.shown), right),
+            quiet: part(
+                count(&|score| !score.exact && !score.empty && !score.shown),
+                wrong,
+            ),
+            auc: area(&probabilities[1], &probabilities[0]),
+        }
+    }
+}
+
+/// To four digits.
+fn share(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
+}
+
+/// How often a number of the first kind is larger than one of the second; half for equal ones.
+fn area(first: &[f64], second: &[f64]) -> Option<f64> {
+    let mut wins = 0.0;
+    for a in first {
+        for b in second {
+            wins += match a.total_cmp(b) {
+                Ordering::Greater => 1.0,
+                Ordering::Equal => 0.5,
+                Ordering::Less => 0.0,
+            };
+        }
+    }
+    let pairs = first.len() * second.len();
+    (pairs > 0).then(|| wins / pairs as f64)
 }
 
 /// All figures of an evaluation.
@@ -51,6 +125,8 @@ pub struct Group {
 pub struct Report {
     /// By language, then by kind.
     pub groups: Vec<Group>,
+    /// Of all lines and ends of lines.
+    pub lines: Filtered,
 }
 
 struct Scored<'a> {
@@ -64,7 +140,11 @@ impl Report {
     /// Sums up the scores and latencies of cases.
     pub fn new<'a>(scored: impl IntoIterator<Item = (&'a Case, Score, Duration)>) -> Self {
         let mut groups: BTreeMap<(&str, Kind), Vec<Scored<'_>>> = BTreeMap::new();
+        let mut lines = Vec::new();
         for (case, score, latency) in scored {
+            if case.kind != Kind::Block {
+                lines.push(score);
+            }
             let key = (case.language.as_str(), case.kind);
             groups.entry(key).or_default().push(Scored {
                 project: case.project.as_deref(),
@@ -77,6 +157,7 @@ impl Report {
                 .into_iter()
                 .map(|((language, kind), scored)| Group::new(language, kind, &scored))
                 .collect(),
+            lines: Filtered::of(&lines.iter().collect::<Vec<_>>()),
         }
     }
 
@@ -92,6 +173,7 @@ impl Report {
             let row = group.to_json();
             let cells = COLUMNS.map(|column| match &row[column] {
                 Value::String(cell) => cell.clone(),
+                Value::Null => String::new(),
                 cell => cell.to_string(),
             });
             text += &(cells.join(",") + "\n");
@@ -100,7 +182,7 @@ impl Report {
     }
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 22] = [
     "language",
     "kind",
     "projects",
@@ -116,6 +198,11 @@ const COLUMNS: [&str; 17] = [
     "edit_similarity",
     "characters_saved",
     "empty",
+    "shown",
+    "precision",
+    "kept",
+    "quiet",
+    "auc",
     "p50_ms",
     "p95_ms",
 ];
@@ -150,13 +237,18 @@ impl Group {
             characters_saved: total(&|score| score.saved_chars)
                 / total(&|score| score.middle_chars).max(1.0),
             empty: mean(&|score| f64::from(score.empty)),
+            filter: Filtered::of(
+                &scored
+                    .iter()
+                    .map(|scored| &scored.score)
+                    .collect::<Vec<_>>(),
+            ),
             p50: percentile(50),
             p95: percentile(95),
         }
     }
 
     fn to_json(&self) -> Value {
-        let share = |x: f64| (x * 1e4).round() / 1e4;
         let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
         json!({
             "language": self.language,
@@ -174,6 +266,11 @@ impl Group {
             "edit_similarity": share(self.edit_similarity),
             "characters_saved": share(self.characters_saved),
             "empty": share(self.empty),
+            "shown": share(self.filter.shown),
+            "precision": share(self.filter.precision),
+            "kept": share(self.filter.kept),
+            "quiet": share(self.filter.quiet),
+            "auc": self.filter.auc.map(share),
             "p50_ms": ms(self.p50),
             "p95_ms": ms(self.p95),
         })

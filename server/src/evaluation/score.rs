@@ -1,6 +1,9 @@
 //! One answer compared with the code that was there.
 
-use super::Case;
+use carat_grammars::{Place, languages};
+
+use super::{Answer, Case};
+use crate::completion::place;
 
 /// How close an answer is to what was taken out. White space at the ends of lines does not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,14 +21,22 @@ pub struct Score {
     pub middle_chars: usize,
     /// Nothing was proposed.
     pub empty: bool,
+    /// It would be shown while typing.
+    pub shown: bool,
+    /// What would be shown is what stood there, as far as its lines go.
+    pub shown_right: bool,
+    /// The probability that the model gave to what it proposed.
+    pub probability: f64,
     /// The case says little, see [`is_trivial`].
     pub trivial: bool,
 }
 
 impl Score {
     /// Compares `answer` with the middle of `case`.
-    pub fn of(case: &Case, answer: &str) -> Self {
-        let (want, got) = (without_line_ends(&case.middle), without_line_ends(answer));
+    pub fn of(case: &Case, answer: &Answer) -> Self {
+        let want = without_line_ends(&case.middle);
+        let got = without_line_ends(&answer.text);
+        let shown = answer.shown.as_deref().ok().map(without_line_ends);
         let first = |text: &str| text.lines().next().unwrap_or("").to_owned();
         let shared = want.chars().zip(got.chars()).take_while(|(a, b)| a == b);
         Self {
@@ -35,16 +46,30 @@ impl Score {
             saved_chars: shared.count(),
             middle_chars: want.chars().count(),
             empty: got.is_empty(),
+            shown: shown.is_some(),
+            shown_right: shown.is_some_and(|shown| begins_with_lines(&want, &shown)),
+            probability: answer
+                .confidence
+                .map_or(0.0, |confidence| confidence.product),
             trivial: is_trivial(case),
         }
     }
 }
 
-/// Whether the hole holds fewer than three letters or digits, or nothing but a comment.
+/// Whether the hole holds fewer than three letters or digits, or nothing but a comment or a part of
+/// documentation.
 pub fn is_trivial(case: &Case) -> bool {
     let middle = case.middle.trim();
     let signs = middle.chars().filter(|c| c.is_alphanumeric()).count();
-    signs < 3 || is_comment(middle, &case.language)
+    signs < 3
+        || is_comment(middle, &case.language)
+        || place(&case.prefix, languages::by_id(&case.language)) == Place::Comment
+}
+
+/// Whether the first lines of `text` are `lines`.
+fn begins_with_lines(text: &str, lines: &str) -> bool {
+    text.strip_prefix(lines)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('\n'))
 }
 
 /// Whether every line of the trimmed text is a comment; a guess from how the lines begin.

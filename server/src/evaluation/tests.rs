@@ -17,7 +17,27 @@ fn case(kind: Kind, middle: &str, project: &str) -> Case {
 }
 
 fn score(middle: &str, answer: &str) -> Score {
-    Score::of(&case(Kind::Line, middle, "a"), answer)
+    Score::of(&case(Kind::Line, middle, "a"), &shown(answer))
+}
+
+/// An answer of which the model is half sure, and that is shown.
+fn shown(text: &str) -> Answer {
+    Answer {
+        text: text.to_owned(),
+        shown: if text.is_empty() {
+            Err(Silence::Nothing)
+        } else {
+            Ok(text.to_owned())
+        },
+        confidence: Some(Confidence {
+            product: 0.5,
+            minimum: 0.5,
+            mean: 0.5,
+            first: 0.5,
+        }),
+        log_probs: vec![-0.693],
+        latency: Duration::ZERO,
+    }
 }
 
 #[test]
@@ -70,7 +90,7 @@ fn a_report_groups_by_language_and_kind_and_clusters_by_project() {
         let answer = if i % 2 == 0 { "value" } else { "other" };
         (
             case,
-            Score::of(case, answer),
+            Score::of(case, &shown(answer)),
             Duration::from_millis(i as u64),
         )
     });
@@ -87,7 +107,7 @@ fn a_report_groups_by_language_and_kind_and_clusters_by_project() {
     assert_eq!(line.p95, Duration::from_millis(28));
     let csv = report.to_csv();
     let rows: Vec<_> = csv.lines().map(|row| row.split(',').count()).collect();
-    assert_eq!(rows, [17, 17, 17]);
+    assert_eq!(rows, [22, 22, 22]);
 }
 
 #[test]

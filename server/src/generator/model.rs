@@ -7,7 +7,9 @@ use carat_engine::{
 };
 
 use crate::actions::Instruct;
-use crate::completion::{self, Completion, Part, Parts, Plan, Progress, Query, RANKING_TOKENS};
+use crate::completion::{
+    self, Completion, Knowledge, Part, Parts, Plan, Progress, Query, RANKING_TOKENS, Thresholds,
+};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm};
 
@@ -53,6 +55,8 @@ pub struct CodeModel {
     pub beam: usize,
     /// What takes part in its completions.
     pub parts: Parts,
+    /// What it knows, and how sure it must be.
+    pub knowledge: Knowledge,
 }
 
 impl CodeModel {
@@ -67,9 +71,15 @@ impl CodeModel {
             Tier::Large
         };
         let budget = PromptBudget::default().within(model.info().context_length);
+        let name = source.name();
+        let knowledge = Knowledge {
+            languages: source.languages(),
+            thresholds: Some(Thresholds::of_model(&name)),
+            model: name.clone(),
+        };
         Ok(Self {
             model,
-            name: source.name(),
+            name,
             tier,
             form,
             budget,
@@ -78,6 +88,7 @@ impl CodeModel {
                 Tier::Large => 1,
             },
             parts: Parts::default(),
+            knowledge,
         })
     }
 
@@ -100,6 +111,7 @@ impl CodeModel {
             &self.budget,
             &self.parts,
             self.model.tokenizer(),
+            &self.knowledge,
         );
         let searched = plan.request.single_line && self.parts.has(Part::Beam);
         Plan {

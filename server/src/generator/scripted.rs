@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{self, Parts, Plan, Query};
+use crate::completion::{self, Knowledge, Parts, Plan, Query};
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
 
 /// The environment variable that holds the script; without it the real engine runs.
@@ -221,6 +221,7 @@ impl Generator for Scripted {
             &PromptBudget::default(),
             &Parts::default(),
             &Bytes,
+            &Knowledge::default(),
         )
     }
 

@@ -69,6 +69,8 @@ pub struct Entry {
     pub memory_bytes: u64,
     /// Weights that are read for each token it writes.
     pub token_bytes: u64,
+    /// The languages that it was trained on, by their LSP identifiers; all, if it does not say.
+    pub languages: Option<Vec<String>>,
     /// The licence of the weights.
     pub license: String,
     /// Where the licence can be read.
@@ -178,6 +180,14 @@ pub struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct CatalogueFile {
     model: Vec<Entry>,
+    embedded: Option<Embedded>,
+}
+
+/// What is said of the model in the program.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Embedded {
+    languages: Vec<String>,
 }
 
 impl Catalogue {
@@ -194,6 +204,12 @@ impl Catalogue {
             catalogue.entries = entries;
         }
         Ok(catalogue)
+    }
+
+    /// The languages that the embedded model was trained on, by their LSP identifiers.
+    pub fn embedded_languages() -> Vec<String> {
+        let embedded = read(BUILT_IN).ok().and_then(|file| file.embedded);
+        embedded.map_or_else(Vec::new, |embedded| embedded.languages)
     }
 
     fn built_in() -> Self {
@@ -233,9 +249,12 @@ impl Catalogue {
     }
 }
 
+fn read(text: &str) -> Result<CatalogueFile, String> {
+    toml::from_str(text).map_err(|error| error.to_string().trim().replace('\n', " "))
+}
+
 fn parse(text: &str) -> Result<Vec<Entry>, String> {
-    let file: CatalogueFile =
-        toml::from_str(text).map_err(|error| error.to_string().trim().replace('\n', " "))?;
+    let file = read(text)?;
     file.model.iter().try_for_each(Entry::check)?;
     Ok(file.model)
 }

@@ -23,6 +23,8 @@ pub use healing::healed_bytes;
 use carat_engine::{TokenId, Tokenizer};
 use carat_grammars::Language;
 
+use crate::completion::mask_part;
+
 /// What prompts need of a model's tokenizer.
 pub trait Vocabulary {
     /// The tokens of plain text; text that spells a control token is plain text as well.
@@ -113,6 +115,14 @@ pub fn build(
     vocabulary: &dyn Vocabulary,
 ) -> Prompt {
     let window = budget::window(input.prefix, input.suffix, budget, vocabulary);
+    // No model sees a password or a key, so that none can repeat it.
+    let start = input.prefix.len() - window.prefix.len();
+    let prefix = mask_part(input.prefix, start..input.prefix.len());
+    let suffix = mask_part(input.suffix, 0..window.suffix.len());
+    let window = budget::Window {
+        prefix: &prefix,
+        suffix: &suffix,
+    };
     layout::write(form, input, &window, vocabulary)
 }
 

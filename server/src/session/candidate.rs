@@ -7,7 +7,7 @@ use carat_engine::{CancelToken, StopReason};
 
 use super::query::Query;
 use super::typed::{Typed, Typing, has_in_order};
-use crate::completion::{Caret, Confidence, Plan, Suggestion};
+use crate::completion::{Caret, Plan, Silence, Suggestion};
 use crate::documents::Edit;
 use crate::mailbox::{GenerationKey, Proposal, Source};
 
@@ -49,9 +49,8 @@ enum Agreement {
 /// What a candidate has for a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Offer {
-    /// What is left of it behind the caret; nothing if nothing is.
-    pub(super) suggestion: Option<Suggestion>,
-    pub(super) confidence: Option<Confidence>,
+    /// What to show of what is left of it behind the caret, or why nothing.
+    pub(super) suggestion: Result<Suggestion, Silence>,
     /// Whether anything was typed since it began.
     pub(super) typed: bool,
 }
@@ -111,8 +110,10 @@ impl Candidate {
             return None;
         }
         Some(Offer {
-            suggestion: self.remainder(&typed),
-            confidence: self.proposal.as_ref().and_then(|all| all.confidence),
+            suggestion: match &self.plan {
+                Some(plan) => plan.show(self.remainder(&typed), &typed.text, query.explicit),
+                None => Err(Silence::Nothing),
+            },
             typed: typed != Typed::default(),
         })
     }
@@ -132,7 +133,7 @@ impl Candidate {
         let (raw, text) = (self.output.as_str(), typed.text.as_str());
         let shown = || {
             let proposal = self.proposal.as_ref();
-            proposal.is_some_and(|proposal| proposal.suggestion.text.starts_with(text))
+            proposal.is_some_and(|proposal| proposal.text.starts_with(text))
         };
         if raw.starts_with(text) || shown() {
             Agreement::Agrees
@@ -145,7 +146,7 @@ impl Candidate {
 
     /// What to show after `typed`.
     fn remainder(&self, typed: &Typed) -> Option<Suggestion> {
-        let suggestion = &self.proposal.as_ref()?.suggestion;
+        let suggestion = self.proposal.as_ref()?;
         let text = suggestion.text.strip_prefix(typed.text.as_str())?;
         // What was typed over must have been replaced by the suggestion, and is.
         let behind = suggestion.replace_suffix_bytes.checked_sub(typed.over)?;
@@ -153,8 +154,8 @@ impl Candidate {
         let kept = self.place.text.get_byte_slice(from..from + behind)?;
         let replaced = format!("{}{kept}", typed.closers);
         (has_in_order(text, &replaced) && !text.is_empty()).then(|| Suggestion {
-            text: text.to_owned(),
             replace_suffix_bytes: typed.closers.len() + behind,
+            ..suggestion.rest(typed.text.len())
         })
     }
 }

@@ -1,9 +1,10 @@
 //! What a client asks of a caret, and what it is answered.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::completion::Caret;
+use crate::completion::{Caret, Manners};
 use crate::documents::{Edit, Snapshot};
 
 /// A caret in a snapshot for which the client wants a completion.
@@ -21,6 +22,8 @@ pub struct Query {
     pub deadline: Duration,
     /// Most tokens of the completion; `None` leaves it to the place of the caret.
     pub max_tokens: Option<usize>,
+    /// What the user wants to see.
+    pub manners: Arc<Manners>,
 }
 
 /// The selected entry of an open completion menu.
@@ -56,6 +59,8 @@ impl Query {
             language: self.snapshot.language,
             explicit: self.explicit,
             max_tokens: self.max_tokens,
+            language_id: Arc::clone(&self.snapshot.language_id),
+            manners: Arc::clone(&self.manners),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::query::{Answer, Query};
+use crate::completion::Silence;
 use crate::documents::Snapshot;
 use crate::generator::ModelFacts;
 
@@ -17,6 +18,8 @@ pub struct Record {
     pub prompt: String,
     /// What the client was answered; empty if nothing.
     pub completion: String,
+    /// Why the client was answered nothing, where there was something to judge.
+    pub silence: Option<Silence>,
     /// From the request's arrival to its answer.
     pub took: Duration,
     /// The model, if there is one.
@@ -31,6 +34,7 @@ impl Record {
             caret: query.caret,
             prompt: String::new(),
             completion: String::new(),
+            silence: None,
             took: Duration::ZERO,
             model: None,
             arrived: now,

@@ -12,7 +12,7 @@ use super::candidate::{Candidate, Offer};
 use super::effect::{Effect, Reply, RequestKey};
 use super::query::{Answer, Query, Shown};
 use super::record::Record;
-use crate::completion::{Plan, Suggestion};
+use crate::completion::{Plan, Silence, Suggestion};
 use crate::documents::Changed;
 use crate::generator::ModelFacts;
 use crate::mailbox::{GenerationKey, Job, Proposal, Source};
@@ -36,7 +36,7 @@ const FINISHED_MAX: usize = 4;
 
 /// A source that is this sure on average, as a logarithm of a probability, is not made to wait for a
 /// better one.
-const SURE: f32 = -0.1;
+const SURE: f64 = 0.905;
 
 /// What is known of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,8 +83,8 @@ pub(super) struct Requests {
 enum Standing {
     /// Something to show.
     Has(Suggestion, Arc<str>),
-    /// Nothing, and nothing is to come.
-    Nothing,
+    /// Nothing, and nothing is to come; why, if there was something to judge.
+    Nothing(Option<Silence>),
     /// Something may come.
     Waits,
 }
@@ -160,7 +160,9 @@ impl Requests {
                     && !candidate.runs()
                     && candidate.offer(&waiting.query).is_some_and(|offer| {
                         // The same text would give the same nothing; more text may give more.
-                        offer.suggestion.is_some() || !offer.typed
+                        // But an answer that is not worth showing stays what it is.
+                        let judged = |silence: &Silence| silence.judges_answer();
+                        !offer.typed || offer.suggestion.as_ref().err().is_none_or(judged)
                     })
             };
             let mut running = self.candidates.iter_mut();
@@ -392,6 +394,7 @@ impl Requests {
         let Some(waiting) = &self.waiting else { return };
         let mut best = None;
         let mut must_wait = false;
+        let mut silence = None;
         for (source, _) in &self.sources {
             match self.standing(*source, &waiting.query, must_wait, is_due) {
                 Standing::Has(suggestion, prompt) => {
@@ -400,7 +403,7 @@ impl Requests {
                     break;
                 }
                 Standing::Waits => must_wait = true,
-                Standing::Nothing => {}
+                Standing::Nothing(why) => silence = silence.or(why),
             }
         }
         if must_wait {
@@ -414,7 +417,12 @@ impl Requests {
                 }
                 answer
             }
-            None => Answer::Empty,
+            None => {
+                if let Some(last) = &mut self.last {
+                    last.record.silence = silence;
+                }
+                Answer::Empty
+            }
         };
         self.answer(answer, now, effects);
         self.leave(BACKGROUND, now);
@@ -423,6 +431,7 @@ impl Requests {
     /// What a source has for a request; if a better one is still waited for, only what is sure counts.
     fn standing(&self, source: Source, query: &Query, better: bool, is_due: bool) -> Standing {
         let mut runs = false;
+        let mut silence = None;
         for candidate in self.candidates.iter().rev() {
             if candidate.source != source {
                 continue;
@@ -431,12 +440,10 @@ impl Requests {
                 runs |= candidate.runs();
                 continue;
             };
-            let Offer {
-                suggestion,
-                confidence,
-                typed,
-            } = offer;
-            let is_sure = confidence.is_some_and(|confidence| confidence.mean >= SURE);
+            let Offer { suggestion, typed } = offer;
+            let is_sure = suggestion
+                .as_ref()
+                .is_ok_and(|suggestion| suggestion.scores.confidence().mean >= SURE);
             let counts = if candidate.runs() {
                 // While it runs, it is asked for what it has at the deadline, or once typed through.
                 runs = true;
@@ -444,16 +451,20 @@ impl Requests {
             } else {
                 is_due || !better || is_sure
             };
-            if let Some(suggestion) = suggestion.filter(|_| counts) {
-                let plan = candidate.plan.as_ref();
-                let prompt = plan.map_or("", |plan| &plan.prompt.text);
-                return Standing::Has(suggestion, prompt.into());
+            match suggestion {
+                Ok(suggestion) if counts => {
+                    let plan = candidate.plan.as_ref();
+                    let prompt = plan.map_or("", |plan| &plan.prompt.text);
+                    return Standing::Has(suggestion, prompt.into());
+                }
+                Err(why) if !candidate.runs() => silence = Some(why),
+                _ => {}
             }
         }
         if runs && !is_due {
             Standing::Waits
         } else {
-            Standing::Nothing
+            Standing::Nothing(silence)
         }
     }
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::actions::{CustomAction, custom};
+use crate::completion::{Eagerness, TextPolicy};
 
-use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, Settings, THREADS_MAX};
+use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, SHORTEST_MAX, Settings, THREADS_MAX};
 
 /// What only the user may set: a project comes with other people's code, and must not choose which
 /// files this process opens or how much of the machine it takes.
@@ -55,6 +56,15 @@ pub struct Options {
     /// Most tokens (pieces of words) of one completion. By default it depends on where the caret is.
     #[schemars(range(min = 1, max = MAX_TOKENS_MAX))]
     pub max_tokens: Option<u64>,
+    /// How readily ghost text comes while typing: `quiet` (only what is probably right), `balanced`, or `eager` (whatever may be right). What you ask for with a key is shown in any case.
+    pub eagerness: Option<Eagerness>,
+    /// What is completed in comments and documentation while typing: nothing (`off`), text that reads like prose (`prose`), or whatever would be shown in code (`on`).
+    pub comments: Option<TextPolicy>,
+    /// What is completed in string literals while typing: `off`, `prose` or `on`, as for `comments`.
+    pub strings: Option<TextPolicy>,
+    /// Least number of characters of ghost text that comes while typing, white space aside.
+    #[schemars(range(max = SHORTEST_MAX))]
+    pub shortest: Option<u64>,
     /// Code actions of your own. Each has a `title`, a `prompt` that says what to do with the code, and a `kind`: `rewrite` for new code, `explain` for prose.
     #[schemars(with = "Option<Vec<CustomAction>>")]
     pub actions: Option<Vec<Value>>,
@@ -73,6 +83,10 @@ impl From<&Settings> for Options {
             explicit_deadline_ms: ms(settings.explicit_deadline),
             menu_deadline_ms: ms(settings.menu_deadline),
             max_tokens: settings.max_tokens.map(|tokens| tokens as u64),
+            eagerness: Some(settings.manners.eagerness),
+            comments: Some(settings.manners.comments),
+            strings: Some(settings.manners.strings),
+            shortest: Some(settings.manners.shortest as u64),
             actions: Some(Vec::new()),
         }
     }

@@ -9,7 +9,7 @@ use carat_engine::{GenerationSummary, Piece, StopReason, TokenScore};
 use carat_tests::{NaiveText, Units};
 use serde_json::{Value, json};
 
-use crate::completion::{self, Parts, Plan};
+use crate::completion::{self, Knowledge, Parts, Plan};
 use crate::documents::{Change, Opened};
 use crate::generator::ModelFacts;
 use crate::mailbox::{ActionJob, ActionKey, End, Job, Proposal, Report, Source};
@@ -365,6 +365,7 @@ impl World {
                 &budget,
                 &Parts::default(),
                 &Bytes,
+                &Knowledge::default(),
             ));
             running.plan = Some(Arc::clone(&plan));
             self.happen(Event::Engine(Report::Planned(key, plan)));
@@ -453,14 +454,6 @@ impl Running {
             })
         });
         let done = done.expect("no engine that could fail");
-        let proposal = |suggestion, confidence| Proposal {
-            suggestion,
-            confidence,
-        };
-        (
-            so_far.map(|(suggestion, confidence)| proposal(suggestion, confidence)),
-            done.suggestion
-                .map(|suggestion| proposal(suggestion, done.confidence)),
-        )
+        (so_far, done.suggestion)
     }
 }
