@@ -2,6 +2,7 @@
 
 mod ci;
 mod compare;
+mod fit;
 mod generate;
 mod projects;
 mod tidy;
@@ -17,6 +18,9 @@ usage: cargo xtask COMMAND
   ci      formatting, lints, tests, tests of the other kernels, documentation, tidy; stops at the first failure
   compare --peer PATH/TO/llama-bench --model FILE
           speed of the release binary and of llama.cpp, measured in turns; `compare --help` lists the options
+  fit [ANSWERS.jsonl]
+          how sure the embedded model must be before an answer is shown, from tests/quality/cases or the
+          file that `carat eval --answers` wrote; writes models/thresholds.toml and docs/show-filter.svg
   generate [--check]
           the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
   projects FOLDER [rust] [python] [npm] [debian]
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         ["ci"] => repository_root().and_then(|root| ci::run(&root)),
         ["compare", ref options @ ..] => return compare(options),
         ["projects", ref options @ ..] => return projects(options),
+        ["fit"] => repository_root().and_then(|root| fit::run(&root, None)),
+        ["fit", answers] => repository_root().and_then(|root| fit::run(&root, Some(answers))),
         ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
         ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),
         ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
