@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use carat::completion::Suggestion;
+use carat::completion::{Scores, Suggestion};
 use carat::documents::{Change, Opened};
 use carat::generator::ModelFacts;
-use carat::mailbox::{Mailbox, Proposal, Report};
+use carat::mailbox::{Mailbox, Report};
 use carat::positions::LineColumn;
 use carat::session::{ClientFacts, Effect, Event, Request, RequestKey, Session, Wish};
 use carat_engine::StopReason;
@@ -76,12 +76,10 @@ fn main() {
         }
         requests.push(begun.elapsed());
         let posted = posted.expect("every key posts a job");
-        let proposal = Proposal {
-            suggestion: Suggestion {
-                text: "foo(bar)".to_owned(),
-                replace_suffix_bytes: 0,
-            },
-            confidence: None,
+        let proposal = Suggestion {
+            text: "foo(bar)".to_owned(),
+            replace_suffix_bytes: 0,
+            scores: Scores::default(),
         };
         let produced = Report::Produced(posted, "foo(bar)".to_owned(), Some(proposal.clone()));
         happen(Event::Engine(produced));

@@ -153,7 +153,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::completion::{Caret, Parts};
+    use crate::completion::{Caret, Knowledge, Parts};
     use crate::documents::Opened;
     use crate::evaluation::{Case, Kind};
     use crate::file_uri;
@@ -262,7 +262,14 @@ mod tests {
             let plans = carets.each_ref().map(|caret| {
                 let around = caret.around();
                 let (query, budget) = (caret.query(&around), PromptBudget::default());
-                completion::plan(&query, form, &budget, &Parts::default(), &Marked)
+                completion::plan(
+                    &query,
+                    form,
+                    &budget,
+                    &Parts::default(),
+                    &Marked,
+                    &Knowledge::default(),
+                )
             });
             let [server, command_line, evaluation] = plans.map(|plan| plan.prompt);
             assert!(server.text.contains("let b"), "{form:?}: {}", server.text);
