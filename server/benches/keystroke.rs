@@ -2,7 +2,8 @@
 //! `cargo bench -p carat --bench keystroke`.
 //!
 //! Every key is one edit and one request; the engine answers each at once with a text that the next key
-//! disagrees with, so that all finished candidates are looked at and every key posts a job.
+//! disagrees with, so that all finished candidates are looked at and every key posts a job. Of every
+//! key, the least time of some rounds counts: the rest is other programs on the processor.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,27 @@ use carat_engine::StopReason;
 
 const URI: &str = "file:///project/a.rs";
 const KEYS: u32 = 2000;
+const ROUNDS: usize = 7;
 
 fn main() {
+    let (mut edits, mut requests) = round();
+    for _ in 1..ROUNDS {
+        let (again, once_more) = round();
+        keep_least(&mut edits, &again);
+        keep_least(&mut requests, &once_more);
+    }
+    report("didChange", edits);
+    report("request to mailbox", requests);
+}
+
+fn keep_least(times: &mut [Duration], again: &[Duration]) {
+    for (time, again) in times.iter_mut().zip(again) {
+        *time = (*time).min(*again);
+    }
+}
+
+/// The times of the edits and of the requests, key by key.
+fn round() -> (Vec<Duration>, Vec<Duration>) {
     let line = "    let value = compute(first, second); // a line of code\n";
     let text = line.repeat((1 << 20) / line.len());
     let middle = (text.lines().count() / 2) as u32;
@@ -86,8 +106,7 @@ fn main() {
         let stop = Some(StopReason::StopToken);
         happen(Event::Engine(Report::Ended(posted, stop, Some(proposal))));
     }
-    report("didChange", edits);
-    report("request to mailbox", requests);
+    (edits, requests)
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {
