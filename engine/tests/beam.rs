@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use carat_engine::{
-    CancelToken, GenerationRequest, KvType, LoadOptions, Model, Session, SessionOptions, TokenId,
-    search,
+    CancelToken, Candidate, GenerationRequest, KvType, LoadOptions, Model, Session, SessionOptions,
+    TokenId, search,
 };
 
 fn model(path: &str) -> Model {
@@ -87,7 +87,7 @@ fn each_line_is_as_probable_as_it_is_alone() {
                 assert!(difference < tolerance, "{:?}: {difference}", line.text);
             }
         }
-        let order: Vec<f32> = lines.iter().map(|line| line.mixed_log_prob()).collect();
+        let order: Vec<f32> = lines.iter().map(Candidate::mixed_log_prob).collect();
         assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
         if kv == KvType::F16 {
             assert_eq!(lines.len(), 5, "the embedded model has something to say");

@@ -243,16 +243,18 @@ impl Attend<'_> {
         sums.fill(0.0);
         let first = self.first_position + first_row;
         // What each query sees; a branch sees all that is visited.
-        let visible: List<Range<usize>> = match self.branches {
-            Some(_) => smallvec::smallvec![0..usize::MAX; n_queries],
-            None => (0..n_queries)
+        let visible: List<Range<usize>> = if self.branches.is_some() {
+            smallvec::smallvec![0..usize::MAX; n_queries]
+        } else {
+            (0..n_queries)
                 .map(|i| first + i / group)
                 .map(|position| self.lowest_visible(position)..position + 1)
-                .collect(),
+                .collect()
         };
-        let visited: List<Range<usize>> = match self.branches {
-            Some(branches) => branches.visible(first_row, self.lowest_visible(branches.position())),
-            None => smallvec::smallvec![self.lowest_visible(first)..first + n_rows],
+        let visited: List<Range<usize>> = if let Some(branches) = self.branches {
+            branches.visible(first_row, self.lowest_visible(branches.position()))
+        } else {
+            smallvec::smallvec![self.lowest_visible(first)..first + n_rows]
         };
         // A cache in f32 is there to be exact.
         let stored = |positions| self.cache.stored(self.store, kv_head, positions);

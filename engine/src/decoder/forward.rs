@@ -127,7 +127,7 @@ impl Pass {
     }
 
     /// Counts `n` tokens that an interrupted pass has stored: [`Leftover::Stored`].
-    pub(crate) fn keep_stored(&self, n: usize, cache: &mut KvCache, workspace: &mut Workspace) {
+    pub(crate) fn keep_stored(n: usize, cache: &mut KvCache, workspace: &mut Workspace) {
         workspace.interrupted = None;
         cache.advance(n);
     }
@@ -203,16 +203,13 @@ impl Pass {
             len: tokens.len(),
             first_wanted,
             branches,
-            rotations: match branches {
-                Some(branches) => {
-                    let position = branches.position();
-                    self.ropes
-                        .rotations(std::iter::repeat_n(position, tokens.len()))
-                }
-                None => {
-                    let start = cache.len();
-                    self.ropes.rotations(start..start + tokens.len())
-                }
+            rotations: if let Some(branches) = branches {
+                let position = branches.position();
+                let positions = std::iter::repeat_n(position, tokens.len());
+                self.ropes.rotations(&positions)
+            } else {
+                let start = cache.len();
+                self.ropes.rotations(&(start..start + tokens.len()))
             },
         };
         let begun = w.interrupted.take();

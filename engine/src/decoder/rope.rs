@@ -100,7 +100,7 @@ impl Ropes {
     /// Rotations of tokens at these positions: of local and of global layers.
     pub(crate) fn rotations(
         &self,
-        positions: impl ExactSizeIterator<Item = usize> + Clone,
+        positions: &(impl ExactSizeIterator<Item = usize> + Clone),
     ) -> Rotations {
         let of = |rope: &Option<Rope>| rope.as_ref().map(|rope| rope.rotation(positions.clone()));
         Rotations {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::decoder::{Leftover, WantedRows};
+use crate::decoder::{Leftover, Pass, WantedRows};
 use crate::kernels::{self, CpuLevel};
 use crate::{CancelToken, GenerateError, TokenId};
 
@@ -203,7 +203,7 @@ impl Session {
             Leftover::Nothing => (0, None),
             Leftover::Begun(n) => (0, Some(n)),
             Leftover::Stored(n) => {
-                pass.keep_stored(n, &mut self.cache, &mut self.workspace);
+                Pass::keep_stored(n, &mut self.cache, &mut self.workspace);
                 self.tokens.extend_from_slice(&tokens[..n]);
                 self.progress.ready(self.tokens.len());
                 (n, None)

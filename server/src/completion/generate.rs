@@ -33,7 +33,7 @@ pub fn generate(
         if !found.candidates.is_empty() {
             let candidates = found.candidates.clone();
             let best = rank::best(plan, candidates, ranking, cancel)?;
-            let mut summary = summary_of(found, best);
+            let mut summary = summary_of(&found, best);
             if tell(&summary, on_piece).is_break() {
                 summary.stop = StopReason::Callback;
             }
@@ -68,7 +68,7 @@ fn tell(
 }
 
 /// A search as a generation that wrote the chosen line, or nothing.
-fn summary_of(found: SearchSummary, best: Option<Candidate>) -> GenerationSummary {
+fn summary_of(found: &SearchSummary, best: Option<Candidate>) -> GenerationSummary {
     let (tokens, scores, ends, text) = match best {
         Some(best) => (best.tokens, best.scores, best.ends, best.text),
         None => Default::default(),

@@ -409,20 +409,17 @@ impl Requests {
         if must_wait {
             return;
         }
-        let answer = match best {
-            Some((suggestion, prompt)) => {
-                let answer = shown(&waiting.query, &suggestion);
-                if let Some(last) = &mut self.last {
-                    last.record.prompt = prompt.to_string();
-                }
-                answer
+        let answer = if let Some((suggestion, prompt)) = best {
+            let answer = shown(&waiting.query, &suggestion);
+            if let Some(last) = &mut self.last {
+                last.record.prompt = prompt.to_string();
             }
-            None => {
-                if let Some(last) = &mut self.last {
-                    last.record.silence = silence;
-                }
-                Answer::Empty
+            answer
+        } else {
+            if let Some(last) = &mut self.last {
+                last.record.silence = silence;
             }
+            Answer::Empty
         };
         self.answer(answer, now, effects);
         self.leave(BACKGROUND, now);

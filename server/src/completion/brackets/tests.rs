@@ -71,8 +71,7 @@ fn the_work_is_linear_in_the_window() {
                 // Three windows, each character of which is looked at a few times.
                 assert!(
                     work < 12 * WINDOW_BYTES,
-                    "{work} for {:.8}|{suffix:.8}",
-                    prefix
+                    "{work} for {prefix:.8}|{suffix:.8}"
                 );
             }
         }
