@@ -1,11 +1,13 @@
 """Micro-batches by number: made where they are needed (CPU), or by other processes ahead of time (GPU)."""
 
 import multiprocessing as mp
+import os
 import random
 
 import torch
 
 from .fim import Files, Sampler
+from .lifetime import die_with_parent
 from .tokenizer import CodeTokenizer
 
 
@@ -38,8 +40,10 @@ class Loader:
         context = mp.get_context("fork")        # the texts are shared, not copied
         self.queues = [context.Queue(self.AHEAD) for _ in range(processes)]
         self.first = first
-        for p, queue in enumerate(self.queues):
-            context.Process(target=self.produce, args=(queue, first + p, processes), daemon=True).start()
+        self.processes = [context.Process(target=self.produce, args=(queue, first + p, processes, os.getpid()), daemon=True)
+                          for p, queue in enumerate(self.queues)]
+        for process in self.processes:
+            process.start()
 
     def make(self, i):
         c = self.conf.train
@@ -49,7 +53,8 @@ class Loader:
         x, y, w = sampler.batch(c.tokens_per_batch // length, length, seed)
         return torch.tensor(x), torch.tensor(y).flatten(), torch.tensor(w).flatten()
 
-    def produce(self, queue, i, stride):
+    def produce(self, queue, i, stride, parent):
+        die_with_parent(parent)
         torch.set_num_threads(1)
         while True:
             queue.put([t.numpy() for t in self.make(i)])
@@ -59,3 +64,8 @@ class Loader:
         if not self.queues:
             return self.make(i)
         return [torch.from_numpy(a) for a in self.queues[(i - self.first) % len(self.queues)].get()]
+
+    def close(self):
+        """End the processes. They ignore the signals that ask a run to end, since its last step needs them."""
+        for process in self.processes:
+            process.kill()

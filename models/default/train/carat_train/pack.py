@@ -1,6 +1,6 @@
 """Pack what a run on another machine needs into pieces of a limited size.
 
-    python -m carat_train.pack --out ../../../.gpu [--pieces 3] [--most 34] [--carat target/release/carat] [--wheels DIR]
+    python -m carat_train.pack --out ../../../.gpu [--pieces 3] [--most 38] [--carat target/release/carat] [--wheels DIR]
     python -m carat_train.pack --unpack .gpu/0 --into /tmp/carat
 
 `OUT/0/` holds the tools (tokenizer, engine, wheels, some held-out files) and the first part of every
@@ -24,12 +24,14 @@ from .workdir import parser
 HELD_OUT = 80       # files by language
 
 
-def parts(path, count):
-    """The bytes of a file of lines in `count` parts of about the same size, cut between lines."""
+def parts(path, count, first):
+    """The bytes of a file of lines in `count` parts, cut between lines; all are of about the same size but
+    the first, which has `first` times as much."""
     data = path.read_bytes()
     at = 0
     for k in range(1, count + 1):
-        end = len(data) if k == count else data.find(b"\n", len(data) * k // count) + 1
+        share = (first + k - 1) / (first + count - 1)
+        end = len(data) if k == count else data.find(b"\n", int(len(data) * share)) + 1
         yield data[at:end]
         at = end
 
@@ -42,7 +44,7 @@ def add(archive, name, data, mode=0o644):
 
 def pack(args):
     corpus = args.work / "corpus"
-    training = {path.name: list(parts(path, args.pieces)) for language in LANGUAGES if (path := corpus / f"train.{language}.jsonl").exists()}
+    training = {path.name: list(parts(path, args.pieces, args.first)) for language in LANGUAGES if (path := corpus / f"train.{language}.jsonl").exists()}
     if not training:
         raise SystemExit(f"{corpus} has no training files")
     for k in range(args.pieces):
@@ -92,7 +94,8 @@ def main():
     p = parser(__doc__)
     p.add_argument("--out", type=Path)
     p.add_argument("--pieces", type=int, default=3)
-    p.add_argument("--most", type=float, default=34, help="MiB of one piece")
+    p.add_argument("--first", type=float, default=0.65, help="how much training data the first piece has, beside its tools; the others have 1")
+    p.add_argument("--most", type=float, default=38, help="MiB of one piece")
     p.add_argument("--preset", type=int, default=9, help="of xz")
     p.add_argument("--carat", type=Path, help="engine to check the exported file with")
     p.add_argument("--wheels", type=Path, help="folder of Python packages that the machine lacks")

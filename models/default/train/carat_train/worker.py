@@ -1,9 +1,7 @@
 """One worker of a run: its part of every batch, the update of the parameters it owns, and rank 0's duties."""
 
-import ctypes
 import json
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import torch.multiprocessing as mp
 from . import checkpoint, qat
 from .follow import Follow
 from .kernels import KernelOps
+from .lifetime import die_with_parent
 from .loader import Loader
 from .model import HeadLoss, Ops
 from .optim import Optimizer, is_muon
@@ -235,20 +234,13 @@ class Log:
         self.write("progress.jsonl", line)
 
 
-def die_with_parent(parent):
-    """Ask the kernel for an end when the parent ends, however that was (Linux; elsewhere the barrier breaks)."""
-    PR_SET_PDEATHSIG = 1
-    try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != parent:
-        raise SystemExit("the trainer is gone")
-
-
 def work(rank, shared, parent):
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, signal.SIG_IGN)
     die_with_parent(parent)
     torch.set_num_threads(1 if shared.config.train.device == "cpu" else 8)
-    Worker(rank, shared).run()
+    worker = Worker(rank, shared)
+    try:
+        worker.run()
+    finally:
+        worker.loader.close()

@@ -17,6 +17,6 @@ cat "$OUT/digest.txt"
 if [ -x bin/carat ]; then
   python3 -m carat_train.export --run "$run" --recipe f32 --out float.gguf
   timeout "${CHECK_SECONDS:-120}" python3 -m carat_train.check_engine --carat bin/carat --float float.gguf --quantized "$run.gguf" \
-    --prompts "${PROMPTS:-20}" --files 6 --json "$OUT/checks.json" || echo "the comparison with the engine failed or took too long"
+    --prompts "${PROMPTS:-6}" --files 6 --json "$OUT/checks.json" || echo "the comparison with the engine failed or took too long"
 fi
 echo "$(left) s of the lease are left"

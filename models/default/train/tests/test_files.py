@@ -80,7 +80,7 @@ class Files(unittest.TestCase):
         self.assertEqual(checkpoint.latest(folder)["step"], 2)
 
     def test_pieces_put_together_are_the_corpus(self):
-        args = Namespace(work=self.work, out=self.work / "pieces", pieces=3, most=34, preset=1, carat=None, wheels=None)
+        args = Namespace(work=self.work, out=self.work / "pieces", pieces=3, first=0.5, most=38, preset=1, carat=None, wheels=None)
         with tiny.contextlib.redirect_stdout(tiny.io.StringIO()):
             pack.pack(args)
             for k in range(3):

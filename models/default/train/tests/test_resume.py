@@ -111,6 +111,10 @@ class Resume(unittest.TestCase):
         self.left_alone("chain")
         self.compare("chain")
 
+    def test_samples_made_by_other_processes(self):
+        self.left_alone("loaders", "--set", "train.loaders=2")      # it ends, and is the same
+        self.compare("loaders")
+
     def test_refuses_what_has_changed(self):
         for change, word in ((("--set", "train.muon_lr=0.5"), "train.muon_lr"), (("--set", "model.ffn=64"), "model.ffn")):
             trainer = start(self.work, self.config, "whole", *change)

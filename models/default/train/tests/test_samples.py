@@ -80,6 +80,7 @@ class Rows(unittest.TestCase):
         here = self.loader()
         conf = here.conf
         there = Loader(self.work, conf, here.schedule, 0, 0, 2)
+        self.addCleanup(there.close)
         for i in range(6):
             for left, right in zip(here.make(i), there.get(i)):
                 self.assertTrue(left.equal(right))
