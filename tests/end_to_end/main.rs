@@ -68,10 +68,10 @@ fn scripted_for(client: &Client, script: &Value, text: &str) -> Option<Server> {
 /// Asks for completions of a document of its own until the model has answered one.
 fn wait_until_ready(server: &mut Server) {
     let uri = "file:///ready.rs";
-    server.open(uri, "rust", "let ready = ");
+    server.open(uri, "rust", "let ready = count + ");
     server.until("an answer of the model", |server| {
         let context = json!({ "triggerKind": 1 });
-        let params = json!({ "textDocument": { "uri": uri }, "position": { "line": 0, "character": 12 }, "context": context });
+        let params = json!({ "textDocument": { "uri": uri }, "position": { "line": 0, "character": 20 }, "context": context });
         let items = server.ask("textDocument/inlineCompletion", &params);
         items.as_array().is_some_and(|items| !items.is_empty()).then_some(())
     });

@@ -78,20 +78,34 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
 
 /// The caret that is asked for, as the model sees it.
 fn caret(args: &CompleteArgs) -> anyhow::Result<completion::Caret> {
-    let (text, at) = args.caret.read()?;
+    // The command is the request: what there is, in the length that comes while typing.
+    let manners = Manners {
+        everything: true,
+        ..Manners::default()
+    };
+    let path = path_in(args.root.as_deref(), &args.caret.file);
+    Ok(completion::Caret {
+        max_tokens: args.max_tokens.map(|tokens| tokens as usize),
+        ..caret_of(&args.caret, &path, manners)?
+    })
+}
+
+/// A caret as the model sees it.
+pub(super) fn caret_of(
+    caret: &Caret,
+    path: &str,
+    manners: Manners,
+) -> anyhow::Result<completion::Caret> {
+    let (text, at) = caret.read()?;
     Ok(completion::Caret {
         text,
         at,
-        path: path_in(args.root.as_deref(), &args.caret.file).into(),
-        language: languages::by_path(&args.caret.file),
+        path: path.into(),
+        language: languages::by_path(&caret.file),
         explicit: false,
-        max_tokens: args.max_tokens.map(|tokens| tokens as usize),
+        max_tokens: None,
         language_id: "".into(),
-        // The command is the request: what there is, in the length that comes while typing.
-        manners: Arc::new(Manners {
-            everything: true,
-            ..Manners::default()
-        }),
+        manners: Arc::new(manners),
     })
 }
 

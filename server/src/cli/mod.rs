@@ -17,6 +17,7 @@ mod machine;
 mod model;
 mod output;
 mod refactor;
+mod why;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,9 @@ An editor starts `carat` without arguments; editors/ of the repository has the s
 #[derive(Debug, Parser)]
 #[command(name = "carat", version, about, disable_help_subcommand = true, after_help = HELP)]
 struct Cli {
+    /// Accepted and ignored: editors add it for servers that speak more than one transport
+    #[arg(long, hide = true)]
+    stdio: bool,
     /// Without a subcommand, the language server starts on standard input and output.
     #[command(subcommand)]
     command: Option<Command>,
@@ -51,6 +55,9 @@ enum Command {
     /// Print ghost text for a caret
     #[command(after_help = complete::HELP)]
     Complete(complete::CompleteArgs),
+    /// Tell what decides whether ghost text stands at a caret
+    #[command(after_help = why::HELP)]
+    Why(why::WhyArgs),
     /// Explain code in prose
     #[command(after_help = explain::HELP)]
     Explain(explain::ExplainArgs),
@@ -153,6 +160,7 @@ pub fn main() -> ExitCode {
         None => return serve(None),
         Some(Command::Lsp(args)) => return serve(args.model),
         Some(Command::Complete(args)) => complete::run(&args),
+        Some(Command::Why(args)) => why::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Refactor(args)) => refactor::run(&args),
         Some(Command::Model(args)) => model::run(&args),

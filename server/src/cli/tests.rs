@@ -15,6 +15,8 @@ fn documented_forms_are_accepted() {
         "carat",
         "carat lsp",
         "carat lsp --stdio",
+        "carat --stdio",
+        "carat why a.rs:1:2 --model m.gguf --eagerness quiet --json",
         "carat complete a.rs:1:2",
         "carat complete a.rs:1:2 --model m.gguf --max-tokens 8 --json --show-prompt --root .",
         "carat explain a.rs:1",

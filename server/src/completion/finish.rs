@@ -184,10 +184,12 @@ impl<'a> Surroundings<'a> {
         if let Some(limit) = self.limit(&text, ended) {
             text.truncate(limit);
         } else if !ended {
-            if overlap::circles_cut_off(&text) {
+            let circles = overlap::circles_cut_off(&text);
+            drop_unfinished_line(&mut text);
+            // The one line that there is.
+            if circles && overlap::circles_cut_off(&text) {
                 return None;
             }
-            drop_unfinished_line(&mut text);
         }
         let fit = self.enclosing.fit(&text);
         text.truncate(fit.keep);

@@ -1,0 +1,73 @@
+//! `carat why FILE:LINE:COLUMN`: what decides whether ghost text stands at a caret.
+
+use carat_engine::LoadOptions;
+use clap::Args;
+use serde_json::json;
+
+use super::caret::Caret;
+use super::complete::{caret_of, path_in};
+use super::{EagernessArg, output};
+use crate::completion::{Manners, Silence};
+use crate::generator::CodeModel;
+
+/// What `--help` says below the options.
+pub(super) const HELP: &str = "\
+Examples:
+  carat why src/main.rs:10:5                     why grey text stands there while typing, or why not
+  carat why src/main.rs:10:5 --eagerness eager   the same with another setting";
+
+#[derive(Debug, Args)]
+pub(super) struct WhyArgs {
+    /// The caret; line and column count from 1, columns in characters
+    #[arg(value_name = "FILE:LINE:COLUMN")]
+    caret: Caret,
+    /// Name or GGUF file of the model
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// How readily answers are shown
+    #[arg(long, value_enum, default_value_t)]
+    eagerness: EagernessArg,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints one sentence: the rule or the number that decides.
+pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
+    let manners = Manners {
+        eagerness: args.eagerness.into(),
+        ..Manners::default()
+    };
+    let caret = caret_of(&args.caret, &path_in(None, &args.caret.file), manners)?;
+    let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
+    let around = caret.around();
+    let plan = model.plan(&caret.query(&around));
+    let completion = model.complete(&plan, None)?;
+    let threshold = plan.filter.threshold;
+    let shown = plan.show(completion.suggestion, "", false);
+    if args.json {
+        let probability = shown
+            .as_ref()
+            .ok()
+            .map(|suggestion| suggestion.scores.confidence().product);
+        return output::print_json(&json!({
+            "shown": shown.as_ref().ok().map(|suggestion| &suggestion.text),
+            "probability": probability,
+            "threshold": threshold,
+            "silence": shown.as_ref().err().map(Silence::code),
+            "why": shown.as_ref().err().map(ToString::to_string),
+            "model": model.name,
+        }));
+    }
+    match shown {
+        Ok(suggestion) => {
+            let probability = suggestion.scores.confidence().product;
+            output::print(&format!(
+                "Text is shown: its probability by the model's own account is {:.0}%, at least the {:.1}% that are asked for.",
+                probability * 100.0,
+                threshold * 100.0
+            ))
+        }
+        Err(silence) => output::print(&format!("Nothing is shown: {silence}.")),
+    }
+}
