@@ -154,6 +154,11 @@ impl Documents {
         }
     }
 
+    /// All open documents, in no order that means something.
+    pub fn iter(&self) -> impl Iterator<Item = &Snapshot> {
+        self.open.values()
+    }
+
     /// Applies changes one after the other, each to the result of the one before, and says what they
     /// did, in the same order. Without a version, the document keeps the one that it has.
     pub fn change(

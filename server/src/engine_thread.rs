@@ -10,6 +10,7 @@ use carat_engine::{CancelToken, GenerateError, StopReason};
 
 use crate::actions::{Outcome, Refusal, Run, Step, change};
 use crate::completion;
+use crate::echo::{Index, Known};
 use crate::generator::Generator;
 use crate::mailbox::{
     ActionJob, End, Job, Mailbox, Proposal, Report, Reporter, Stage, WarmJob, Work,
@@ -121,8 +122,12 @@ fn generate(
             ControlFlow::Continue(())
         }
     };
+    let known = Known {
+        index: &job.texts,
+        path: &job.caret.path,
+    };
     let done = completion::run(&plan, &mut heard, |on_piece| {
-        generator.generate(&job.uri, &plan, None, &job.cancel, on_piece)
+        generator.generate(&job.uri, &plan, known, &job.cancel, on_piece)
     })?;
     let summary = done.summary;
     tracing::debug!(
@@ -240,7 +245,12 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
     let result = catch_unwind(AssertUnwindSafe(|| {
         let around = job.caret.around();
         let plan = generator.plan(&job.caret.query(&around));
-        generator.generate(&job.uri, &plan, None, interrupt, &mut |_| {
+        // What is generated is not wanted, so nothing need be known.
+        let known = Known {
+            index: &Index::default(),
+            path: &job.caret.path,
+        };
+        generator.generate(&job.uri, &plan, known, interrupt, &mut |_| {
             ControlFlow::Break(())
         })
     }));

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{CancelToken, ContinuationSource, GenerateError, GenerationSummary, Piece};
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece};
 
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
+use crate::echo::Known;
 
 pub(crate) mod act;
 mod engine;
@@ -45,12 +46,12 @@ pub trait Generator: Send {
     fn plan(&self, query: &Query<'_>) -> Plan;
 
     /// Runs a plan; `document` names the text, so that documents do not evict each other's caches.
-    /// `source` says how the text may go on.
+    /// What is `known` of the user's texts is mixed in.
     fn generate(
         &mut self,
         document: &str,
         plan: &Plan,
-        source: Option<&mut dyn ContinuationSource>,
+        known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError>;

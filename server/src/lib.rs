@@ -3,6 +3,7 @@ pub mod actions;
 pub mod cli;
 pub mod completion;
 pub mod documents;
+pub mod echo;
 pub mod engine_thread;
 pub mod evaluation;
 pub mod file_uri;

@@ -13,6 +13,7 @@ use carat_engine::{CancelToken, StopReason};
 
 use crate::actions::{Fault, Outcome, Refusal, Request, Run};
 use crate::completion::{Caret, Plan, Suggestion};
+use crate::echo::Index;
 use crate::generator::ModelFacts;
 
 /// Code actions that are under way at the same time. Each takes a minute on a slow machine: who asks
@@ -66,6 +67,8 @@ pub struct Job {
     pub uri: Arc<str>,
     /// Where.
     pub caret: Caret,
+    /// The user's other texts.
+    pub texts: Index,
     /// Set when nobody wants it any more.
     pub cancel: CancelToken,
 }
@@ -377,6 +380,7 @@ mod tests {
             source: Source::MODEL,
             uri: "a".into(),
             caret: caret(),
+            texts: Index::default(),
             cancel: CancelToken::new(),
         }
     }

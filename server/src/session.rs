@@ -16,6 +16,7 @@ mod requests;
 mod tests;
 mod typed;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,9 @@ pub use record::Record;
 pub use requests::{BACKGROUND, GRACE, SourceState};
 
 use crate::actions::Action;
-use crate::documents::{Documents, Snapshot, SyncFault};
+use crate::completion::{is_secret_file, mask, mask_part};
+use crate::documents::{Changed, Documents, Snapshot, SyncFault};
+use crate::echo::Index;
 use crate::mailbox::{Report, Source};
 use crate::positions::{self, LineColumn};
 use crate::settings::{PROJECT_FILE, Store, Trigger};
@@ -41,6 +44,20 @@ use requests::Requests;
 /// How long the model waits for the configuration of a client that is asked for it. Clients answer in
 /// milliseconds; one that does not is served with what it said at first.
 const FIRST_CONFIGURATION: Duration = Duration::from_secs(1);
+
+/// Lets the echo know a document as it is, without the secrets in it; files of secrets not at all.
+fn remember_whole(texts: &mut Index, path: &str, text: &str) {
+    if !is_secret_file(path) {
+        texts.set(path, &mask(text));
+    }
+}
+
+/// The whole lines that hold a range of a text.
+fn lines_around(text: &str, range: Range<usize>) -> Range<usize> {
+    let start = text[..range.start].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[range.end..].find('\n');
+    start..end.map_or(text.len(), |end| range.end + end)
+}
 
 /// The state of the server.
 #[derive(Debug)]
@@ -140,6 +157,7 @@ impl Session {
             Event::Opened(opened) => {
                 self.closed(&opened.uri, now, effects);
                 let path = self.workspace.shown(&opened.uri);
+                remember_whole(&mut self.requests.texts, &path, &opened.text);
                 self.documents.open(opened, &path);
             }
             Event::Changed(uri, version, changes) => {
@@ -149,6 +167,7 @@ impl Session {
                         if changed.version_went_back {
                             tracing::warn!(uri, to = changed.now.version, "a version went back");
                         }
+                        self.remember(&changed);
                         self.requests.edited(&changed, now, effects);
                         self.actions.edited(&changed);
                     }
@@ -159,6 +178,9 @@ impl Session {
             }
             Event::Closed(uri) => {
                 self.closed(&uri, now, effects);
+                if let Some(document) = self.documents.snapshot(&uri) {
+                    self.requests.texts.remove(&document.path);
+                }
                 self.documents.close(&uri);
             }
             Event::Configured(_) if self.client.pulls => effects.push(Effect::PullConfiguration),
@@ -173,6 +195,7 @@ impl Session {
                 self.workspace.change(added, &removed);
                 let workspace = &self.workspace;
                 self.documents.rename(|uri| workspace.shown(uri));
+                self.remember_all();
                 self.read_projects(effects);
             }
             Event::FileChanged(path) => {
@@ -210,6 +233,35 @@ impl Session {
         if self.client.watches {
             let pattern = format!("**/{PROJECT_FILE}");
             effects.push(Effect::WatchFiles(vec![pattern]));
+        }
+    }
+
+    /// The echo knows what was typed a moment ago, without the secrets in it.
+    fn remember(&mut self, changed: &Changed) {
+        let (path, text) = (&changed.now.path, &changed.now.text);
+        let texts = &mut self.requests.texts;
+        if let [edit] = &changed.edits[..] {
+            let before = text.len_bytes() + edit.range.len() - edit.text.len();
+            // Where a secret was masked, it is shorter.
+            let same = texts.text(path).is_some_and(|known| known.len() == before);
+            if same && texts.edit(path, edit.range.clone(), &edit.text) {
+                let known = texts.text(path).unwrap_or_default();
+                // A change of a name makes a secret of the text beside it.
+                let line = lines_around(known, edit.new_range());
+                if matches!(mask_part(known, line), Cow::Borrowed(_)) {
+                    return;
+                }
+            }
+        }
+        remember_whole(texts, path, &text.to_string());
+    }
+
+    /// The documents are called by other names.
+    fn remember_all(&mut self) {
+        let texts = &mut self.requests.texts;
+        *texts = Index::default();
+        for document in self.documents.iter() {
+            remember_whole(texts, &document.path, &document.text.to_string());
         }
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::caret::Caret;
 use super::output;
 use crate::completion::{self, Completion, Manners, Silence, Suggestion};
+use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
 use crate::workspace::Workspace;
 
@@ -55,7 +56,12 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
         eprintln!("{}", plan.prompt.text);
     }
     let context = begin.elapsed();
-    let mut completion = model.complete(&plan, None)?;
+    let index = Index::default();
+    let known = Known {
+        index: &index,
+        path: &caret.path,
+    };
+    let mut completion = model.complete(&plan, known)?;
     let shown = plan.show(completion.suggestion.take(), "", false);
     if args.json {
         return output::print_json(&describe(

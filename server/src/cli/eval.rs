@@ -60,8 +60,9 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
         ..Manners::default()
     };
     let mut scored = Vec::with_capacity(cases.len());
-    for (index, Placed { case, .. }) in cases.iter().enumerate() {
-        let answer = evaluation::answer(&model, case, &manners)?;
+    for (index, placed) in cases.iter().enumerate() {
+        let case = &placed.case;
+        let answer = evaluation::answer(&model, placed, &manners)?;
         let score = Score::of(case, &answer);
         if let Some(file) = &mut answers {
             file.write(case, &answer, score)?;

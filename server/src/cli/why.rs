@@ -8,6 +8,7 @@ use super::caret::Caret;
 use super::complete::{caret_of, path_in};
 use super::{EagernessArg, output};
 use crate::completion::{Manners, Silence};
+use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
 
 /// What `--help` says below the options.
@@ -42,7 +43,13 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
     let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
     let around = caret.around();
     let plan = model.plan(&caret.query(&around));
-    let completion = model.complete(&plan, None)?;
+    // As `carat complete` does: the file alone.
+    let index = Index::default();
+    let known = Known {
+        index: &index,
+        path: &caret.path,
+    };
+    let completion = model.complete(&plan, known)?;
     let threshold = plan.filter.threshold;
     let shown = plan.show(completion.suggestion, "", false);
     if args.json {

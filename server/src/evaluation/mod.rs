@@ -16,11 +16,13 @@ pub use projects::{Hidden, Placed, Projects, SourceFile};
 pub use report::{Filtered, Group, Report, Shares};
 pub use score::{Score, is_trivial};
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carat_engine::GenerateError;
 
 use crate::completion::{Confidence, Manners, Query, Silence};
+use crate::echo::{Index, Known, SegmentBuilder};
 use crate::generator::CodeModel;
 
 /// What was proposed for a case.
@@ -39,7 +41,13 @@ pub struct Answer {
 }
 
 /// Asks the model to fill the hole of a case, as if the user's caret stood in it.
-pub fn answer(model: &CodeModel, case: &Case, manners: &Manners) -> Result<Answer, GenerateError> {
+pub fn answer(
+    model: &CodeModel,
+    placed: &Placed,
+    manners: &Manners,
+) -> Result<Answer, GenerateError> {
+    let case = &placed.case;
+    let index = index_of(&placed.others);
     let begin = Instant::now();
     let caret = case.caret();
     let around = caret.around();
@@ -50,7 +58,11 @@ pub fn answer(model: &CodeModel, case: &Case, manners: &Manners) -> Result<Answe
         },
         ..caret.query(&around)
     };
-    let completion = model.complete(&model.plan(&query), None)?;
+    let known = Known {
+        index: &index,
+        path: &placed.path,
+    };
+    let completion = model.complete(&model.plan(&query), known)?;
     let latency = begin.elapsed();
     let proposed = completion.suggestion;
     let unasked = model.plan(&Query { manners, ..query });
@@ -67,6 +79,20 @@ pub fn answer(model: &CodeModel, case: &Case, manners: &Manners) -> Result<Answe
         log_probs: completion.scores.log_probs().collect(),
         latency,
     })
+}
+
+/// Knows the other files of a project as if they had been read from disk.
+fn index_of(files: &[Arc<SourceFile>]) -> Index {
+    let mut index = Index::default();
+    let mut builder = SegmentBuilder::default();
+    for file in files {
+        if !builder.push(&file.path, 0, &file.text) {
+            index.adopt(std::mem::take(&mut builder).build());
+            builder.push(&file.path, 0, &file.text);
+        }
+    }
+    index.adopt(builder.build());
+    index
 }
 
 #[cfg(test)]

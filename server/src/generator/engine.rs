@@ -11,6 +11,7 @@ use super::model::CodeModel;
 use super::{Generator, ModelFacts, act};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Plan, Query};
+use crate::echo::Known;
 use crate::models::ModelError;
 
 /// Documents whose caches are kept. Each costs the memory of a whole context; users edit one file
@@ -67,10 +68,14 @@ impl Generator for EngineGenerator {
         &mut self,
         document: &str,
         plan: &Plan,
-        source: Option<&mut dyn ContinuationSource>,
+        known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
+        let mut echo = self.model.echo(known, plan);
+        let source = echo
+            .as_mut()
+            .map(|echo| echo as &mut dyn ContinuationSource);
         let mut ranking = match self.ranking.take() {
             None => self.model.ranking_session(plan)?,
             ranking => ranking,

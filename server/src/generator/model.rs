@@ -10,6 +10,7 @@ use crate::actions::Instruct;
 use crate::completion::{
     self, Completion, Knowledge, Part, Parts, Plan, Progress, Query, RANKING_TOKENS, Thresholds,
 };
+use crate::echo::{Echo, EchoWeights, Here, Known};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm};
 
@@ -57,6 +58,8 @@ pub struct CodeModel {
     pub parts: Parts,
     /// What it knows, and how sure it must be.
     pub knowledge: Knowledge,
+    /// How much the echo of the user's files counts beside it.
+    pub echo_weights: EchoWeights,
 }
 
 impl CodeModel {
@@ -89,6 +92,7 @@ impl CodeModel {
             },
             parts: Parts::default(),
             knowledge,
+            echo_weights: EchoWeights::default(),
         })
     }
 
@@ -132,13 +136,23 @@ impl CodeModel {
         session.transpose()
     }
 
-    /// Runs a plan in a session of its own, as for an editor whose cache is empty. `source` says how
-    /// the text may go on.
-    pub fn complete(
-        &self,
-        plan: &Plan,
-        source: Option<&mut dyn ContinuationSource>,
-    ) -> Result<Completion, GenerateError> {
+    /// What the user's texts say at the plan's caret, if that takes part.
+    pub fn echo<'a>(&self, known: Known<'a>, plan: &'a Plan) -> Option<Echo<'a>> {
+        let here = Here {
+            path: known.path,
+            prefix: &plan.prefix,
+            suffix: &plan.suffix,
+        };
+        let takes_part = self.parts.has(Part::Echo);
+        takes_part.then(|| Echo::new(known.index, here, self.echo_weights))
+    }
+
+    /// Runs a plan in a session of its own, as for an editor whose cache is empty.
+    pub fn complete(&self, plan: &Plan, known: Known<'_>) -> Result<Completion, GenerateError> {
+        let mut echo = self.echo(known, plan);
+        let source = echo
+            .as_mut()
+            .map(|echo| echo as &mut dyn ContinuationSource);
         let mut session = self.session_for(plan)?;
         let mut ranking = self.ranking_session(plan)?;
         let mut heard = |_: &str, _: &Progress<'_>| ControlFlow::Continue(());

@@ -6,15 +6,13 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use carat_engine::{
-    CancelToken, ContinuationSource, GenerateError, GenerationSummary, Piece, StopReason,
-    TokenScore,
-};
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, StopReason, TokenScore};
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Knowledge, Parts, Plan, Query};
+use crate::echo::Known;
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
 
 /// The environment variable that holds the script; without it the real engine runs.
@@ -229,7 +227,7 @@ impl Generator for Scripted {
         &mut self,
         _document: &str,
         plan: &Plan,
-        _source: Option<&mut dyn ContinuationSource>,
+        _known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {

@@ -14,6 +14,7 @@ use super::query::{Answer, Query, Shown};
 use super::record::Record;
 use crate::completion::{Plan, Silence, Suggestion};
 use crate::documents::Changed;
+use crate::echo::Index;
 use crate::generator::ModelFacts;
 use crate::mailbox::{GenerationKey, Job, Proposal, Source};
 
@@ -77,6 +78,8 @@ pub(super) struct Requests {
     candidates: Vec<Candidate>,
     last: Option<Last>,
     keys: u64,
+    /// The user's texts, for the echo.
+    pub(super) texts: Index,
 }
 
 /// What a source has for the request that waits.
@@ -101,6 +104,7 @@ impl Requests {
             candidates: Vec::new(),
             last: None,
             keys: 0,
+            texts: Index::default(),
         }
     }
 
@@ -182,6 +186,7 @@ impl Requests {
                     source,
                     uri: Arc::clone(&candidate.uri),
                     caret: candidate.place.clone(),
+                    texts: self.texts.clone(),
                     cancel: candidate.cancel.clone(),
                 }));
                 self.candidates.push(candidate);

@@ -111,6 +111,47 @@ fn a_request_is_answered_when_its_generation_ends() {
 }
 
 #[test]
+fn a_job_knows_the_other_documents_as_they_are_now() {
+    const OTHER: &str = "file:///other.rs";
+    let mut bench = Bench::new();
+    bench.world.open(OTHER, "fn first() {}\n");
+    bench.submit("let a = |");
+    let texts = |bench: &Bench| bench.world.jobs[0].job.texts.clone();
+    assert_eq!(texts(&bench).text("other.rs"), Some("fn first() {}\n"));
+    bench.world.change(OTHER, None, "fn second() {}\n");
+    bench.submit("let ab = |");
+    assert_eq!(texts(&bench).text("other.rs"), Some("fn second() {}\n"));
+    assert_eq!(texts(&bench).text("a.rs"), Some("let ab = "));
+    bench.world.close(OTHER);
+    bench.submit("let abc = |");
+    assert_eq!(texts(&bench).text("other.rs"), None);
+}
+
+#[test]
+fn the_echo_knows_no_secrets() {
+    const OTHER: &str = "file:///other.rs";
+    let secret = "ghp_a8Kd93kfLs0Qm2Zx7Vb1Nc5Hj6Tg4RwEy9uP";
+    let mut bench = Bench::new();
+    bench
+        .world
+        .open(OTHER, &format!("let key = \"{secret}\";\nlet other = 1;\n"));
+    bench
+        .world
+        .open("file:///.env", "PASSWORD=hunter2hunter2\n");
+    let text = |bench: &Bench| {
+        let texts = &bench.world.session.requests.texts;
+        texts.text("other.rs").unwrap_or_default().to_owned()
+    };
+    assert!(text(&bench).contains("let other = 1;") && !text(&bench).contains(secret));
+    bench.world.change(OTHER, Some([(1, 12), (1, 13)]), "2");
+    assert!(text(&bench).contains("let other = 2;") && !text(&bench).contains(secret));
+    bench.world.change(OTHER, None, "let key = \"\";\n");
+    bench.world.change(OTHER, Some([(0, 11), (0, 11)]), secret);
+    assert!(text(&bench).contains("let key") && !text(&bench).contains(secret));
+    assert_eq!(bench.world.session.requests.texts.text(".env"), None);
+}
+
+#[test]
 fn a_newer_request_supersedes_and_the_older_is_answered_first() {
     let mut bench = Bench::new();
     let first = bench.submit("let a = |\nb");

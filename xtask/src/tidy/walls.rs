@@ -168,6 +168,7 @@ const WALLS: &[Wall] = &[
             "server/src/prompt",
             "server/src/completion",
             "server/src/actions",
+            "server/src/echo",
         ],
         allowed: &[],
         tests_too: false,

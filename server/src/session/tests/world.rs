@@ -9,7 +9,7 @@ use carat_engine::{GenerationSummary, Piece, StopReason, TokenScore};
 use carat_tests::{NaiveText, Units};
 use serde_json::{Value, json};
 
-use crate::completion::{self, Knowledge, Parts, Plan};
+use crate::completion::{self, Knowledge, Parts, Plan, is_secret_file, mask};
 use crate::documents::{Change, Opened};
 use crate::generator::ModelFacts;
 use crate::mailbox::{ActionJob, ActionKey, End, Job, Proposal, Report, Source};
@@ -255,6 +255,12 @@ impl World {
         self.session.requests.assert_invariants();
         self.session.actions.assert_invariants();
         self.session.documents.assert_invariants();
+        for document in self.session.documents.iter() {
+            let known = self.session.requests.texts.text(&document.path);
+            let wanted = mask(&document.text.to_string()).into_owned();
+            let wanted = (!is_secret_file(&document.path)).then_some(wanted);
+            assert_eq!(known.map(str::to_owned), wanted);
+        }
         let mut alive = self.jobs.iter().filter(|it| !it.job.cancel.is_cancelled());
         let model = alive.clone().filter(|it| it.job.source == Source::MODEL);
         assert!(model.count() <= 1, "one generation lives at most");

@@ -1,0 +1,23 @@
+//! Echo: what the user's own files say comes next.
+//!
+//! [`Index`] knows the texts of a workspace. For a caret, [`Echo`] finds the longest pieces of them
+//! that end like the text so far, and says how these go on and how much that weighs beside a model.
+//! It compares texts, not tokens, so one index serves every model, and it learns nothing: what was
+//! typed a moment ago counts now. All of it is pure.
+
+mod anchors;
+mod candidates;
+mod index;
+mod lines;
+mod matches;
+mod segment;
+mod weights;
+
+pub use candidates::{LineEcho, Nearness, Neighbors, line_echoes};
+pub use index::{Index, Tidied, Tidying};
+pub use matches::{Echo, Here, Known};
+pub use segment::{Segment, SegmentBuilder, SegmentFile};
+pub use weights::EchoWeights;
+
+#[cfg(test)]
+mod tests;
