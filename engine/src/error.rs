@@ -24,12 +24,14 @@ pub enum LoadError {
         what: String,
     },
     /// The file holds a model that Carat does not run.
-    #[error("{}: architecture `{found}` is not supported; use a GGUF file of Gemma 4, Gemma 3 or CodeGemma", path.display())]
+    #[error("{}: architecture `{found}` is not supported; use a GGUF file of one of these: {supported}", path.display())]
     Architecture {
         /// The file.
         path: PathBuf,
         /// The value of `general.architecture`.
         found: String,
+        /// What Carat runs.
+        supported: String,
     },
     /// A metadata key is missing or has a value that makes no sense.
     #[error("{}: metadata key `{key}`: {what}; convert the model again, or choose another file", path.display())]
@@ -48,6 +50,14 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor.
         name: String,
+    },
+    /// Tensors of the model have no place in its architecture.
+    #[error("{}: tensors that this architecture does not have: {names}; the file is of another model, or of a newer kind", path.display())]
+    TensorUnknown {
+        /// The file.
+        path: PathBuf,
+        /// The tensors.
+        names: String,
     },
     /// A tensor has another shape than the metadata says.
     #[error("{}: tensor `{name}` has shape {found:?}, expected {expected:?}; the file is damaged or of another model", path.display())]

@@ -11,7 +11,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model = Model::load("model.gguf".as_ref(), &LoadOptions::default())?;
 //! let mut session = model.new_session(&SessionOptions::default())?;
-//! let mut prompt = vec![model.tokenizer().bos()];
+//! let mut prompt: Vec<_> = model.tokenizer().bos().into_iter().collect();
 //! prompt.extend(model.tokenizer().encode("fn main() {"));
 //! let summary = session.generate(
 //!     &prompt,
@@ -31,6 +31,7 @@ mod continuation;
 mod decoder;
 mod decoding;
 mod error;
+mod families;
 mod generation;
 pub mod gguf;
 mod healing;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decoder::{Architecture, Config, Pass, Weights};
+use crate::decoder::{Config, Pass, Weights};
+use crate::families;
 use crate::gguf::ModelFile;
 use crate::kernels::CpuLevel;
 use crate::kernels::Pool;
@@ -50,8 +51,8 @@ pub struct ModelInfo {
     pub weight_bytes_per_token: u64,
     /// Types of the tensors and how many have each, most frequent first.
     pub tensor_types: Vec<(String, usize)>,
-    /// Whether the tokenizer knows Gemma 1, whose fill-in-the-middle tokens are untrained unless it is CodeGemma.
-    pub is_plain_gemma1: bool,
+    /// Whether the model was not trained on the fill-in-the-middle tokens of its vocabulary.
+    pub has_untrained_fim: bool,
     /// Threads that compute.
     pub threads: usize,
     /// Instruction set of the kernels in use.
@@ -85,8 +86,8 @@ impl Model {
 
     /// Builds a model from a file whose header was read.
     pub fn from_file(file: &ModelFile, options: &LoadOptions) -> Result<Self, LoadError> {
-        let config = Config::from_model_file(file, crate::decoder::vocabulary(file)?)?;
-        let mut weights = Weights::from_model_file(file, &config)?;
+        let (config, names) = families::read(file, crate::decoder::vocabulary(file)?)?;
+        let mut weights = Weights::from_model_file(file, &config, names)?;
         let tokenizer = Tokenizer::from_model_file(file)?;
         if tokenizer.vocabulary_len() != config.vocabulary {
             let what = format!(
@@ -160,8 +161,7 @@ fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize
     }
     types.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     ModelInfo {
-        is_plain_gemma1: config.architecture == Architecture::Gemma
-            && !name.to_lowercase().contains("codegemma"),
+        has_untrained_fim: config.untrained_fim,
         name,
         architecture: metadata.architecture().to_owned(),
         file_bytes: file.len_bytes(),

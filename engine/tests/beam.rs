@@ -49,7 +49,7 @@ const CODE: &str =
     "use std::path::Path;\n\nfn read(path: &Path) -> String {\n    let text = String::new();\n    ";
 
 fn code_prompt(model: &Model, text: &str) -> Vec<TokenId> {
-    let mut prompt = vec![model.tokenizer().bos()];
+    let mut prompt = Vec::from_iter(model.tokenizer().bos());
     prompt.extend(model.tokenizer().encode(text));
     prompt
 }

@@ -96,7 +96,7 @@ fn decoding_allocates_nothing() {
         let mut session = model
             .new_session(&SessionOptions::default())
             .expect("the session starts");
-        let mut prompt = vec![model.tokenizer().bos()];
+        let mut prompt = Vec::from_iter(model.tokenizer().bos());
         prompt.extend(model.tokenizer().encode(BEFORE));
         // Which thread does a task is chance: in the first rounds some still set memory aside.
         let of_a_token: Vec<usize> = (0..20)

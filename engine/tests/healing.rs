@@ -28,7 +28,7 @@ fn session() -> Session {
 }
 
 fn prompt(text: &str) -> Vec<TokenId> {
-    let mut prompt = vec![model().tokenizer().bos()];
+    let mut prompt = Vec::from_iter(model().tokenizer().bos());
     prompt.extend(model().tokenizer().encode(text));
     prompt
 }

@@ -34,7 +34,7 @@ fn an_idle_model_uses_no_processor_time() {
         ignore_stop_tokens: true,
         ..GenerationRequest::default()
     };
-    let prompt = [model.tokenizer().bos()];
+    let prompt = [model.tokenizer().bos().expect("a model of Gemma")];
     session
         .generate(&prompt, &request, &CancelToken::new(), &mut |_| {
             ControlFlow::Continue(())

@@ -19,7 +19,7 @@ fn generate(
     let mut session = model
         .new_session(&SessionOptions::default())
         .expect("a session");
-    let mut tokens = vec![model.tokenizer().bos()];
+    let mut tokens = Vec::from_iter(model.tokenizer().bos());
     tokens.extend(model.tokenizer().encode(prompt));
     let (mut text, mut log_probs, mut pieces) = (String::new(), Vec::new(), 0);
     let summary = session

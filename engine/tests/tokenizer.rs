@@ -123,7 +123,7 @@ fn special_tokens_are_parsed_on_demand() {
 #[test]
 fn roles_come_from_keys_and_names() {
     let tokenizer = gemma4();
-    assert_eq!(tokenizer.bos(), 2);
+    assert_eq!(tokenizer.bos(), Some(2));
     assert_eq!(tokenizer.end_of_generation(), [1, 5, 7, 8, 9]);
     assert_eq!(tokenizer.banned(), [6]);
     let fim = tokenizer.fim().expect("the file has the keys");

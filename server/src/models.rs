@@ -189,11 +189,9 @@ impl ModelSource {
         };
         let tokenizer = model.tokenizer();
         let possible = |form: &PromptForm| match form {
-            PromptForm::FimSuffixFirst | PromptForm::FimPrefixFirst => tokenizer.fim().is_some(),
-            PromptForm::InstructGemma4 { .. } | PromptForm::InstructGemma3 => {
-                tokenizer.chat_template().is_some()
-            }
             PromptForm::Plain => true,
+            form if form.is_fill_in_the_middle() => tokenizer.fim().is_some(),
+            _ => tokenizer.chat_template().is_some(),
         };
         stated
             .filter(possible)
@@ -215,8 +213,8 @@ fn traits(model: &Model) -> ModelTraits<'_> {
     let info = model.info();
     ModelTraits {
         name: &info.name,
-        is_plain_gemma1: info.is_plain_gemma1,
-        has_chat_template: model.tokenizer().chat_template().is_some(),
+        has_untrained_fim: info.has_untrained_fim,
+        chat_template: model.tokenizer().chat_template(),
         has_per_layer_embeddings: info.has_per_layer_embeddings,
     }
 }

@@ -6,9 +6,10 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
 use super::branches::Branches;
 use super::config::LayerConfig;
+use super::matrix::Matrix;
 use super::ops::{Compute, activations_for, linear, rows, rows_mut};
 use super::rope::Rotation;
-use super::weights::{AttentionWeights, Matrix};
+use super::weights::AttentionWeights;
 use crate::kernels::{self, BLOCK_KEYS, Buffer, Finish, Input, List, OutTile, Product};
 use crate::kv_cache::KvCache;
 
@@ -19,7 +20,7 @@ pub(crate) struct Heads<'a> {
     pub(crate) layer: &'a LayerConfig,
     /// Its rows belong to the rows of the tensors.
     pub(crate) rotation: &'a Rotation,
-    /// Gemma 4 norms the values as well, without a weight.
+    /// Whether values are normed as well, without a weight.
     pub(crate) norm_values: bool,
     pub(crate) epsilon: f32,
     pub(crate) rows: Range<usize>,
@@ -105,6 +106,11 @@ impl Heads<'_> {
 
     fn norm_and_rotate(&self, token: usize, row: &mut [f32]) {
         let (queries, keys) = self.widths();
+        if let Some(bias) = &self.weights.bias {
+            for (x, bias) in row.iter_mut().zip(bias) {
+                *x += bias;
+            }
+        }
         let (row_queries, rest) = row.split_at_mut(queries);
         if token >= self.first_query {
             self.finish(token, row_queries, self.weights.query_norm.as_deref());

@@ -1,7 +1,8 @@
 //! What one decoded token costs: the weights that it reads.
 
 use super::config::Config;
-use super::weights::{GateUp, LayerWeights, Matrix, Weights};
+use super::matrix::Matrix;
+use super::weights::{GateUp, LayerWeights, Weights};
 
 impl Weights {
     /// Bytes of the matrices that one decoded token reads: everything but the embedding tables, and
@@ -24,11 +25,11 @@ impl Weights {
 
 impl LayerWeights {
     fn sum_active(&self, config: &Config, size: &dyn Fn(&Matrix) -> u64) -> u64 {
-        let (a, f) = (&self.attention, &self.feed_forward);
-        let mut sum = [&a.query, &a.output, &f.gate, &f.up, &f.down]
-            .into_iter()
-            .map(size)
-            .sum();
+        let a = &self.attention;
+        let mut sum = size(&a.query) + size(&a.output);
+        if let Some(f) = &self.feed_forward {
+            sum += size(&f.gate) + size(&f.up) + size(&f.down);
+        }
         if let Some(kv) = &a.key_value {
             sum += size(&kv.key) + kv.value.as_ref().map_or(0, size);
         }

@@ -1,5 +1,5 @@
-//! The feed-forward block with experts as one operation: the dense block and, beside it, router,
-//! chosen experts, weighted sum.
+//! The feed-forward block with experts as one operation: router, chosen experts, weighted sum and, in
+//! some models, a dense block beside them.
 
 use std::ops::Range;
 
@@ -9,17 +9,19 @@ use super::config::ExpertConfig;
 use super::ops::{Compute, activations_for, rms_norm, rows, rows_mut};
 use super::routing::{Assignment, Router, Routing};
 use super::weights::{ExpertWeights, FeedForwardWeights, GateUp};
-use crate::kernels::{self, Buffer, Finish, Input, List, MatrixRef, OutTile, Product};
+use crate::kernels::{self, Buffer, Finish, Gate, Input, List, MatrixRef, OutTile, Product};
 
-/// `dst = norm(dense(src)) + norm(sum over the chosen experts of weight * expert(src))`
+/// `dst = norm(dense(src)) + norm(sum over the chosen experts of weight * expert(src))`, as far as the
+/// model has a dense block and norms
 ///
 /// The source is the residual after attention, which the dense block, the router and the experts
 /// norm in their own ways. Both halves share three parallel loops: the dense block's first half with
 /// the router, its second with the experts' first, the experts' second.
 pub(crate) struct Experts<'a> {
     pub(crate) weights: &'a ExpertWeights,
-    pub(crate) dense: &'a FeedForwardWeights,
+    pub(crate) dense: Option<&'a FeedForwardWeights>,
     pub(crate) config: ExpertConfig,
+    pub(crate) gate: Gate,
     pub(crate) epsilon: f32,
     pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
@@ -58,44 +60,50 @@ impl InplaceOp2 for Experts<'_> {
 }
 
 impl Experts<'_> {
-    /// The dense block's `gelu(gate) * up`, `[tokens, F]`, and the router's logits, `[tokens, E]`.
+    /// The dense block's `gate(y) * up(y)`, `[tokens, F]`, and the router's logits, `[tokens, E]`.
     fn first_loop(&self, residual: &[f32], tokens: &[u32]) -> (Buffer, Buffer) {
         let n = tokens.len();
+        let w = self.weights;
         let mut input = Buffer::new(residual.len());
-        let norm = &self.dense.norm;
+        let norm = self.dense.map_or(&w.norm, |dense| &dense.norm);
         rms_norm(self.compute, residual, norm, self.epsilon, &mut input);
-        let (gate, up) = (self.dense.gate.view(), self.dense.up.view());
         let router = Router {
             compute: self.compute,
-            weights: self.weights,
             epsilon: self.epsilon,
         };
-        let router_input = router.input(residual);
-        let matrix = self.weights.router.view();
-        let inputs = [
-            Input {
-                activations: &activations_for(self.compute, &input, &[gate, up], n),
-                rows: tokens,
-            },
-            Input {
-                activations: &activations_for(self.compute, &router_input, &[matrix], n),
-                rows: tokens,
-            },
-        ];
-        let (mut gated, mut logits) = (Buffer::new(n * up.rows), Buffer::new(n * matrix.rows));
+        let scale = w.router_scale.as_ref();
+        let router_input = scale.map(|scale| router.input(residual, scale));
+        let router_input = router_input.as_ref().unwrap_or(&input);
+        let matrix = w.router.view();
+        let router_input = activations_for(self.compute, router_input, &[matrix], n);
+        let mut logits = Buffer::new(n * matrix.rows);
+        let logits_out = OutTile::new(&mut logits, matrix.rows);
+        let router_input = Input {
+            activations: &router_input,
+            rows: tokens,
+        };
+        let Some(dense) = self.dense else {
+            let product = product(matrix, 0, Finish::Plain);
+            self.products(&[router_input], &[product], &[logits_out]);
+            return (Buffer::empty(), logits);
+        };
+        let (gate, up) = (dense.gate.view(), dense.up.view());
+        let dense_input = Input {
+            activations: &activations_for(self.compute, &input, &[gate, up], n),
+            rows: tokens,
+        };
+        let mut gated = Buffer::new(n * up.rows);
         let products = [
-            product(up, 0, Finish::GatedBy(gate)),
+            product(up, 0, Finish::GatedBy(gate, self.gate)),
             product(matrix, 1, Finish::Plain),
         ];
-        let outs = [
-            OutTile::new(&mut gated, up.rows),
-            OutTile::new(&mut logits, matrix.rows),
-        ];
-        self.products(&inputs, &products, &outs);
+        let outs = [OutTile::new(&mut gated, up.rows), logits_out];
+        self.products(&[dense_input, router_input], &products, &outs);
+        drop(outs);
         (gated, logits)
     }
 
-    /// `gelu(gate) * up` of every assignment, `[assignments, W]`, and what the dense block gives,
+    /// `gate(y) * up(y)` of every assignment, `[assignments, W]`, and what the dense block gives,
     /// `[tokens, H]`.
     fn second_loop(
         &self,
@@ -111,10 +119,11 @@ impl Experts<'_> {
         rms_norm(self.compute, residual, norm, self.epsilon, &mut input);
         let (gate, up) = self.gate_and_up(0);
         let input = activations_for(self.compute, &input, &[gate, up], routing.least());
-        let down = self.dense.down.view();
-        let dense_input = activations_for(self.compute, dense_gated, &[down], tokens.len());
+        let down = self.dense.map(|dense| dense.down.view());
+        let dense_input =
+            down.map(|down| activations_for(self.compute, dense_gated, &[down], tokens.len()));
         let mut gated = Buffer::new(assignments.len() * width);
-        let mut dense = Buffer::new(residual.len());
+        let mut dense = Buffer::new(down.map_or(0, |_| residual.len()));
         let mut ids = Buffer::new(assignments.len());
         for (id, assignment) in ids.iter_mut().zip(assignments.iter()) {
             *id = assignment.token;
@@ -122,19 +131,21 @@ impl Experts<'_> {
         let (mut inputs, mut products, mut outs) = (List::new(), List::new(), List::new());
         for (expert, run, out) in runs(assignments, &mut gated, width) {
             let (gate, up) = self.gate_and_up(expert);
-            products.push(product(up, inputs.len(), Finish::GatedBy(gate)));
+            products.push(product(up, inputs.len(), Finish::GatedBy(gate, self.gate)));
             inputs.push(Input {
                 activations: &input,
                 rows: &ids[run],
             });
             outs.push(out);
         }
-        products.push(product(down, inputs.len(), Finish::Plain));
-        inputs.push(Input {
-            activations: &dense_input,
-            rows: tokens,
-        });
-        outs.push(OutTile::new(&mut dense, down.rows));
+        if let (Some(down), Some(dense_input)) = (down, &dense_input) {
+            products.push(product(down, inputs.len(), Finish::Plain));
+            inputs.push(Input {
+                activations: dense_input,
+                rows: tokens,
+            });
+            outs.push(OutTile::new(&mut dense, down.rows));
+        }
         self.products(&inputs, &products, &outs);
         drop(outs);
         (gated, dense)
@@ -175,10 +186,14 @@ impl Experts<'_> {
                     let output = &outputs[place * hidden..][..hidden];
                     kernels::add_scaled(level, row, routing.assignments[place].weight, output);
                 }
-                kernels::rms_norm(level, row, Some(&w.post_norm), self.epsilon);
-                let dense = &dense[token * hidden..][..hidden];
-                let weight = Some(&w.dense_post_norm[..]);
-                kernels::add_normed(level, row, dense, weight, self.epsilon, 1.0);
+                if let Some(post_norm) = &w.post_norm {
+                    kernels::rms_norm(level, row, Some(post_norm), self.epsilon);
+                }
+                if self.dense.is_some() {
+                    let dense = &dense[token * hidden..][..hidden];
+                    let weight = w.dense_post_norm.as_deref();
+                    kernels::add_normed(level, row, dense, weight, self.epsilon, 1.0);
+                }
             }
         });
     }

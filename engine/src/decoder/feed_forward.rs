@@ -6,11 +6,12 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
 use super::ops::{Compute, linear, rms_norm, rows, rows_mut};
 use super::weights::FeedForwardWeights;
-use crate::kernels::{Buffer, Finish, OutTile};
+use crate::kernels::{Buffer, Finish, Gate, OutTile};
 
-/// `dst = Wdown (gelu(Wgate y) * (Wup y))` with `y = norm(src)`
+/// `dst = Wdown (gate(Wgate y) * (Wup y))` with `y = norm(src)`
 pub(crate) struct FeedForward<'a> {
     pub(crate) weights: &'a FeedForwardWeights,
+    pub(crate) gate: Gate,
     pub(crate) epsilon: f32,
     pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
@@ -36,7 +37,8 @@ impl InplaceOp2 for FeedForward<'_> {
         let (gate, up, down) = (w.gate.view(), w.up.view(), w.down.view());
         let mut gated = Buffer::new(self.rows.len() * up.rows);
         let gated_out = OutTile::new(&mut gated, up.rows);
-        linear(self.compute, &input, up, Finish::GatedBy(gate), gated_out);
+        let finish = Finish::GatedBy(gate, self.gate);
+        linear(self.compute, &input, up, finish, gated_out);
         let out = OutTile::new(out, hidden);
         linear(self.compute, &gated, down, Finish::Plain, out);
         Ok(())

@@ -7,15 +7,16 @@ use candle_core::Result;
 
 use super::attention::{Attend, Heads};
 use super::branches::Branches;
-use super::config::{Architecture, Config, KvSource, LayerConfig};
+use super::config::{Config, KvSource, LayerConfig};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
+use super::matrix::Matrix;
 use super::ops::{
     AddNormed, Compute, Embed, EmbedPerLayer, GateEmbedding, Linear, RmsNorm, linear,
     rows as rows_of,
 };
 use super::rope::{Ropes, Rotations};
-use super::weights::{LayerWeights, Matrix, Weights};
+use super::weights::{LayerWeights, Weights};
 use super::workspace::{Interrupted, Workspace};
 use crate::kernels::{CpuLevel, Finish, OutTile, Pool};
 use crate::kv_cache::{HeadRows, KvCache, KvShape};
@@ -293,6 +294,7 @@ impl Pass {
         w.x.inplace_op1(&Embed {
             table: &self.weights.token_embedding,
             tokens,
+            scale: self.config.embedding_scale,
         })?;
         if let (Some(weights), Some(per_layer)) = (&self.weights.per_layer, &mut w.per_layer) {
             let rows = 0..tokens.len();
@@ -341,37 +343,40 @@ impl Pass {
                 rows: rows.clone(),
                 first_position: chunk.start + keep,
                 branches: chunk.branches,
-                scale: self.config.attention_scale(layer),
+                scale: layer.attention_scale,
                 compute: self.compute(),
             },
         )?;
         let post_norm = weights.attention.post_norm.as_deref();
         w.x.inplace_op2(&w.branch, &self.add_normed(post_norm, 1.0, &rows))?;
-        let dense = &weights.feed_forward;
-        match (&weights.experts, self.config.experts) {
-            (Some(experts), Some(config)) => w.branch.inplace_op2(
+        let dense = weights.feed_forward.as_ref();
+        match (&weights.experts, self.config.experts, dense) {
+            (Some(experts), Some(config), _) => w.branch.inplace_op2(
                 &w.x,
                 &Experts {
                     weights: experts,
                     dense,
                     config,
+                    gate: self.config.gate,
                     epsilon: self.config.norm_epsilon,
                     rows: rows.clone(),
                     compute: self.compute(),
                 },
             )?,
-            _ => w.branch.inplace_op2(
+            (_, _, Some(weights)) => w.branch.inplace_op2(
                 &w.x,
                 &FeedForward {
-                    weights: dense,
+                    weights,
+                    gate: self.config.gate,
                     epsilon: self.config.norm_epsilon,
                     rows: rows.clone(),
                     compute: self.compute(),
                 },
             )?,
+            _ => candle_core::bail!("a layer without a feed-forward block"),
         }
         let factor = weights.output_scale.unwrap_or(1.0);
-        let post_norm = dense.post_norm.as_deref();
+        let post_norm = dense.and_then(|dense| dense.post_norm.as_deref());
         let (Some(own), Some(per_layer)) = (&weights.per_layer, &mut w.per_layer) else {
             return w
                 .x
@@ -424,7 +429,7 @@ impl Pass {
             weights: &weights.attention,
             layer,
             rotation,
-            norm_values: self.config.architecture == Architecture::Gemma4,
+            norm_values: self.config.norm_values,
             epsilon: self.config.norm_epsilon,
             rows: rows.clone(),
             first_query,

@@ -1,4 +1,4 @@
-//! The Gemma architectures: one pass, driven by configuration, for Gemma 1, 3 and 4.
+//! One forward pass, driven by the facts of a configuration, for all families of models.
 
 mod attention;
 mod branches;
@@ -7,6 +7,8 @@ mod cost;
 mod experts;
 mod feed_forward;
 mod forward;
+mod matrix;
+mod names;
 mod ops;
 mod rope;
 mod routing;
@@ -14,7 +16,8 @@ mod weights;
 mod workspace;
 
 pub(crate) use branches::Branches;
-pub(crate) use config::{Architecture, Config};
+pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs};
 pub(crate) use forward::{Leftover, Pass, WantedRows};
+pub(crate) use names::{ExpertNames, TensorNames};
 pub(crate) use weights::{Weights, vocabulary};
 pub(crate) use workspace::Workspace;

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, bail};
 
-use super::weights::{Matrix, PerLayerWeights};
+use super::matrix::Matrix;
+use super::weights::PerLayerWeights;
 use crate::TokenId;
 use crate::kernels::{
     self, Activations, Buffer, CpuLevel, Finish, Input, MatrixRef, OutTile, Pool, Product,
@@ -90,7 +91,7 @@ pub(crate) fn linear(
     let n = x.len() / weights.columns;
     let ids = Buffer::counting(n);
     let gate = match finish {
-        Finish::GatedBy(gate) => gate,
+        Finish::GatedBy(gate, _) => gate,
         Finish::Plain | Finish::Softcap(_) => weights,
     };
     let input = Input {
@@ -215,10 +216,11 @@ impl InplaceOp2 for AddNormed<'_> {
     }
 }
 
-/// `x = E[token] * sqrt(H)`
+/// `x = E[token] * scale`
 pub(crate) struct Embed<'a> {
     pub(crate) table: &'a Matrix,
     pub(crate) tokens: &'a [TokenId],
+    pub(crate) scale: f32,
 }
 
 impl InplaceOp1 for Embed<'_> {
@@ -229,11 +231,10 @@ impl InplaceOp1 for Embed<'_> {
     fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let (x, hidden) = rows_mut(x, layout, &(0..self.tokens.len()))?;
         let table = self.table.view();
-        let scale = (hidden as f32).sqrt();
         for (&token, row) in self.tokens.iter().zip(x.chunks_exact_mut(hidden)) {
             kernels::dequantize(table.slice(token as usize, 1), row);
             for x in row {
-                *x *= scale;
+                *x *= self.scale;
             }
         }
         Ok(())
@@ -339,7 +340,13 @@ mod tests {
             for (up, gate) in [(float, quantized), (quantized, float)] {
                 let mut out = [f32::NAN];
                 let tile = OutTile::new(&mut out, 1);
-                linear(compute, &values, up, Finish::GatedBy(gate), tile);
+                linear(
+                    compute,
+                    &values,
+                    up,
+                    Finish::GatedBy(gate, kernels::Gate::Gelu),
+                    tile,
+                );
                 assert!(out[0].abs() < 1e-6, "weights of zero give {}", out[0]);
             }
         }

@@ -1,17 +1,19 @@
 //! Rotary position embeddings: angles for the positions of a chunk, rotation of heads.
 
-use super::config::{Config, RopeConfig};
+use super::config::{Config, RopeConfig, RopePairs};
 use crate::kernels::Buffer;
 
 /// Frequencies of one kind of layer, `[d / 2]`.
 pub(crate) struct Rope {
     inverse_frequencies: Vec<f32>,
     position_scale: f32,
+    pairs: RopePairs,
 }
 
 /// Cosines and sines of a chunk, each `[tokens, d / 2]`.
 pub(crate) struct Rotation {
     half: usize,
+    pairs: RopePairs,
     cos: Buffer,
     sin: Buffer,
 }
@@ -28,6 +30,7 @@ impl Rope {
         Self {
             inverse_frequencies,
             position_scale: rope.position_scale,
+            pairs: rope.pairs,
         }
     }
 
@@ -52,18 +55,33 @@ impl Rope {
                 (*sin, *cos) = (position * frequency).sin_cos();
             }
         }
-        Rotation { half, cos, sin }
+        Rotation {
+            half,
+            pairs: self.pairs,
+            cos,
+            sin,
+        }
     }
 }
 
 impl Rotation {
-    /// Turns the pairs `(i, i + d/2)` of one head of the chunk's token `token`.
+    /// Turns the pairs of one head of the chunk's token `token`.
     pub(crate) fn apply(&self, token: usize, head: &mut [f32]) {
         let angles = token * self.half..(token + 1) * self.half;
-        let (first, second) = head.split_at_mut(self.half);
         let turns = self.cos[angles.clone()].iter().zip(&self.sin[angles]);
-        for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(turns) {
-            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        match self.pairs {
+            RopePairs::Halves => {
+                let (first, second) = head.split_at_mut(self.half);
+                for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(turns) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+            RopePairs::Neighbours => {
+                let (pairs, _) = head.as_chunks_mut();
+                for ([a, b], (cos, sin)) in pairs.iter_mut().zip(turns) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
         }
     }
 }
@@ -84,12 +102,11 @@ impl Ropes {
                 .find(|l| l.window.is_some() == local)
                 .map(|l| l.head_dim)
         };
-        let gemma4 = config.architecture == super::Architecture::Gemma4;
         Self {
             local: head_dim(true).map(|d| Rope::new(config.rope_local, d, None)),
             global: head_dim(false).map(|d| match factors {
                 Some(factors) => Rope::new(config.rope_global, d, Some(factors)),
-                None if gemma4 => {
+                None if config.rope_global.proportional => {
                     Rope::new(config.rope_global, d, Some(&Rope::proportional_factors(d)))
                 }
                 None => Rope::new(config.rope_global, d, None),

@@ -26,7 +26,6 @@ pub(super) struct Routing {
 /// What goes into the router.
 pub(super) struct Router<'a> {
     pub(super) compute: Compute<'a>,
-    pub(super) weights: &'a ExpertWeights,
     pub(super) epsilon: f32,
 }
 
@@ -35,9 +34,8 @@ const TASK_TOKENS: usize = 16;
 
 impl Router<'_> {
     /// `x / rms(x) / sqrt(H) * router_scale` for every row of `residual`, `[tokens, H]`.
-    pub(super) fn input(&self, residual: &[f32]) -> Buffer {
+    pub(super) fn input(&self, residual: &[f32], scale: &[f32]) -> Buffer {
         let Compute { level, pool } = self.compute;
-        let scale = &self.weights.router_scale;
         let hidden = scale.len();
         let factor = (hidden as f32).powf(-0.5);
         let mut input = Buffer::new(residual.len());

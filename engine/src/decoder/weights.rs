@@ -1,79 +1,15 @@
 //! The weights of a model: typed views of the mapped file, each with its shape.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 use crate::LoadError;
 use crate::gguf::{ModelFile, TensorData, TensorInfo, TensorType};
-use crate::kernels::{CpuLevel, Interleaved, MatrixRef, Pool};
+use crate::kernels::{CpuLevel, MatrixRef, Pool};
 
 use super::config::{Config, KvSource, LayerConfig};
-
-/// A matrix `[rows, columns]` in the map, in the type of the file.
-#[derive(Clone)]
-pub(crate) struct Matrix {
-    tensor_type: TensorType,
-    rows: usize,
-    columns: usize,
-    data: TensorData,
-    /// The tensor's row that is this matrix's first.
-    first_row: usize,
-    /// A second copy for decoding, of small models only.
-    interleaved: Option<Arc<Interleaved>>,
-}
-
-impl Matrix {
-    /// What the kernels work on.
-    pub(crate) fn view(&self) -> MatrixRef<'_> {
-        let row_bytes = self.tensor_type.row_bytes(self.columns);
-        let bytes = &self.data[self.first_row * row_bytes..][..self.rows * row_bytes];
-        MatrixRef {
-            tensor_type: self.tensor_type,
-            rows: self.rows,
-            columns: self.columns,
-            bytes,
-            panels: self.interleaved.as_deref().map(Interleaved::panels),
-        }
-    }
-
-    /// Makes the copy that decoding reads, if there is a kernel for it.
-    fn interleave(&mut self, level: CpuLevel) {
-        self.interleaved = Interleaved::new(level, self.view()).map(Arc::new);
-    }
-
-    /// Number of weights.
-    pub(super) fn elements(&self) -> u64 {
-        (self.rows * self.columns) as u64
-    }
-
-    /// Size in the file.
-    pub(super) fn bytes(&self) -> u64 {
-        self.view().bytes.len() as u64
-    }
-
-    /// The first `rows` rows, and the rest.
-    fn split(self, rows: usize) -> (Self, Self) {
-        let rest = Self {
-            rows: self.rows - rows,
-            first_row: self.first_row + rows,
-            ..self.clone()
-        };
-        (Self { rows, ..self }, rest)
-    }
-}
-
-/// The experts of a layer: `count` matrices `[rows, columns]`, one after the other.
-#[derive(Clone)]
-pub(crate) struct ExpertMatrices {
-    pub(super) all: Matrix,
-    rows: usize,
-}
-
-impl ExpertMatrices {
-    /// The matrix of one expert.
-    pub(crate) fn expert(&self, index: usize) -> MatrixRef<'_> {
-        self.all.view().slice(index * self.rows, self.rows)
-    }
-}
+use super::matrix::{ExpertMatrices, Matrix};
+use super::names::TensorNames;
 
 /// A model's weights. H: hidden, V: vocabulary, L: layers, P: per-layer width.
 pub(crate) struct Weights {
@@ -102,7 +38,8 @@ pub(crate) struct PerLayerWeights {
 /// One layer. d: head length, q: query heads, k: key/value heads, F: feed-forward width.
 pub(crate) struct LayerWeights {
     pub(crate) attention: AttentionWeights,
-    pub(crate) feed_forward: FeedForwardWeights,
+    /// Absent where all of the block are experts.
+    pub(crate) feed_forward: Option<FeedForwardWeights>,
     pub(crate) experts: Option<ExpertWeights>,
     pub(crate) per_layer: Option<LayerEmbeddingWeights>,
     /// Factor on the residual stream after the layer.
@@ -112,14 +49,11 @@ pub(crate) struct LayerWeights {
 impl LayerWeights {
     /// All matrices that decoding multiplies.
     fn matrices(&mut self) -> Vec<&mut Matrix> {
-        let (a, f) = (&mut self.attention, &mut self.feed_forward);
-        let mut all = vec![
-            &mut a.query,
-            &mut a.output,
-            &mut f.gate,
-            &mut f.up,
-            &mut f.down,
-        ];
+        let a = &mut self.attention;
+        let mut all = vec![&mut a.query, &mut a.output];
+        if let Some(f) = &mut self.feed_forward {
+            all.extend([&mut f.gate, &mut f.up, &mut f.down]);
+        }
         if let Some(own) = &mut a.key_value {
             all.push(&mut own.key);
             all.extend(&mut own.value);
@@ -151,6 +85,8 @@ pub(crate) struct AttentionWeights {
     pub(crate) output: Matrix,
     /// `[H]`
     pub(crate) post_norm: Option<Vec<f32>>,
+    /// `[q * d + 2 k * d]`: of queries, keys and values
+    pub(crate) bias: Option<Vec<f32>>,
 }
 
 pub(crate) struct KeyValueWeights {
@@ -178,15 +114,15 @@ pub(crate) struct FeedForwardWeights {
 /// The experts of a layer. E: experts, W: expert width.
 pub(crate) struct ExpertWeights {
     /// `[H]`, on what the dense block gives, before the sum with the experts
-    pub(crate) dense_post_norm: Vec<f32>,
+    pub(crate) dense_post_norm: Option<Vec<f32>>,
     /// `[H]`
     pub(crate) norm: Vec<f32>,
     /// `[H]`
-    pub(crate) post_norm: Vec<f32>,
+    pub(crate) post_norm: Option<Vec<f32>>,
     /// `[E, H]`
     pub(crate) router: Matrix,
-    /// `[H]`, on the router's input
-    pub(crate) router_scale: Vec<f32>,
+    /// `[H]`, on the router's own norm; without it the router reads what the experts read
+    pub(crate) router_scale: Option<Vec<f32>>,
     pub(crate) gate_up: GateUp,
     /// E times `[H, W]`
     pub(crate) down: ExpertMatrices,
@@ -217,7 +153,7 @@ pub(crate) struct LayerEmbeddingWeights {
 
 /// Rows of the embedding, which is the size of the vocabulary.
 pub(crate) fn vocabulary(file: &ModelFile) -> Result<usize, LoadError> {
-    let loader = Loader { file };
+    let loader = Loader::new(file, &TensorNames::PLAIN);
     let info = loader.info("token_embd.weight")?;
     match info.shape[..] {
         [rows, _] if rows > 0 => Ok(rows),
@@ -232,8 +168,13 @@ pub(crate) fn vocabulary(file: &ModelFile) -> Result<usize, LoadError> {
 
 impl Weights {
     /// Finds and checks every tensor that the configuration asks for.
-    pub(crate) fn from_model_file(file: &ModelFile, config: &Config) -> Result<Self, LoadError> {
-        let loader = Loader { file };
+    /// A tensor of the model's text part that nothing asked for is an error: the model would be another.
+    pub(crate) fn from_model_file(
+        file: &ModelFile,
+        config: &Config,
+        names: &'static TensorNames,
+    ) -> Result<Self, LoadError> {
+        let loader = Loader::new(file, names);
         let (h, v) = (config.hidden, config.vocabulary);
         let n_layers = config.layers.len();
         let per_layer = match config.per_layer_width {
@@ -248,7 +189,7 @@ impl Weights {
             Some(layer) => loader.optional_vector("rope_freqs.weight", layer.head_dim / 2)?,
             None => None,
         };
-        Ok(Self {
+        let weights = Self {
             token_embedding: loader.matrix("token_embd.weight", v, h)?,
             output: loader.optional_matrix("output.weight", v, h)?,
             output_norm: loader.vector("output_norm.weight", h)?,
@@ -257,7 +198,9 @@ impl Weights {
             layers: (0..n_layers)
                 .map(|i| loader.layer(i, config))
                 .collect::<Result<_, _>>()?,
-        })
+        };
+        loader.check_all_claimed(config)?;
+        Ok(weights)
     }
 
     /// Makes second copies of the matrices in the order in which they are decoded fastest.
@@ -282,11 +225,56 @@ impl Weights {
 /// Looks tensors up by name and checks their shapes and types.
 struct Loader<'a> {
     file: &'a ModelFile,
+    names: &'static TensorNames,
+    /// The tensors that were asked for.
+    claimed: RefCell<HashSet<String>>,
 }
 
-impl Loader<'_> {
+/// Tensors that steer no text: of pictures and sound, and factors that global layers alone read.
+const HARMLESS: &[&str] = &["v.", "a.", "mm.", "model.vision_tower.", "rope_freqs."];
+/// Tensors that layers have which use the keys and values of others.
+const UNUSED_IF_SHARED: &[&str] = &["attn_k.weight", "attn_v.weight", "attn_k_norm.weight"];
+/// Names in a message: enough to know what kind of a file it is.
+const NAMES_MAX: usize = 4;
+
+impl<'a> Loader<'a> {
+    fn new(file: &'a ModelFile, names: &'static TensorNames) -> Self {
+        Self {
+            file,
+            names,
+            claimed: RefCell::default(),
+        }
+    }
+
+    fn check_all_claimed(&self, config: &Config) -> Result<(), LoadError> {
+        let claimed = self.claimed.borrow();
+        let is_harmless = |name: &str| {
+            let unused = name.strip_prefix("blk.").and_then(|rest| {
+                let (layer, tensor) = rest.split_once('.')?;
+                let layer = config.layers.get(layer.parse::<usize>().ok()?)?;
+                Some(matches!(layer.kv, KvSource::Shared(_)) && UNUSED_IF_SHARED.contains(&tensor))
+            });
+            unused.unwrap_or(false) || HARMLESS.iter().any(|prefix| name.starts_with(prefix))
+        };
+        let names = self.file.tensors().iter().map(|info| info.name.as_str());
+        let unknown: Vec<&str> = names
+            .filter(|name| !claimed.contains(*name) && !is_harmless(name))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let more = unknown.len().saturating_sub(NAMES_MAX);
+        let mut names = unknown[..unknown.len().min(NAMES_MAX)].join(", ");
+        if more > 0 {
+            names.push_str(&format!(" and {more} more"));
+        }
+        Err(LoadError::TensorUnknown {
+            path: self.file.path().into(),
+            names,
+        })
+    }
+
     fn layer(&self, i: usize, config: &Config) -> Result<LayerWeights, LoadError> {
-        let layer = &config.layers[i];
         let h = config.hidden;
         let name = |suffix: &str| format!("blk.{i}.{suffix}");
         let per_layer = match config.per_layer_width {
@@ -299,19 +287,46 @@ impl Loader<'_> {
         };
         Ok(LayerWeights {
             attention: self.attention(i, config)?,
-            feed_forward: FeedForwardWeights {
-                norm: self.vector(&name("ffn_norm.weight"), h)?,
-                gate: self.matrix(&name("ffn_gate.weight"), layer.ffn_width, h)?,
-                up: self.matrix(&name("ffn_up.weight"), layer.ffn_width, h)?,
-                down: self.matrix(&name("ffn_down.weight"), h, layer.ffn_width)?,
-                post_norm: self.branch_norm(&name("post_ffw_norm.weight"), config)?,
-            },
+            feed_forward: self.feed_forward(i, config)?,
             experts: self.experts(i, config)?,
             per_layer,
             output_scale: self
                 .optional_vector(&name("layer_output_scale.weight"), 1)?
                 .map(|scale| scale[0]),
         })
+    }
+
+    /// The dense block, if the layer has one beside its experts or has none.
+    fn feed_forward(
+        &self,
+        i: usize,
+        config: &Config,
+    ) -> Result<Option<FeedForwardWeights>, LoadError> {
+        let has_dense = self
+            .names
+            .experts
+            .is_none_or(|e| e.dense_post_norm.is_some());
+        if config.experts.is_some() && !has_dense {
+            return Ok(None);
+        }
+        let (h, width) = (config.hidden, config.layers[i].ffn_width);
+        let name = |suffix: &str| format!("blk.{i}.{suffix}");
+        let (gate, up) = if self.names.gate_in_up {
+            self.matrix(&name("ffn_up.weight"), 2 * width, h)?
+                .split(width)
+        } else {
+            (
+                self.matrix(&name("ffn_gate.weight"), width, h)?,
+                self.matrix(&name("ffn_up.weight"), width, h)?,
+            )
+        };
+        Ok(Some(FeedForwardWeights {
+            norm: self.vector(&name("ffn_norm.weight"), h)?,
+            gate,
+            up,
+            down: self.matrix(&name("ffn_down.weight"), h, width)?,
+            post_norm: self.named_vector(i, self.names.branch_norms.map(|names| names[1]), h)?,
+        }))
     }
 
     fn attention(&self, i: usize, config: &Config) -> Result<AttentionWeights, LoadError> {
@@ -342,8 +357,8 @@ impl Loader<'_> {
         let key_value = match key {
             Some(key) if owns => Some(KeyValueWeights {
                 key,
-                value: self.required_value(value, i, layer, config)?,
-                key_norm: self.norm_of_head(&name("attn_k_norm.weight"), layer, config)?,
+                value: self.required_value(value, i, layer)?,
+                key_norm: self.named_vector(i, self.names.head_norms.map(|names| names[1]), d)?,
             }),
             _ => None,
         };
@@ -351,22 +366,32 @@ impl Loader<'_> {
             norm: self.vector(&name("attn_norm.weight"), h)?,
             query,
             key_value,
-            query_norm: self.norm_of_head(&name("attn_q_norm.weight"), layer, config)?,
+            query_norm: self.named_vector(i, self.names.head_norms.map(|names| names[0]), d)?,
             output: self.matrix(&name("attn_output.weight"), h, q_rows)?,
-            post_norm: self.branch_norm(&name("post_attention_norm.weight"), config)?,
+            post_norm: self.named_vector(i, self.names.branch_norms.map(|names| names[0]), h)?,
+            bias: self.bias(i, q_rows, kv_rows)?,
         })
     }
 
-    /// Only global layers of Gemma 4 may take their values from their keys.
+    /// Biases of queries, keys and values, one after the other.
+    fn bias(&self, i: usize, q_rows: usize, kv_rows: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        let Some(names) = self.names.biases else {
+            return Ok(None);
+        };
+        let mut all = Vec::with_capacity(q_rows + 2 * kv_rows);
+        for (name, rows) in names.into_iter().zip([q_rows, kv_rows, kv_rows]) {
+            all.extend(self.vector(&format!("blk.{i}.{name}"), rows)?);
+        }
+        Ok(Some(all))
+    }
+
     fn required_value(
         &self,
         value: Option<Matrix>,
         i: usize,
         layer: &LayerConfig,
-        config: &Config,
     ) -> Result<Option<Matrix>, LoadError> {
-        let may_be_absent =
-            config.architecture == super::Architecture::Gemma4 && layer.window.is_none();
+        let may_be_absent = self.names.values_may_be_keys && layer.window.is_none();
         if value.is_none() && !may_be_absent {
             return Err(LoadError::TensorMissing {
                 path: self.file.path().into(),
@@ -376,29 +401,19 @@ impl Loader<'_> {
         Ok(value)
     }
 
-    /// Norms of query and key heads, which all models but Gemma 1 have.
-    fn norm_of_head(
+    /// A tensor of a layer that the family has or not.
+    fn named_vector(
         &self,
-        name: &str,
-        layer: &LayerConfig,
-        config: &Config,
+        i: usize,
+        name: Option<&str>,
+        len: usize,
     ) -> Result<Option<Vec<f32>>, LoadError> {
-        if config.architecture == super::Architecture::Gemma {
-            return Ok(None);
-        }
-        self.vector(name, layer.head_dim).map(Some)
-    }
-
-    /// Norms at the end of a branch, which all models but Gemma 1 have.
-    fn branch_norm(&self, name: &str, config: &Config) -> Result<Option<Vec<f32>>, LoadError> {
-        if config.architecture == super::Architecture::Gemma {
-            return Ok(None);
-        }
-        self.vector(name, config.hidden).map(Some)
+        name.map(|name| self.vector(&format!("blk.{i}.{name}"), len))
+            .transpose()
     }
 
     fn experts(&self, i: usize, config: &Config) -> Result<Option<ExpertWeights>, LoadError> {
-        let Some(experts) = config.experts else {
+        let (Some(experts), Some(names)) = (config.experts, self.names.experts) else {
             return Ok(None);
         };
         let (h, n, w) = (config.hidden, experts.n_experts, experts.width);
@@ -413,20 +428,23 @@ impl Loader<'_> {
             }
         };
         Ok(Some(ExpertWeights {
-            dense_post_norm: self.vector(&name("post_ffw_norm_1.weight"), h)?,
-            norm: self.vector(&name("pre_ffw_norm_2.weight"), h)?,
-            post_norm: self.vector(&name("post_ffw_norm_2.weight"), h)?,
+            dense_post_norm: self.named_vector(i, names.dense_post_norm, h)?,
+            norm: self.vector(&name(names.norm), h)?,
+            post_norm: self.named_vector(i, names.post_norm, h)?,
             router: self.matrix(&name("ffn_gate_inp.weight"), n, h)?,
-            router_scale: self.vector(&name("ffn_gate_inp.scale"), h)?,
+            router_scale: self.named_vector(i, names.router_scale, h)?,
             gate_up,
             down: self.expert_matrices(&name("ffn_down_exps.weight"), n, h, w)?,
-            output_scale: self
-                .optional_vector(&name("ffn_down_exps.scale"), n)?
-                .unwrap_or_else(|| vec![1.0; n]),
+            output_scale: names
+                .output_scale
+                .iter()
+                .find(|suffix| self.file.tensor(&name(suffix)).is_some())
+                .map_or_else(|| Ok(vec![1.0; n]), |suffix| self.vector(&name(suffix), n))?,
         }))
     }
 
-    fn info(&self, name: &str) -> Result<&TensorInfo, LoadError> {
+    fn info(&self, name: &str) -> Result<&'a TensorInfo, LoadError> {
+        self.claimed.borrow_mut().insert(name.to_owned());
         self.file
             .tensor(name)
             .ok_or_else(|| LoadError::TensorMissing {

@@ -4,7 +4,8 @@
 
 use half::f16;
 
-use super::product::{Finish, Input, Product, products};
+use super::activations::Input;
+use super::product::{Finish, Product, products};
 use super::random::{Random, floats, random_rows};
 use super::{
     Activations, BLOCK_KEYS, Buffer, CpuLevel, Interleaved, MatrixRef, OutTile, Pool, StoredRows,

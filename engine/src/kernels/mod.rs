@@ -67,7 +67,7 @@ pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
 #[cfg(test)]
 pub(crate) use product::matmul;
-pub(crate) use product::{Finish, Product, products, reads_quants};
+pub(crate) use product::{Finish, Gate, Product, products, reads_quants};
 pub(crate) use stored::{BLOCK_KEYS, StoredRows};
 
 /// A list that is short when one token is decoded: then it lives on the stack.
@@ -210,6 +210,12 @@ fn check_stored(values: usize, rows: StoredRows<'_>, d: usize, scores: usize, st
 pub(crate) fn gelu_times(level: CpuLevel, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "equally long");
     at_level!(level, gelu_times(gate, up));
+}
+
+/// `gate = silu(gate) * up`
+pub(crate) fn silu_times(level: CpuLevel, gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "equally long");
+    at_level!(level, silu_times(gate, up));
 }
 
 /// `x += weight * y`

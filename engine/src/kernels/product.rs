@@ -7,7 +7,7 @@ use super::interleaved;
 use super::matrix::{MatrixRef, tile};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::amx;
-use super::{Buffer, CpuLevel, OutTile, Pool, gelu_times, softcap};
+use super::{Buffer, CpuLevel, OutTile, Pool, gelu_times, silu_times, softcap};
 
 /// A matrix times an input: `[rows of the input, rows of the matrix]`.
 #[derive(Clone, Copy)]
@@ -23,10 +23,19 @@ pub(crate) struct Product<'a> {
 pub(crate) enum Finish<'a> {
     /// It stays as it is.
     Plain,
-    /// `gelu(product with this matrix) * product`
-    GatedBy(MatrixRef<'a>),
+    /// `gate(product with this matrix) * product`
+    GatedBy(MatrixRef<'a>, Gate),
     /// `cap * tanh(product / cap)`
     Softcap(f32),
+}
+
+/// The function of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// GELU in its tanh form.
+    Gelu,
+    /// `x / (1 + e^-x)`
+    Silu,
 }
 
 /// Rows of a matrix that one task computes: enough work to be worth a task, few enough to balance.
@@ -82,12 +91,15 @@ impl Loop<'_> {
         let weights = product.weights.slice(first, columns);
         match product.finish {
             Finish::Plain => self.multiply(weights, product.input, out),
-            Finish::GatedBy(gate) => {
+            Finish::GatedBy(gate, function) => {
                 self.multiply(gate.slice(first, columns), product.input, out);
                 let mut up = Buffer::new(rows * columns);
                 self.multiply(weights, product.input, &mut OutTile::new(&mut up, columns));
                 for (row, up) in up.chunks_exact(columns).enumerate() {
-                    gelu_times(self.level, out.row(row), up);
+                    match function {
+                        Gate::Gelu => gelu_times(self.level, out.row(row), up),
+                        Gate::Silu => silu_times(self.level, out.row(row), up),
+                    }
                 }
             }
             Finish::Softcap(cap) => {

@@ -220,6 +220,15 @@ pub(crate) fn gelu_times<const FMA: bool>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// `gate = gate / (1 + e^-gate) * up`
+#[inline(always)]
+pub(crate) fn silu_times<const FMA: bool>(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = *gate;
+        *gate = x / (1.0 + exp::<FMA>(-x)) * up;
+    }
+}
+
 /// `(mean(x^2) + epsilon)^(-1/2)`
 #[inline(always)]
 fn inverse_rms<const FMA: bool>(x: &[f32], epsilon: f32) -> f32 {
@@ -496,6 +505,10 @@ macro_rules! instantiate {
         #[target_feature(enable = $features)]
         pub(crate) fn gelu_times(gate: &mut [f32], up: &[f32]) {
             vector::gelu_times::<true>(gate, up);
+        }
+        #[target_feature(enable = $features)]
+        pub(crate) fn silu_times(gate: &mut [f32], up: &[f32]) {
+            vector::silu_times::<true>(gate, up);
         }
         #[target_feature(enable = $features)]
         pub(crate) fn rms_norm_scaled(x: &mut [f32], weight: &[f32], factor: f32, epsilon: f32) {

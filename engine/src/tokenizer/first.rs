@@ -1,10 +1,13 @@
 //! The token that begins a text, for texts of which only that token is wanted.
 
 use super::bpe::Scratch;
-use super::{Tokenizer, as_written};
+use super::{Encoding, Tokenizer, as_written};
 use crate::TokenId;
 
-/// Finds first tokens without allocating, once everything has its place.
+/// Bytes within which the first word of a text ends.
+const WORD_BYTES_MAX: usize = 128;
+
+/// Finds first tokens, with merges of characters without allocating once everything has its place.
 pub(crate) struct FirstToken<'a> {
     tokenizer: &'a Tokenizer,
     scratch: Scratch,
@@ -39,8 +42,18 @@ impl<'a> FirstToken<'a> {
                 .and_then(|valid| std::str::from_utf8(valid).ok())
                 .unwrap_or(""),
         };
-        let Some(piece) = self.tokenizer.joins.pieces(whole).next() else {
-            return self.tokenizer.bpe.byte_token(*text.first()?);
+        let piece = match &self.tokenizer.encoding {
+            Encoding::Characters { joins, .. } => joins.pieces(whole).next(),
+            // A word ends before that, or is all alike.
+            Encoding::Bytes(_) => Some(&whole[..whole.floor_char_boundary(WORD_BYTES_MAX)])
+                .filter(|piece| !piece.is_empty()),
+        };
+        let Some(piece) = piece else {
+            let byte = *text.first()?;
+            return match &self.tokenizer.encoding {
+                Encoding::Characters { bpe, .. } => bpe.byte_token(byte),
+                Encoding::Bytes(inner) => inner.byte_token(byte),
+            };
         };
         let mut begin = 0;
         for &(end, token) in &self.known {
@@ -49,13 +62,17 @@ impl<'a> FirstToken<'a> {
             }
             begin = end;
         }
-        self.marked.clear();
-        for character in piece.chars() {
-            self.marked.push_str(as_written(character, &mut [0; 4]));
-        }
         self.tokens.clear();
-        let bpe = &self.tokenizer.bpe;
-        bpe.encode(&self.marked, &mut self.scratch, &mut self.tokens);
+        match &self.tokenizer.encoding {
+            Encoding::Characters { bpe, .. } => {
+                self.marked.clear();
+                for character in piece.chars() {
+                    self.marked.push_str(as_written(character, &mut [0; 4]));
+                }
+                bpe.encode(&self.marked, &mut self.scratch, &mut self.tokens);
+            }
+            Encoding::Bytes(inner) => inner.encode(piece, &mut self.tokens),
+        }
         let token = self.tokens.first().copied();
         self.pieces.push_str(piece);
         self.known.push((self.pieces.len(), token));

@@ -1,16 +1,18 @@
 //! Text to tokens and back, from the metadata of a model file alone.
 //!
-//! Gemma 4 files list the merges of byte-pair encoding; older Gemma files have scores, from which the
-//! merges are rebuilt. Text of users is encoded as plain text: source code that spells a control
+//! Gemma 4 files list the merges of byte-pair encoding; older files have scores, from which the merges
+//! are rebuilt; byte-level vocabularies cut words before they merge. Text of users is encoded as plain text: source code that spells a control
 //! token does not steer the model.
 
 mod bpe;
+mod byte_level;
 mod first;
 mod ids;
 mod merges;
 mod pieces;
 mod roles;
 mod special;
+mod spelling;
 mod stream;
 mod vocabulary;
 
@@ -23,21 +25,58 @@ pub use stream::TextStream;
 use crate::gguf::{Metadata, ModelFile, Strings};
 use crate::{LoadError, TokenId};
 use bpe::{Bpe, Scratch};
+use byte_level::ByteLevel;
 use ids::TokenIds;
 use merges::MergeList;
 use pieces::JoinTable;
 use roles::Roles;
 use special::{Segment, SpecialTokens};
-use vocabulary::{SPACE_MARK, TokenKind, Vocabulary};
+use vocabulary::{SPACE_MARK, Spelling, TokenKind, Vocabulary};
 
 /// The vocabulary of a model, and its rules.
 pub struct Tokenizer {
-    bpe: Bpe,
-    joins: JoinTable,
+    encoding: Encoding,
     special: SpecialTokens,
     vocabulary: Vocabulary,
     roles: Roles,
     chat_template: Option<String>,
+}
+
+/// How text becomes tokens.
+enum Encoding {
+    /// By merges of characters, everywhere but where no merge can ever join.
+    Characters { bpe: Bpe, joins: JoinTable },
+    /// By merges of bytes, word for word.
+    Bytes(Box<ByteLevel>),
+}
+
+/// What the file has of merges.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A list, of characters.
+    Merges,
+    /// Scores of tokens.
+    Scores,
+    /// A list, of bytes.
+    ByteLevel,
+}
+
+impl Kind {
+    fn of(metadata: &Metadata) -> Result<Self, String> {
+        let model = metadata.str("tokenizer.ggml.model").unwrap_or("none");
+        let has_merges = metadata.get("tokenizer.ggml.merges").is_some();
+        let pre = metadata.str("tokenizer.ggml.pre");
+        match model {
+            "gemma4" => Ok(Self::Merges),
+            // Files of Ollama and of some converters: the scores count up and say nothing.
+            "llama" | "gpt2" if pre == Some("gemma4") && has_merges => Ok(Self::Merges),
+            "llama" => Ok(Self::Scores),
+            "gpt2" => Ok(Self::ByteLevel),
+            _ => Err(format!(
+                "vocabulary of the kind `{model}` is not supported, expected `gemma4`, `llama` or `gpt2`"
+            )),
+        }
+    }
 }
 
 impl Tokenizer {
@@ -50,39 +89,29 @@ impl Tokenizer {
     }
 
     fn from_metadata(metadata: &Metadata) -> Result<Self, String> {
-        let model = metadata.str("tokenizer.ggml.model").unwrap_or("none");
+        let kind = Kind::of(metadata)?;
         let texts = vocabulary::texts(metadata)?;
+        let spelling = match kind {
+            Kind::ByteLevel => Spelling::Bytes,
+            Kind::Merges | Kind::Scores => Spelling::Characters,
+        };
         let (vocabulary, ids) = both(
-            || Vocabulary::read(metadata, texts.clone()),
+            || Vocabulary::read(metadata, texts.clone(), spelling),
             || TokenIds::new(texts.clone()),
         )?;
-        let (vocabulary, mut ids) = (vocabulary?, ids?);
-        let roles = Roles::read(metadata, &ids, vocabulary.len())?;
+        let (vocabulary, ids) = (vocabulary?, ids?);
         let special = special_tokens(texts, &vocabulary);
-        let MergeList { merges, mut joins } = match model {
-            "gemma4" => merges::from_file(metadata, &ids, &vocabulary)?,
-            "llama" => {
-                if let Some(tab) = ids.get("<0x09>") {
-                    ids.set_tab(tab);
-                }
-                merges::from_scores(metadata, &ids, &vocabulary)?
-            }
-            _ => {
-                return Err(format!(
-                    "vocabulary of the kind `{model}` is not supported, expected `gemma4` or `llama`"
-                ));
-            }
+        let encoding = Encoding::read(kind, metadata, ids, &vocabulary)?;
+        let begins = match &encoding {
+            Encoding::Characters { .. } => true,
+            Encoding::Bytes(inner) => metadata
+                .bool("tokenizer.ggml.add_bos_token")
+                .unwrap_or(inner.begins()),
         };
-        for character in (0..128_u8).map(char::from) {
-            if ids.get(as_written(character, &mut [0; 4])).is_none() {
-                joins.keep(character);
-            }
-        }
-        let bpe = Bpe::new(ids, merges);
+        let roles = Roles::read(metadata, encoding.ids(), &vocabulary, begins)?;
         let chat_template = metadata.str("tokenizer.chat_template").map(str::to_owned);
         Ok(Self {
-            bpe,
-            joins,
+            encoding,
             special,
             vocabulary,
             roles,
@@ -146,11 +175,11 @@ impl Tokenizer {
     /// The token with exactly this text in the vocabulary, control tokens included. Spaces are
     /// written as U+2581 there.
     pub fn token_id(&self, text: &str) -> Option<TokenId> {
-        self.bpe.ids().get(text)
+        self.encoding.ids().get(text)
     }
 
-    /// The token that every prompt begins with.
-    pub fn bos(&self) -> TokenId {
+    /// The token that every prompt begins with, if the model knows one.
+    pub fn bos(&self) -> Option<TokenId> {
         self.roles.bos
     }
 
@@ -184,6 +213,44 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
+impl Encoding {
+    fn read(
+        kind: Kind,
+        metadata: &Metadata,
+        mut ids: TokenIds,
+        vocabulary: &Vocabulary,
+    ) -> Result<Self, String> {
+        let MergeList { merges, mut joins } = match kind {
+            Kind::Merges => merges::from_file(metadata, &ids, vocabulary)?,
+            Kind::Scores => {
+                if let Some(tab) = ids.get("<0x09>") {
+                    ids.set_tab(tab);
+                }
+                merges::from_scores(metadata, &ids, vocabulary)?
+            }
+            Kind::ByteLevel => {
+                let inner = ByteLevel::read(metadata, ids, vocabulary)?;
+                return Ok(Self::Bytes(Box::new(inner)));
+            }
+        };
+        for character in (0..128_u8).map(char::from) {
+            if ids.get(as_written(character, &mut [0; 4])).is_none() {
+                joins.keep(character);
+            }
+        }
+        let bpe = Bpe::new(ids, merges);
+        Ok(Self::Characters { bpe, joins })
+    }
+
+    /// Finds tokens by their text.
+    fn ids(&self) -> &TokenIds {
+        match self {
+            Self::Characters { bpe, .. } => bpe.ids(),
+            Self::Bytes(inner) => inner.ids(),
+        }
+    }
+}
+
 /// One call of `encode`.
 struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
@@ -207,8 +274,11 @@ impl<'a> Encoder<'a> {
     }
 
     fn plain(&mut self, text: &'a str) {
-        let tokenizer = self.tokenizer;
-        for piece in tokenizer.joins.pieces(text) {
+        let (bpe, joins) = match &self.tokenizer.encoding {
+            Encoding::Characters { bpe, joins } => (bpe, joins),
+            Encoding::Bytes(inner) => return inner.encode(text, &mut self.tokens),
+        };
+        for piece in joins.pieces(text) {
             if let Some(&(start, end)) = self.seen.get(piece) {
                 self.tokens.extend_from_within(start..end);
                 continue;
@@ -218,9 +288,7 @@ impl<'a> Encoder<'a> {
                 self.marked.push_str(as_written(character, &mut [0; 4]));
             }
             let start = self.tokens.len();
-            tokenizer
-                .bpe
-                .encode(&self.marked, &mut self.scratch, &mut self.tokens);
+            bpe.encode(&self.marked, &mut self.scratch, &mut self.tokens);
             self.seen.insert(piece, (start, self.tokens.len()));
         }
     }

@@ -1,6 +1,7 @@
 //! Which tokens begin and end text, which frame a gap to fill, and which must never be generated.
 
 use super::ids::TokenIds;
+use super::vocabulary::{TokenKind, Vocabulary};
 use crate::TokenId;
 use crate::gguf::Metadata;
 
@@ -13,6 +14,37 @@ const END_NAMES: [&str; 5] = [
     "<|tool_response>",
     "<end_of_turn>",
     "<|file_separator|>",
+];
+
+/// The same of other families; text may spell them too, so they count only where they are control
+/// tokens.
+const END_MARKS: [&str; 12] = [
+    "</s>",
+    "<|endoftext|>",
+    "<|im_end|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|EOT|>",
+    "\u{2581}<EOT>",
+    "<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>",
+    "<|file_sep|>",
+    "<file_sep>",
+];
+
+/// The tokens around a gap, one row a family: before the text before it, before the text after it,
+/// before what fills it.
+const FIM_NAMES: [[&str; 3]; 5] = [
+    ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+    ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
+    [
+        "<\u{ff5c}fim\u{2581}begin\u{ff5c}>",
+        "<\u{ff5c}fim\u{2581}hole\u{ff5c}>",
+        "<\u{ff5c}fim\u{2581}end\u{ff5c}>",
+    ],
+    ["\u{2581}<PRE>", "\u{2581}<SUF>", "\u{2581}<MID>"],
+    ["[PREFIX]", "[SUFFIX]", "[MIDDLE]"],
 ];
 
 /// Places for images and sound. A text model sometimes picks them, and they mean nothing in text.
@@ -48,7 +80,7 @@ pub struct FimTokens {
 
 /// The tokens with a role.
 pub(super) struct Roles {
-    pub(super) bos: TokenId,
+    pub(super) bos: Option<TokenId>,
     pub(super) end_of_generation: Vec<TokenId>,
     pub(super) banned: Vec<TokenId>,
     pub(super) fim: Option<FimTokens>,
@@ -56,11 +88,14 @@ pub(super) struct Roles {
 
 impl Roles {
     /// Looks roles up in the metadata, then by name. Ids outside of the vocabulary count as missing.
+    /// `begins`: whether texts begin with a token of their own.
     pub(super) fn read(
         metadata: &Metadata,
         ids: &TokenIds,
-        n_tokens: usize,
+        vocabulary: &Vocabulary,
+        begins: bool,
     ) -> Result<Self, String> {
+        let n_tokens = vocabulary.len();
         let by_key = |keys: &[&str]| {
             keys.iter()
                 .find_map(|key| metadata.u32(&format!("tokenizer.ggml.{key}")))
@@ -69,12 +104,19 @@ impl Roles {
         let by_name = |name: &str| ids.get(name);
         let find = |keys: &[&str], name| by_key(keys).or_else(|| by_name(name));
 
-        let bos = find(&["bos_token_id"], "<bos>")
-            .ok_or("neither `tokenizer.ggml.bos_token_id` nor a token `<bos>` is there")?;
+        let bos = find(&["bos_token_id"], "<bos>").filter(|_| begins);
+        if begins && bos.is_none() {
+            return Err(
+                "neither `tokenizer.ggml.bos_token_id` nor a token `<bos>` is there".to_owned(),
+            );
+        }
 
-        let prefix = find(&["fim_pre_token_id", "prefix_token_id"], "<|fim_prefix|>");
-        let suffix = find(&["fim_suf_token_id", "suffix_token_id"], "<|fim_suffix|>");
-        let middle = find(&["fim_mid_token_id", "middle_token_id"], "<|fim_middle|>");
+        let part = |keys: [&str; 2], part: usize| {
+            by_key(&keys).or_else(|| FIM_NAMES.iter().find_map(|names| by_name(names[part])))
+        };
+        let prefix = part(["fim_pre_token_id", "prefix_token_id"], 0);
+        let suffix = part(["fim_suf_token_id", "suffix_token_id"], 1);
+        let middle = part(["fim_mid_token_id", "middle_token_id"], 2);
         let fim = match (prefix, suffix, middle) {
             (Some(prefix), Some(suffix), Some(middle)) => Some(FimTokens {
                 prefix,
@@ -92,6 +134,9 @@ impl Roles {
             .filter_map(|&key| by_key(&[key]))
             .collect();
         end_of_generation.extend(END_NAMES.iter().filter_map(|name| by_name(name)));
+        let is_control = |id: &TokenId| vocabulary.kind(*id) == TokenKind::Control;
+        let marks = END_MARKS.iter().filter_map(|name| by_name(name));
+        end_of_generation.extend(marks.filter(is_control));
         // A model that fills a gap is done when it begins another part of the text.
         end_of_generation.extend(fim.iter().flat_map(|fim| {
             let parts = [Some(fim.prefix), Some(fim.suffix), Some(fim.middle)];

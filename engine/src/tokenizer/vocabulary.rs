@@ -1,5 +1,6 @@
 //! The entries of a vocabulary: what each token is, and the bytes that it stands for.
 
+use super::spelling::append_spelled;
 use crate::TokenId;
 use crate::gguf::{Metadata, Strings};
 
@@ -9,7 +10,8 @@ pub(super) const SPACE_MARK: &str = "\u{2581}";
 /// More entries than any vocabulary has; the largest Gemma vocabulary has 262,208.
 const TOKENS_MAX: usize = 1 << 22;
 
-/// Tokens that steer the model, whatever their type in the file is: many files mark them as normal text.
+/// Tokens of Gemma that steer the model, whatever their type in the file is: many files mark them as
+/// normal text.
 const CONTROL_NAMES: [&str; 9] = [
     "<pad>",
     "<eos>",
@@ -33,6 +35,15 @@ pub(super) enum TokenKind {
     Control,
     /// One byte of text that no other token covers.
     Byte(u8),
+}
+
+/// How the vocabulary writes text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Spelling {
+    /// As it is, but for spaces.
+    Characters,
+    /// Every byte as a visible character.
+    Bytes,
 }
 
 /// The texts of all tokens, `tokenizer.ggml.tokens`; `Err` says what is wrong with them.
@@ -61,7 +72,11 @@ impl Vocabulary {
     /// Reads `tokenizer.ggml.token_type`, if it is there, for the tokens with these texts.
     ///
     /// `Err` says what is wrong with it.
-    pub(super) fn read(metadata: &Metadata, texts: Strings<'_>) -> Result<Self, String> {
+    pub(super) fn read(
+        metadata: &Metadata,
+        texts: Strings<'_>,
+        spelling: Spelling,
+    ) -> Result<Self, String> {
         let len = texts.len();
         let types = match metadata.get("tokenizer.ggml.token_type") {
             None => None,
@@ -79,10 +94,16 @@ impl Vocabulary {
             ends: Vec::with_capacity(len),
         };
         for (index, text) in texts.enumerate() {
-            let kind = kind_of(text, types.as_ref().map(|types| types[index]));
+            let kind = kind_of(text, types.as_ref().map(|types| types[index]), spelling);
             match kind {
                 TokenKind::Control => {}
                 TokenKind::Byte(byte) => vocabulary.bytes.push(byte),
+                TokenKind::Normal if spelling == Spelling::Bytes => {
+                    append_spelled(&mut vocabulary.bytes, text);
+                }
+                TokenKind::UserDefined if spelling == Spelling::Bytes => {
+                    vocabulary.bytes.extend_from_slice(text.as_bytes());
+                }
                 TokenKind::Normal | TokenKind::UserDefined => {
                     append_with_spaces(&mut vocabulary.bytes, text.as_bytes());
                 }
@@ -136,18 +157,24 @@ fn append_with_spaces(bytes: &mut Vec<u8>, mut text: &[u8]) {
 }
 
 /// `raw_type` is the number in the file: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
-fn kind_of(text: &str, raw_type: Option<u32>) -> TokenKind {
-    if text.starts_with('<') && CONTROL_NAMES.contains(&text) {
+fn kind_of(text: &str, raw_type: Option<u32>, spelling: Spelling) -> TokenKind {
+    if spelling == Spelling::Characters && text.starts_with('<') && CONTROL_NAMES.contains(&text) {
         return TokenKind::Control;
     }
     match raw_type {
         Some(2 | 3) => TokenKind::Control,
         // Marks of tool calls and channels are user-defined; so are runs of newlines and HTML tags.
-        Some(4) if text.starts_with("<|") || text.ends_with("|>") => TokenKind::Control,
+        Some(4) if is_mark(text) => TokenKind::Control,
         Some(1) => TokenKind::Normal,
+        Some(6) | None if spelling == Spelling::Bytes => TokenKind::Normal,
         Some(6) | None => byte_of(text).map_or(TokenKind::Normal, TokenKind::Byte),
         Some(_) => TokenKind::UserDefined,
     }
+}
+
+/// Whether a text looks like what no text is: `<|name|>`, also with the wide bar of DeepSeek.
+fn is_mark(text: &str) -> bool {
+    text.starts_with("<|") || text.ends_with("|>") || text.starts_with("<\u{ff5c}")
 }
 
 /// The byte that `<0x0A>` and its like stand for.

@@ -184,11 +184,13 @@ fn sample_tokens(model: &Model, count: usize) -> Vec<TokenId> {
     let code = tokenizer.encode(include_str!("bench.rs"));
     // A vocabulary of a test model may have no token for any of it.
     let code = if code.is_empty() {
-        vec![tokenizer.bos()]
+        Vec::from_iter(tokenizer.bos())
     } else {
         code
     };
-    std::iter::once(tokenizer.bos())
+    tokenizer
+        .bos()
+        .into_iter()
         .chain(code.into_iter().cycle())
         .take(count)
         .collect()

@@ -178,9 +178,8 @@ mod tests {
     use crate::evaluation::{Case, Kind};
     use crate::file_uri;
     use crate::mailbox::Report;
-    use crate::models::catalogue::FORMS;
     use crate::positions::LineColumn;
-    use crate::prompt::{Bytes, FimMarks, PromptBudget, Vocabulary};
+    use crate::prompt::{Bytes, FimMarks, PromptBudget, PromptForm, Vocabulary};
     use crate::session::{ClientFacts, Effect, Event, Request, RequestKey, Session, Wish};
 
     /// Bytes, with control tokens for all forms.
@@ -191,7 +190,7 @@ mod tests {
             Bytes.encode(text)
         }
 
-        fn bos(&self) -> TokenId {
+        fn bos(&self) -> Option<TokenId> {
             Bytes.bos()
         }
 
@@ -278,7 +277,7 @@ mod tests {
             caret(&args).expect("a caret"),
             case.caret(),
         ];
-        for form in FORMS {
+        for &form in PromptForm::ALL {
             let plans = carets.each_ref().map(|caret| {
                 let around = caret.around();
                 let (query, budget) = (caret.query(&around), PromptBudget::default());

@@ -72,6 +72,15 @@ const CONTROL_TEXTS: &[&str] = &[
     "<|turn>",
     "<eos>",
     "<bos>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|file_sep|>",
+    "<|repo_name|>",
+    "<|eot_id|>",
+    "<fim_prefix>",
+    "<fim_suffix>",
+    "<fim_middle>",
 ];
 
 /// Shorter paragraphs are shown together with what follows the blank line.

@@ -86,7 +86,7 @@ impl<'a> NextLine<'a> {
         };
         let model = session.model().clone();
         let tokenizer = model.tokenizer();
-        let mut tokens = vec![tokenizer.bos()];
+        let mut tokens = Vec::from_iter(tokenizer.bos());
         tokens.extend(tokenizer.encode(&before[from..]));
         let mut tail = tokenizer.encode(&format!("\n{next}\n"));
         tail.truncate(NEXT_LINE_TOKENS_MAX);

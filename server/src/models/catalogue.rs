@@ -18,20 +18,6 @@ const BUILT_IN: &str = include_str!("../../../models/catalogue.toml");
 /// Memory that the system and an editor need beside a model.
 const RESERVE_BYTES: u64 = 2 << 30;
 
-/// Every layout that an entry can name.
-pub(crate) const FORMS: [PromptForm; 6] = [
-    PromptForm::FimSuffixFirst,
-    PromptForm::FimPrefixFirst,
-    PromptForm::InstructGemma4 {
-        thought_block: true,
-    },
-    PromptForm::InstructGemma4 {
-        thought_block: false,
-    },
-    PromptForm::InstructGemma3,
-    PromptForm::Plain,
-];
-
 /// A catalogue that cannot be used; only one of the user's own can be.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}; correct it or unset {CATALOGUE_VARIABLE}", .path.display())]
@@ -110,7 +96,10 @@ impl Entry {
     /// The layout of its prompts.
     pub fn form(&self) -> Option<PromptForm> {
         let name = self.prompt_form.as_deref()?;
-        FORMS.into_iter().find(|form| form.name() == name)
+        PromptForm::ALL
+            .iter()
+            .copied()
+            .find(|form| form.name() == name)
     }
 
     /// Whether it runs on a machine with `total_bytes` of memory beside the system and an editor.
@@ -155,7 +144,11 @@ impl Entry {
         if self.prompt_form.is_some() && self.form().is_none() {
             return wrong(&format!(
                 "`prompt_form` is one of {}",
-                FORMS.map(PromptForm::name).join(", ")
+                PromptForm::ALL
+                    .iter()
+                    .map(|form| form.name())
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ));
         }
         Ok(())

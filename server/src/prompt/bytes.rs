@@ -13,8 +13,8 @@ impl Vocabulary for Bytes {
         text.bytes().map(TokenId::from).collect()
     }
 
-    fn bos(&self) -> TokenId {
-        256
+    fn bos(&self) -> Option<TokenId> {
+        Some(256)
     }
 
     fn control(&self, _text: &str) -> Option<TokenId> {

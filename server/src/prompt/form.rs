@@ -7,7 +7,7 @@ use super::Vocabulary;
 pub enum PromptForm {
     /// Fill-in-the-middle, suffix first: while the user types, only the typed tokens are new.
     FimSuffixFirst,
-    /// Fill-in-the-middle, prefix first, as `CodeGemma` documents it.
+    /// Fill-in-the-middle, prefix first: `CodeGemma`, Qwen, `StarCoder2`, `DeepSeek`, Code Llama.
     FimPrefixFirst,
     /// A turn of Gemma 4's chat template, thinking off. The larger models expect an empty thought
     /// block before the answer; E2B and E4B would start to think aloud after one.
@@ -17,6 +17,19 @@ pub enum PromptForm {
     },
     /// A turn of the chat template of Gemma 1 to 3.
     InstructGemma3,
+    /// Fill-in-the-middle as Codestral has it: suffix first, and no mark before what fills the gap.
+    FimCodestral,
+    /// A turn of `ChatML`: Qwen, `SmolLM` and many others.
+    InstructChatMl {
+        /// Whether the empty thought block is there, as models that think expect it.
+        thought_block: bool,
+    },
+    /// A turn of Llama 3.
+    InstructLlama3,
+    /// A turn of Mistral and Codestral.
+    InstructMistral,
+    /// A turn of Phi 3.
+    InstructPhi3,
     /// The text before the caret alone.
     Plain,
 }
@@ -26,10 +39,10 @@ pub enum PromptForm {
 pub struct ModelTraits<'a> {
     /// `general.name` of the file.
     pub name: &'a str,
-    /// Whether it is of the first generation and not CodeGemma.
-    pub is_plain_gemma1: bool,
-    /// Whether the file has a chat template.
-    pub has_chat_template: bool,
+    /// Whether it was not trained on the fill-in-the-middle tokens of its vocabulary.
+    pub has_untrained_fim: bool,
+    /// The file's chat template.
+    pub chat_template: Option<&'a str>,
     /// Whether it is one of the small models with embeddings per layer (E2B, E4B).
     pub has_per_layer_embeddings: bool,
 }
@@ -42,9 +55,11 @@ impl PromptForm {
     pub fn of(traits: &ModelTraits<'_>, vocabulary: &dyn Vocabulary) -> Self {
         let name = traits.name.to_lowercase();
         // Converters write the keys into every Gemma 1 file, but only CodeGemma was trained on them.
-        if vocabulary.fill_in_the_middle().is_some() && !traits.is_plain_gemma1 {
+        if vocabulary.fill_in_the_middle().is_some() && !traits.has_untrained_fim {
             return if name.starts_with(EMBEDDED_NAME) {
                 Self::FimSuffixFirst
+            } else if vocabulary.control("[SUFFIX]").is_some() {
+                Self::FimCodestral
             } else {
                 Self::FimPrefixFirst
             };
@@ -55,22 +70,64 @@ impl PromptForm {
     /// The form in which a model takes instructions, if it was tuned for them: completions may use
     /// another one, as `CodeGemma` has both.
     pub fn instruct(traits: &ModelTraits<'_>, vocabulary: &dyn Vocabulary) -> Option<Self> {
-        if !traits.has_chat_template {
-            return None;
-        }
-        if vocabulary.control("<|turn>").is_some() {
-            return Some(Self::InstructGemma4 {
+        // Files of Ollama have no template; there the name is all that tells.
+        let template = match traits.chat_template {
+            Some(template) => template,
+            None if says_instruct(traits.name) => "",
+            None => return None,
+        };
+        let has = |name: &str| vocabulary.control(name).is_some();
+        Some(if has("<|turn>") {
+            Self::InstructGemma4 {
                 thought_block: !traits.has_per_layer_embeddings,
-            });
-        }
-        vocabulary
-            .control("<start_of_turn>")
-            .map(|_| Self::InstructGemma3)
+            }
+        } else if has("<start_of_turn>") {
+            Self::InstructGemma3
+        } else if has("<|im_start|>") {
+            Self::InstructChatMl {
+                thought_block: has("<think>") && template.contains("enable_thinking"),
+            }
+        } else if has("<|start_header_id|>") {
+            Self::InstructLlama3
+        } else if has("[INST]") {
+            Self::InstructMistral
+        } else if has("<|user|>") && has("<|end|>") {
+            Self::InstructPhi3
+        } else {
+            return None;
+        })
     }
+
+    /// Every form, in no particular order.
+    pub const ALL: &[Self] = &[
+        Self::FimSuffixFirst,
+        Self::FimPrefixFirst,
+        Self::FimCodestral,
+        Self::InstructGemma4 {
+            thought_block: true,
+        },
+        Self::InstructGemma4 {
+            thought_block: false,
+        },
+        Self::InstructGemma3,
+        Self::InstructChatMl {
+            thought_block: true,
+        },
+        Self::InstructChatMl {
+            thought_block: false,
+        },
+        Self::InstructLlama3,
+        Self::InstructMistral,
+        Self::InstructPhi3,
+        Self::Plain,
+    ];
 
     /// Whether the model is shown the text after the caret by marks of its own.
     pub fn is_fill_in_the_middle(self) -> bool {
-        matches!(self, Self::FimSuffixFirst | Self::FimPrefixFirst)
+        matches!(
+            self,
+            Self::FimSuffixFirst | Self::FimPrefixFirst | Self::FimCodestral
+        )
     }
 
     /// Its name in messages and test files.
@@ -85,7 +142,24 @@ impl PromptForm {
                 thought_block: false,
             } => "instruct-gemma4-small",
             Self::InstructGemma3 => "instruct-gemma3",
+            Self::FimCodestral => "fim-codestral",
+            Self::InstructChatMl {
+                thought_block: true,
+            } => "instruct-chatml-thinking",
+            Self::InstructChatMl {
+                thought_block: false,
+            } => "instruct-chatml",
+            Self::InstructLlama3 => "instruct-llama3",
+            Self::InstructMistral => "instruct-mistral",
+            Self::InstructPhi3 => "instruct-phi3",
             Self::Plain => "plain",
         }
     }
+}
+
+/// Whether a model's name has the word with which tuned models are told from their base.
+fn says_instruct(name: &str) -> bool {
+    name.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| matches!(word, "it" | "instruct" | "chat"))
 }

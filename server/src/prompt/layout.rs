@@ -76,6 +76,18 @@ const FIM_PREFIX_FIRST: Layout = Layout {
     banned: &[],
 };
 
+const FIM_CODESTRAL: Layout = Layout {
+    parts: &[
+        Part::Bos,
+        Part::Mark(Mark::Suffix),
+        Part::Suffix,
+        Part::Mark(Mark::Prefix),
+        Part::Prefix,
+    ],
+    stops: &[],
+    banned: &[],
+};
+
 const PLAIN: Layout = Layout {
     parts: &[Part::Bos, Part::Prefix],
     stops: &[],
@@ -117,6 +129,7 @@ fn layout_of(form: PromptForm) -> &'static Layout {
     match form {
         PromptForm::FimSuffixFirst => &FIM_SUFFIX_FIRST,
         PromptForm::FimPrefixFirst => &FIM_PREFIX_FIRST,
+        PromptForm::FimCodestral => &FIM_CODESTRAL,
         _ => &PLAIN,
     }
 }

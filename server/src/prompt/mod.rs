@@ -29,8 +29,8 @@ use crate::completion::mask_part;
 pub trait Vocabulary {
     /// The tokens of plain text; text that spells a control token is plain text as well.
     fn encode(&self, text: &str) -> Vec<TokenId>;
-    /// The token that begins every text.
-    fn bos(&self) -> TokenId;
+    /// The token that begins every text, if there is one.
+    fn bos(&self) -> Option<TokenId>;
     /// The control token that is written `text`.
     fn control(&self, text: &str) -> Option<TokenId>;
     /// The tokens of the model's fill-in-the-middle layout, if the file names them.
@@ -42,7 +42,7 @@ impl Vocabulary for Tokenizer {
         Tokenizer::encode(self, text)
     }
 
-    fn bos(&self) -> TokenId {
+    fn bos(&self) -> Option<TokenId> {
         Tokenizer::bos(self)
     }
 

@@ -93,6 +93,91 @@ const GEMMA3: ChatTemplate = ChatTemplate {
     repeated: &[],
 };
 
+/// `ChatML`; `$model` is what opens the answer.
+macro_rules! chat_ml {
+    ($model:expr) => {
+        ChatTemplate {
+            system: Some(Turn {
+                before: &[Control("<|im_start|>"), Text("system\n")],
+                after: &[Control("<|im_end|>"), Text("\n")],
+            }),
+            user: Turn {
+                before: &[Control("<|im_start|>"), Text("user\n")],
+                after: &[Control("<|im_end|>"), Text("\n")],
+            },
+            model: $model,
+            stops: &["<|im_end|>", "<|endoftext|>"],
+            banned: &["<|im_start|>", "<tool_call>", "<think>"],
+            repeated: &["</think>"],
+        }
+    };
+}
+
+const CHAT_ML: ChatTemplate = chat_ml!(&[Control("<|im_start|>"), Text("assistant\n")]);
+
+const CHAT_ML_THINKING: ChatTemplate = chat_ml!(&[
+    Control("<|im_start|>"),
+    Text("assistant\n"),
+    Control("<think>"),
+    Text("\n\n"),
+    Control("</think>"),
+    Text("\n\n"),
+]);
+
+/// A role of Llama 3.
+macro_rules! llama3 {
+    ($role:literal) => {
+        &[
+            Control("<|start_header_id|>"),
+            Text($role),
+            Control("<|end_header_id|>"),
+            Text("\n\n"),
+        ]
+    };
+}
+
+const LLAMA3: ChatTemplate = ChatTemplate {
+    system: Some(Turn {
+        before: llama3!("system"),
+        after: &[Control("<|eot_id|>")],
+    }),
+    user: Turn {
+        before: llama3!("user"),
+        after: &[Control("<|eot_id|>")],
+    },
+    model: llama3!("assistant"),
+    stops: &["<|eot_id|>", "<|end_of_text|>"],
+    banned: &["<|start_header_id|>", "<|python_tag|>"],
+    repeated: &[],
+};
+
+const MISTRAL: ChatTemplate = ChatTemplate {
+    system: None,
+    user: Turn {
+        before: &[Control("[INST]"), Text(" ")],
+        after: &[Control("[/INST]")],
+    },
+    model: &[],
+    stops: &["</s>"],
+    banned: &["[INST]", "[TOOL_CALLS]"],
+    repeated: &["[/INST]"],
+};
+
+const PHI3: ChatTemplate = ChatTemplate {
+    system: Some(Turn {
+        before: &[Control("<|system|>"), Text("\n")],
+        after: &[Control("<|end|>"), Text("\n")],
+    }),
+    user: Turn {
+        before: &[Control("<|user|>"), Text("\n")],
+        after: &[Control("<|end|>"), Text("\n")],
+    },
+    model: &[Control("<|assistant|>"), Text("\n")],
+    stops: &["<|end|>", "<|endoftext|>"],
+    banned: &["<|user|>", "<|system|>", "<|assistant|>"],
+    repeated: &[],
+};
+
 /// The template of a form that has turns.
 pub(super) fn of(form: PromptForm) -> Option<&'static ChatTemplate> {
     match form {
@@ -103,7 +188,19 @@ pub(super) fn of(form: PromptForm) -> Option<&'static ChatTemplate> {
             thought_block: false,
         } => Some(&GEMMA4_SMALL),
         PromptForm::InstructGemma3 => Some(&GEMMA3),
-        PromptForm::FimSuffixFirst | PromptForm::FimPrefixFirst | PromptForm::Plain => None,
+        PromptForm::InstructChatMl {
+            thought_block: true,
+        } => Some(&CHAT_ML_THINKING),
+        PromptForm::InstructChatMl {
+            thought_block: false,
+        } => Some(&CHAT_ML),
+        PromptForm::InstructLlama3 => Some(&LLAMA3),
+        PromptForm::InstructMistral => Some(&MISTRAL),
+        PromptForm::InstructPhi3 => Some(&PHI3),
+        PromptForm::FimSuffixFirst
+        | PromptForm::FimPrefixFirst
+        | PromptForm::FimCodestral
+        | PromptForm::Plain => None,
     }
 }
 

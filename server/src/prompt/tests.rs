@@ -84,8 +84,8 @@ impl Vocabulary for Words {
         tokens
     }
 
-    fn bos(&self) -> TokenId {
-        self.number("<bos>")
+    fn bos(&self) -> Option<TokenId> {
+        Some(self.number("<bos>"))
     }
 
     fn control(&self, text: &str) -> Option<TokenId> {
@@ -106,19 +106,6 @@ impl Vocabulary for Words {
         })
     }
 }
-
-const FORMS: [PromptForm; 6] = [
-    PromptForm::FimSuffixFirst,
-    PromptForm::FimPrefixFirst,
-    PromptForm::InstructGemma4 {
-        thought_block: true,
-    },
-    PromptForm::InstructGemma4 {
-        thought_block: false,
-    },
-    PromptForm::InstructGemma3,
-    PromptForm::Plain,
-];
 
 /// The prompt of a case in one form: its text, then what the answer is expected to begin with.
 fn prompt_of(case: &Case, form: PromptForm) -> String {
@@ -178,8 +165,9 @@ fn prompt_of(case: &Case, form: PromptForm) -> String {
 fn prompts_are_as_written() {
     compare(&cases("prompts"), |case, title| {
         let name = title.strip_prefix("prompt ")?;
-        let form = FORMS
-            .into_iter()
+        let form = PromptForm::ALL
+            .iter()
+            .copied()
             .find(|form| form.name() == name)
             .unwrap_or_else(|| panic!("no form `{name}`"));
         Some(prompt_of(case, form))
@@ -235,8 +223,8 @@ fn a_turn_is_written_as_the_chat_template_has_it() {
 fn the_form_follows_from_the_file() {
     let traits = |name| ModelTraits {
         name,
-        is_plain_gemma1: false,
-        has_chat_template: true,
+        has_untrained_fim: false,
+        chat_template: Some(""),
         has_per_layer_embeddings: false,
     };
     let fim = words();
@@ -275,7 +263,7 @@ fn the_form_follows_from_the_file() {
         (
             "Gemma 1",
             ModelTraits {
-                is_plain_gemma1: true,
+                has_untrained_fim: true,
                 ..traits("gemma-2b-it")
             },
             &gemma3,
@@ -284,8 +272,8 @@ fn the_form_follows_from_the_file() {
         (
             "Gemma 1, keys untrained",
             ModelTraits {
-                is_plain_gemma1: true,
-                has_chat_template: false,
+                has_untrained_fim: true,
+                chat_template: None,
                 ..traits("gemma-2b")
             },
             &fim,
@@ -304,7 +292,7 @@ fn the_form_follows_from_the_file() {
         (
             "base",
             ModelTraits {
-                has_chat_template: false,
+                chat_template: None,
                 ..traits("gemma-4-26B-A4B")
             },
             &chat,
@@ -475,7 +463,7 @@ proptest! {
         // Pieces are counted apart; a word that a window's end splits may count twice.
         let count = vocabulary.encode(window.prefix).len() + vocabulary.encode(window.suffix).len();
         prop_assert!(count <= prefix_tokens + suffix_tokens, "{count}");
-        for form in FORMS {
+        for &form in PromptForm::ALL {
             let input = PromptInput { path: "a.py", language: None, prefix: &prefix, suffix: &suffix };
             let prompt = build(&input, form, &budget, &vocabulary);
             prop_assert_eq!(vocabulary.decode(&prompt.tokens), prompt.text);

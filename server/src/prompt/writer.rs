@@ -37,7 +37,9 @@ impl<'a> Writer<'a> {
 
     /// The token that begins every text.
     pub(super) fn bos(&mut self) {
-        self.token("<bos>", Some(self.vocabulary.bos()));
+        if let Some(token) = self.vocabulary.bos() {
+            self.token("<bos>", Some(token));
+        }
     }
 
     /// A control token by its text.

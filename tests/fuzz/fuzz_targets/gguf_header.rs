@@ -54,7 +54,7 @@ fn walk_tokenizer(tokenizer: &Tokenizer) {
         assert_eq!(streamed, tokenizer.decode(&tokens));
     }
     let n_tokens = tokenizer.vocabulary_len();
-    assert!((tokenizer.bos() as usize) < n_tokens);
+    assert!(tokenizer.bos().is_none_or(|bos| (bos as usize) < n_tokens));
     let roles = [tokenizer.end_of_generation(), tokenizer.banned()];
     assert!(
         roles

@@ -59,16 +59,22 @@ pub(super) fn run(args: &LossArgs) -> anyhow::Result<()> {
         bytes += text.len();
         for piece in tokens.chunks(window) {
             session.clear();
-            let input: Vec<TokenId> = [tokenizer.bos()]
+            let input: Vec<TokenId> = tokenizer
+                .bos()
                 .into_iter()
                 .chain(piece[..piece.len() - 1].iter().copied())
                 .collect();
+            if input.is_empty() {
+                continue;
+            }
             let rows = session.evaluate_rows(&input, input.len(), &CancelToken::new())?;
             let vocabulary = rows.len() / input.len();
-            for (row, &token) in rows.chunks_exact(vocabulary).zip(piece) {
+            // Without a token that begins texts, nothing predicts the first one.
+            let predicted = &piece[piece.len() - input.len()..];
+            for (row, &token) in rows.chunks_exact(vocabulary).zip(predicted) {
                 nats += loss(row, token);
             }
-            count += piece.len();
+            count += predicted.len();
         }
     }
     ensure!(count > 0, "the files are empty; give text");

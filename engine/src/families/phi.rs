@@ -1,0 +1,20 @@
+//! Phi 3: queries, keys and values in one tensor, gate and up in another.
+
+use super::Family;
+use super::llama::like_llama;
+use super::reader::Reader;
+use crate::LoadError;
+use crate::decoder::{Config, RopePairs, TensorNames};
+
+pub(super) const FAMILIES: &[Family] = &[Family {
+    architecture: "phi3",
+    config,
+    tensors: TensorNames {
+        gate_in_up: true,
+        ..TensorNames::PLAIN
+    },
+}];
+
+fn config(reader: &Reader<'_>) -> Result<Config, LoadError> {
+    like_llama(reader, RopePairs::Halves)
+}
