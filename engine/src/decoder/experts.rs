@@ -99,7 +99,6 @@ impl Experts<'_> {
         ];
         let outs = [OutTile::new(&mut gated, up.rows), logits_out];
         self.products(&[dense_input, router_input], &products, &outs);
-        drop(outs);
         (gated, logits)
     }
 

@@ -33,13 +33,11 @@ pub(super) struct Layers {
 impl Reader<'_> {
     /// Length of a head: what the file says, else the share of a head in the residual stream.
     pub(super) fn head_dim(&self) -> Result<usize, LoadError> {
-        match self.optional_count("attention.key_length", MAX_WIDTH)? {
-            Some(d) => Ok(d),
-            None => {
-                let heads = self.per_layer("attention.head_count", self.n_layers()?, MAX_WIDTH)?;
-                Ok(self.hidden()? / heads[0].max(1))
-            }
+        if let Some(d) = self.optional_count("attention.key_length", MAX_WIDTH)? {
+            return Ok(d);
         }
+        let heads = self.per_layer("attention.head_count", self.n_layers()?, MAX_WIDTH)?;
+        Ok(self.hidden()? / heads[0].max(1))
     }
 
     pub(super) fn hidden(&self) -> Result<usize, LoadError> {

@@ -24,7 +24,7 @@ struct Words {
     /// Applied one after the other, each to what the one before has cut.
     patterns: &'static [&'static str],
     /// A word that is a token is one, whatever the merges say.
-    whole_words: bool,
+    ignores_merges: bool,
     /// Texts begin with a token of their own if the file does not say.
     begins: bool,
 }
@@ -35,13 +35,13 @@ const WORDS: &[Words] = &[
     Words {
         names: &["gpt-2", "gpt2", "default"],
         patterns: &[GPT2],
-        whole_words: false,
+        ignores_merges: false,
         begins: false,
     },
     Words {
         names: &["starcoder", "smollm", "refact", "command-r", "codeshell"],
         patterns: &[r"\p{N}", GPT2],
-        whole_words: false,
+        ignores_merges: false,
         begins: false,
     },
     Words {
@@ -49,7 +49,7 @@ const WORDS: &[Words] = &[
         patterns: &[
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         ],
-        whole_words: false,
+        ignores_merges: false,
         begins: false,
     },
     Words {
@@ -57,7 +57,7 @@ const WORDS: &[Words] = &[
         patterns: &[
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         ],
-        whole_words: true,
+        ignores_merges: true,
         begins: true,
     },
     Words {
@@ -69,7 +69,7 @@ const WORDS: &[Words] = &[
             r"[\u{4e00}-\u{9fa5}\u{0800}-\u{4e00}\u{ac00}-\u{d7ff}]+",
             r"\p{N}",
         ],
-        whole_words: false,
+        ignores_merges: false,
         begins: false,
     },
 ];
@@ -143,7 +143,7 @@ impl ByteLevel {
             .collect();
         let model = BPE::builder()
             .vocab_and_merges(texts, merges)
-            .ignore_merges(words.whole_words)
+            .ignore_merges(words.ignores_merges)
             .build()
             .map_err(|error| error.to_string())?;
         let mut steps = Vec::new();
