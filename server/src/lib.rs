@@ -13,6 +13,7 @@ pub mod logging;
 pub mod lsp;
 pub mod mailbox;
 mod markdown;
+pub mod memory;
 pub mod models;
 pub mod positions;
 pub mod prompt;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carat_engine::LoadOptions;
+use carat_engine::{CancelToken, LoadOptions};
 use carat_grammars::languages;
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use super::output;
 use crate::completion::{self, Completion, Manners, Silence, Suggestion};
 use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
+use crate::memory::{Limits, Memory, Store};
 use crate::workspace::Workspace;
 
 /// What `--help` says below the options.
@@ -40,7 +41,7 @@ pub(super) struct CompleteArgs {
     /// Print what the model is shown, on standard error
     #[arg(long)]
     show_prompt: bool,
-    /// The folder that the file's path is shown relative to [default: the current one]
+    /// The project's folder: its other files say what comes next too, and the file's path is shown relative to it [default: the file alone, relative to the current folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -56,7 +57,7 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
         eprintln!("{}", plan.prompt.text);
     }
     let context = begin.elapsed();
-    let index = Index::default();
+    let index = args.root.as_deref().map_or_else(Index::default, remembered);
     let known = Known {
         index: &index,
         path: &caret.path,
@@ -113,6 +114,19 @@ pub(super) fn caret_of(
         language_id: "".into(),
         manners: Arc::new(manners),
     })
+}
+
+/// What is known of the project's files; what has changed on disk is read first.
+fn remembered(root: &Path) -> Index {
+    // A root that does not exist has no files.
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let mut memory = Memory::new(&root);
+    let limits = Limits {
+        work_percent: 100,
+        ..Limits::default()
+    };
+    memory.fill(Store::of_user().as_ref(), &limits, &CancelToken::new());
+    memory.index().clone()
 }
 
 fn describe(

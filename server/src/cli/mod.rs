@@ -14,6 +14,7 @@ mod explain;
 mod generated;
 mod lines;
 mod machine;
+mod memory;
 mod model;
 mod output;
 mod refactor;
@@ -66,6 +67,9 @@ enum Command {
     Refactor(refactor::RefactorArgs),
     /// Show models, what is in them, and bring them here
     Model(model::ModelArgs),
+    /// Show what is remembered of workspaces, and forget it
+    #[command(after_help = memory::HELP)]
+    Memory(memory::MemoryArgs),
     /// Measure how fast a model loads, reads and writes
     #[command(after_help = bench::HELP)]
     Bench(bench::BenchArgs),
@@ -163,6 +167,7 @@ pub fn main() -> ExitCode {
         Some(Command::Why(args)) => why::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Refactor(args)) => refactor::run(&args),
+        Some(Command::Memory(args)) => memory::run(&args),
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),

@@ -1,0 +1,276 @@
+//! Where the memory of a workspace lies on the disk: its texts as they were read, in files of up to
+//! 32 MB, each with a version and a digest. The tables are sorted again when a file is read, which
+//! is faster than reading them.
+//!
+//! A file that cannot be read is forgotten: the texts are still in the workspace.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::echo::{Segment, SegmentBuilder};
+
+/// The environment variable that names another folder for memories.
+pub const FOLDER_VARIABLE: &str = "CARAT_MEMORY";
+
+/// The first bytes of every file; the last are the version of the form.
+const MAGIC: &[u8; 8] = b"CARATM01";
+
+const DIGEST_BYTES: usize = 32;
+
+const EXTENSION: &str = "segment";
+
+/// The memories of all workspaces.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// What is kept of one workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The workspace.
+    pub root: PathBuf,
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// Bytes on the disk.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// The user's: `CARAT_MEMORY`, else the system's place for what can be made again. `None` if
+    /// there is none.
+    pub fn of_user() -> Option<Self> {
+        let set = |variable: &str| {
+            std::env::var_os(variable)
+                .map(PathBuf::from)
+                .filter(|path| !path.as_os_str().is_empty())
+        };
+        let cache = || {
+            if cfg!(windows) {
+                return set("LOCALAPPDATA");
+            }
+            if cfg!(target_os = "macos") {
+                return Some(std::env::home_dir()?.join("Library/Caches"));
+            }
+            let cache = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+            cache.or_else(|| Some(std::env::home_dir()?.join(".cache")))
+        };
+        let own = || {
+            Some(
+                cache()
+                    .filter(|path| path.is_absolute())?
+                    .join("carat")
+                    .join("memory"),
+            )
+        };
+        set(FOLDER_VARIABLE).or_else(own).map(Self::in_folder)
+    }
+
+    /// Another folder, which need not exist yet.
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The folder of all memories.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the memory of a workspace lies.
+    pub fn of(&self, root: &Path) -> PathBuf {
+        let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
+        let digits: String = digest[..12]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.folder.join(digits)
+    }
+
+    /// All memories, in the order of their workspaces.
+    pub fn all(&self) -> Vec<Kept> {
+        let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut all: Vec<Kept> = folders
+            .filter_map(|folder| {
+                let folder = folder.path();
+                let root = PathBuf::from(fs::read_to_string(folder.join("root")).ok()?);
+                let files = fs::read_dir(&folder).ok()?.flatten();
+                let bytes = files
+                    .filter_map(|file| Some(file.metadata().ok()?.len()))
+                    .sum();
+                Some(Kept {
+                    root,
+                    folder,
+                    bytes,
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| a.root.cmp(&b.root));
+        all
+    }
+
+    /// Forgets a workspace; says whether anything was kept of it.
+    pub fn clear(&self, root: &Path) -> io::Result<bool> {
+        match fs::remove_dir_all(self.of(root)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is kept of a workspace. Damaged files are removed; how many is said.
+    pub fn read(&self, root: &Path) -> (Vec<Segment>, usize) {
+        let (mut segments, mut damaged) = (Vec::new(), 0);
+        let files = fs::read_dir(self.of(root)).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = files.map(|file| file.path()).collect();
+        paths.sort();
+        for path in paths
+            .iter()
+            .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
+        {
+            if let Some(segment) = fs::read(path).ok().and_then(|bytes| decode(&bytes)) {
+                segments.push(segment);
+            } else {
+                damaged += 1;
+                let _ = fs::remove_file(path);
+            }
+        }
+        (segments, damaged)
+    }
+
+    /// Keeps these texts of a workspace, and nothing else of it.
+    pub fn write<'a>(
+        &self,
+        root: &Path,
+        segments: impl Iterator<Item = Vec<(&'a str, u64, &'a str)>>,
+    ) -> io::Result<()> {
+        let folder = self.of(root);
+        create_private(&folder)?;
+        fs::write(folder.join("root"), root.to_string_lossy().as_bytes())?;
+        let mut written = Vec::new();
+        for (number, files) in segments.enumerate() {
+            let path = folder.join(format!("{number:04}.{EXTENSION}"));
+            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+            file.write_all(&encode(&files))?;
+            file.persist(&path).map_err(|error| error.error)?;
+            written.push(path);
+        }
+        for file in fs::read_dir(&folder)?.flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|e| e == EXTENSION) && !written.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A folder that no other user can look into, where the system has such a thing.
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn encode(files: &[(&str, u64, &str)]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for (path, stamp, text) in files {
+        payload.extend_from_slice(&stamp.to_le_bytes());
+        for part in [path, text] {
+            payload.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            payload.extend_from_slice(part.as_bytes());
+        }
+    }
+    let digest = Sha256::digest(&payload);
+    [MAGIC.as_slice(), digest.as_slice(), &payload].concat()
+}
+
+/// `None` if the file is of another version, cut off or altered.
+fn decode(bytes: &[u8]) -> Option<Segment> {
+    let (digest, mut rest) = bytes.strip_prefix(MAGIC)?.split_at_checked(DIGEST_BYTES)?;
+    if Sha256::digest(rest).as_slice() != digest {
+        return None;
+    }
+    let mut builder = SegmentBuilder::default();
+    while !rest.is_empty() {
+        let (stamp, behind) = rest.split_first_chunk()?;
+        let (path, behind) = part(behind)?;
+        let (text, behind) = part(behind)?;
+        if !builder.push(path, u64::from_le_bytes(*stamp), text) {
+            return None;
+        }
+        rest = behind;
+    }
+    Some(builder.build())
+}
+
+fn part(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((std::str::from_utf8(text).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::in_folder(folder.path().join("memory"));
+        (folder, store)
+    }
+
+    #[test]
+    fn what_was_kept_is_read_again() {
+        let (_folder, store) = store();
+        let root = Path::new("/home/u/project");
+        let first = vec![
+            ("src/a.rs", 7, "let a = 1;\n"),
+            ("src/ä.rs", 8, "let ä = 1;\n"),
+        ];
+        store
+            .write(root, [first, vec![("b.rs", 9, "")]].into_iter())
+            .expect("written");
+        let (segments, damaged) = store.read(root);
+        assert_eq!((segments.len(), damaged), (2, 0));
+        let file = &segments[0].files()[1];
+        assert_eq!((file.path.as_str(), file.stamp), ("src/ä.rs", 8));
+        assert_eq!(segments[0].text_of(file), "let ä = 1;\n".as_bytes());
+        assert_eq!(store.read(Path::new("/home/u/other")).0.len(), 0);
+        let all = store.all();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].root, root);
+        assert!(all[0].bytes > 60);
+
+        // Less is kept the next time.
+        store
+            .write(root, std::iter::once(vec![("b.rs", 9, "")]))
+            .expect("written");
+        assert_eq!(store.read(root).0.len(), 1);
+        assert!(store.clear(root).expect("cleared"));
+        assert!(!store.clear(root).expect("cleared"));
+        assert!(store.all().is_empty());
+    }
+
+    #[test]
+    fn every_damage_is_noticed_once() {
+        let (_folder, store) = store();
+        let root = Path::new("/home/u/project");
+        let bytes = encode(&[("src/a.rs", 7, "let a = 1;\n")]);
+        let path = store.of(root).join("0000.segment");
+        fs::create_dir_all(store.of(root)).expect("a folder");
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 0x10;
+            assert!(decode(&altered).is_none(), "byte {at}");
+            assert!(decode(&bytes[..at]).is_none(), "{at} bytes");
+        }
+        fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
+        assert_eq!(store.read(root).1, 1);
+        assert_eq!(store.read(root).1, 0);
+    }
+}
