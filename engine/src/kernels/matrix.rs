@@ -1,5 +1,7 @@
 //! Weight matrices of any type: products with rows of activations on one thread, and their values.
 
+#[cfg(target_arch = "x86_64")]
+use super::FEW_TOKENS;
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
 use super::interleaved::Panels;
@@ -84,12 +86,16 @@ pub(super) fn tile(
         "quantized activations"
     );
     #[cfg(target_arch = "x86_64")]
-    if let ([token], Some(panels)) = (tokens, weights.panels) {
+    if let Some(panels) = weights.panels
+        && tokens.len() <= FEW_TOKENS
+    {
         assert_eq!(panels.rows(), weights.rows, "whole panels");
-        // SAFETY: panels are made only for levels with these instructions.
-        unsafe {
-            x86_64::avx512::panels_times_one(panels, activations, *token as usize, out.row(0));
-        };
+        for (i, &token) in tokens.iter().enumerate() {
+            // SAFETY: panels are made only for levels with these instructions.
+            unsafe {
+                x86_64::avx512::panels_times_one(panels, activations, token as usize, out.row(i));
+            };
+        }
         return;
     }
     let done = match level {

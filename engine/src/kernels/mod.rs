@@ -70,6 +70,11 @@ pub(crate) use product::matmul;
 pub(crate) use product::{Finish, Gate, Product, products, reads_quants};
 pub(crate) use stored::{BLOCK_KEYS, StoredRows};
 
+/// Tokens up to which weights are read as for one, in the order in which they lie in memory, and kept
+/// in a register for all of them: a keystroke, or a draft that is verified. Interleaving the weights
+/// costs more than it saves for so few.
+pub(crate) const FEW_TOKENS: usize = 8;
+
 /// A list that is short when one token is decoded: then it lives on the stack.
 pub(crate) type List<T> = smallvec::SmallVec<[T; 12]>;
 

@@ -7,7 +7,7 @@ use super::interleaved;
 use super::matrix::{MatrixRef, tile};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::amx;
-use super::{Buffer, CpuLevel, OutTile, Pool, gelu_times, silu_times, softcap};
+use super::{Buffer, CpuLevel, FEW_TOKENS, OutTile, Pool, gelu_times, silu_times, softcap};
 
 /// A matrix times an input: `[rows of the input, rows of the matrix]`.
 #[derive(Clone, Copy)]
@@ -177,7 +177,7 @@ fn task_rows(pool: &Pool, inputs: &[Input<'_>], products: &[Product<'_>]) -> usi
         .sum();
     if multiplications < MIN_PARALLEL && products.len() == 1 {
         rows
-    } else if inputs.iter().all(|input| input.rows.len() == 1) {
+    } else if inputs.iter().all(|input| input.rows.len() <= FEW_TOKENS) {
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
         let width = rows.div_ceil(4 * pool.threads()).max(TASK_ROWS);
         width.next_multiple_of(interleaved::ROWS)

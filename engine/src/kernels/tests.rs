@@ -36,7 +36,7 @@ fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
     let mut shapes = Vec::new();
     for columns in [block, 3 * block, 11 * block, 22 * block] {
         for rows in [1, 3, 9, 16, 37] {
-            for tokens in [1, 2, 5, 15] {
+            for tokens in [1, 2, 3, 4, 7, 15] {
                 shapes.push((rows, columns, tokens));
             }
         }
@@ -113,6 +113,53 @@ fn every_level_equals_the_scalar_one() {
 }
 
 /// candle rounds activations in its own way, so that only the size of the rounding error is common.
+/// A draft that is verified gives the numbers that its tokens would have had one by one.
+#[test]
+fn few_tokens_are_to_the_last_bit_what_each_is_alone() {
+    let levels = CpuLevel::available();
+    let levels = levels.into_iter().filter(|level| {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(
+            level,
+            CpuLevel::Avx2 | CpuLevel::Avx512Vnni | CpuLevel::AmxBf16
+        );
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    });
+    for level in levels {
+        for tensor_type in QUANTIZED {
+            let columns = 11 * tensor_type.block_len().max(32);
+            for (rows, tokens) in [(1, 2), (9, 3), (37, 4), (16, 5), (21, 8)] {
+                let random = &mut Random(5);
+                let bytes = random_rows(random, tensor_type, rows, columns);
+                let weights = MatrixRef {
+                    tensor_type,
+                    rows,
+                    columns,
+                    bytes: &bytes,
+                    panels: None,
+                };
+                let x = floats(random, tokens * columns);
+                let activations = quantized(&x, columns);
+                let all: Vec<u32> = (0..tokens as u32).collect();
+                let mut together = vec![0.0; tokens * rows];
+                tile(level, weights, &activations, &all, &mut together);
+                let mut alone = vec![0.0; tokens * rows];
+                for (token, out) in all.iter().zip(alone.chunks_exact_mut(rows)) {
+                    tile(level, weights, &activations, &[*token], out);
+                }
+                assert_eq!(
+                    together,
+                    alone,
+                    "{} {} {rows} rows, {tokens} tokens",
+                    level.name(),
+                    tensor_type.name()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn panels_equal_the_rows_they_were_made_of() {
     let mut random = Random(48);

@@ -1,5 +1,6 @@
 //! Kernels for processors with AVX2, FMA and F16C.
 
+mod few;
 mod formats;
 mod many;
 mod one;
@@ -15,7 +16,7 @@ use half::f16;
 use super::super::activations::Activations;
 use super::super::formats::with_format;
 use super::super::stored::{self, Convert, StoredRows};
-use super::super::{OutTile, vector};
+use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 use formats::Wide;
 
@@ -33,6 +34,8 @@ pub(crate) fn quantized_tile(
         unsafe {
             if let [token] = *tokens {
                 one::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
+            } else if tokens.len() <= FEW_TOKENS {
+                few::rows_times_few::<Format>(rows, activations, tokens, out);
             } else {
                 many::rows_times_many::<Format>(rows, activations, tokens, out);
             }

@@ -1,5 +1,6 @@
 //! Kernels for processors with AVX-512 F, BW, VL and VNNI.
 
+mod few;
 pub(super) mod formats;
 mod many;
 mod one;
@@ -18,7 +19,7 @@ pub(crate) use panels::panels_times_one;
 use super::super::activations::Activations;
 use super::super::formats::with_format;
 use super::super::stored::{self, Convert, StoredRows};
-use super::super::{OutTile, vector};
+use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 
 /// `out[token, row]` of quantized rows; false for types that hold floats.
@@ -35,6 +36,8 @@ pub(crate) fn quantized_tile(
         unsafe {
             if let [token] = *tokens {
                 one::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
+            } else if tokens.len() <= FEW_TOKENS {
+                few::rows_times_few::<Format>(rows, activations, tokens, out);
             } else {
                 many::rows_times_many::<Format>(rows, activations, tokens, out);
             }

@@ -11,7 +11,7 @@ use crate::kernels::activations::Activations;
 
 /// Lanes of the `j`th 64 weights of a strip that belong to a group: 4 or 8 lanes each.
 #[inline(always)]
-unsafe fn group_of_lane<F: Wide>(j: usize) -> __m512i {
+pub(super) unsafe fn group_of_lane<F: Wide>(j: usize) -> __m512i {
     let per_register = (64 / F::GROUP * j) as i32;
     // SAFETY: the caller has the instructions.
     unsafe {
@@ -32,7 +32,7 @@ fn first_lanes(n: usize) -> __mmask16 {
 
 /// Scales of the activations of a strip, one for each group, and the sums of its groups.
 #[inline(always)]
-unsafe fn activation_groups<F: Wide>(
+pub(super) unsafe fn activation_groups<F: Wide>(
     activations: &Activations<'_>,
     token: usize,
     strip: usize,
@@ -100,7 +100,7 @@ const PREFETCH_BYTES: usize = 1024;
 /// One line at a time, between the products: a burst would fill the buffers of outstanding loads
 /// and stop the loop.
 #[inline(always)]
-unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
+pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
     let ahead = row.wrapping_add(
         64 * i / F::LEN * F::BYTES + 64 * i % F::LEN * F::BYTES / F::LEN + PREFETCH_BYTES,
     );
