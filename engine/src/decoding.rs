@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use crate::healing::Healing;
 use crate::mixing::{Mixer, SparseDistribution};
 use crate::sampling::Sampler;
+use crate::speculation::Ahead;
 use crate::stop::StopMatcher;
 use crate::{
     CancelToken, GenerateError, GenerationRequest, Mixing, Model, Piece, Session, StopReason,
@@ -87,9 +88,12 @@ impl<'a, 's> Decoding<'a, 's> {
     pub(crate) fn run(
         mut self,
         session: &mut Session,
+        mut ahead: Ahead<'_>,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<Decoded, GenerateError> {
-        self.done.stop = self.extend(session, on_piece)?;
+        let stop = self.extend(session, &mut ahead, on_piece);
+        ahead.settle(session);
+        self.done.stop = stop?;
         self.finish(on_piece);
         Ok(self.done)
     }
@@ -97,6 +101,7 @@ impl<'a, 's> Decoding<'a, 's> {
     fn extend(
         &mut self,
         session: &mut Session,
+        ahead: &mut Ahead<'_>,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<StopReason, GenerateError> {
         loop {
@@ -106,7 +111,7 @@ impl<'a, 's> Decoding<'a, 's> {
             if self.cancel.is_cancelled() {
                 return Ok(StopReason::Cancelled);
             }
-            let Some((token, score)) = self.choose(session.logits_mut()) else {
+            let Some((token, score)) = self.choose(session.row_mut()) else {
                 return Ok(StopReason::Unspellable);
             };
             if !self.request.ignore_stop_tokens && self.is_stop(token) {
@@ -123,10 +128,14 @@ impl<'a, 's> Decoding<'a, 's> {
             if self.is_long() {
                 return Ok(StopReason::MaxTokens);
             }
-            if session.is_full() {
+            if ahead.is_full(session) {
                 return Ok(StopReason::ContextFull);
             }
-            match session.append(&[token], 1, self.cancel) {
+            let left = self
+                .request
+                .max_tokens
+                .saturating_sub(self.done.tokens.len() - self.spelled);
+            match ahead.advance(session, token, left.saturating_sub(1), self.cancel) {
                 Err(GenerateError::Cancelled) => return Ok(StopReason::Cancelled),
                 appended => appended?,
             }

@@ -106,6 +106,31 @@ impl Store {
         }
     }
 
+    /// Copies some values, whole rows, from a store of the same type.
+    fn copy(&mut self, from: &Self, range: std::ops::Range<usize>) {
+        match (self, from) {
+            (Self::F32(to), Self::F32(from)) => to[range.clone()].copy_from_slice(&from[range]),
+            (Self::F16(to), Self::F16(from)) => to[range.clone()].copy_from_slice(&from[range]),
+            (
+                Self::Q8_0 {
+                    block,
+                    quants,
+                    scales,
+                },
+                Self::Q8_0 {
+                    quants: from_quants,
+                    scales: from_scales,
+                    ..
+                },
+            ) => {
+                let blocks = range.start / *block..range.end / *block;
+                scales[blocks.clone()].copy_from_slice(&from_scales[blocks]);
+                quants[range.clone()].copy_from_slice(&from_quants[range]);
+            }
+            _ => unreachable!("caches of one model and one type"),
+        }
+    }
+
     /// The parts of the heads, `len` values each.
     fn heads(&mut self, len: usize) -> List<HeadStore<'_>> {
         match self {
@@ -276,6 +301,17 @@ impl KvCache {
             .sum()
     }
 
+    /// Becomes a copy of the first `n` positions of `other`, a cache of the same sizes; returns how many
+    /// it has then: `n`, or 0 where a sliding window that a token at `n` needs is gone there.
+    pub(crate) fn copy_prefix(&mut self, other: &Self, n: usize) -> usize {
+        assert_eq!(self.context, other.context, "caches of the same sizes");
+        for (to, from) in self.layers.iter_mut().zip(&other.layers) {
+            to.copy(from, other.high_water);
+        }
+        (self.len, self.high_water) = (other.len, other.high_water);
+        self.truncate(n)
+    }
+
     /// Number of filled positions.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -400,16 +436,18 @@ impl KvCache {
         if n >= self.len {
             return self.len;
         }
-        let whole = self
-            .layers
-            .iter()
-            .all(|layer| layer.window_is_whole(n, self.high_water));
-        self.len = if whole { n } else { 0 };
+        self.len = if self.can_truncate(n) { n } else { 0 };
         if self.len == 0 {
             self.high_water = 0;
         }
         self.assert_invariants();
         self.len
+    }
+
+    /// Whether every sliding window that a token at `n` needs is still there.
+    pub(crate) fn can_truncate(&self, n: usize) -> bool {
+        let mut layers = self.layers.iter();
+        layers.all(|layer| layer.window_is_whole(n, self.high_water))
     }
 
     /// Panics if the cache contradicts itself.
@@ -436,6 +474,17 @@ fn ring_capacity(shape: KvShape, limits: KvLimits) -> usize {
 }
 
 impl LayerStore {
+    /// Copies all that a store of the same shape holds of positions up to `written`.
+    fn copy(&mut self, from: &Self, written: usize) {
+        assert_eq!(self.capacity, from.capacity, "stores of the same sizes");
+        let (d, n) = (self.shape.head_dim, written.min(self.capacity));
+        for head in 0..self.shape.n_kv_heads {
+            let at = head * self.capacity * d;
+            self.keys.copy(&from.keys, at..at + n * d);
+            self.values.copy(&from.values, at..at + n * d);
+        }
+    }
+
     /// Whether the positions that a token at `next` sees are all in the ring, after positions up
     /// to `high_water` were written.
     fn window_is_whole(&self, next: usize, high_water: usize) -> bool {

@@ -41,6 +41,8 @@ mod mixing;
 mod model;
 mod sampling;
 mod session;
+mod slots;
+mod speculation;
 mod stop;
 mod tokenizer;
 
@@ -62,6 +64,8 @@ pub use kernels::bench;
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use session::{Prefill, Progress, Session, SessionOptions};
+pub use slots::Slots;
+pub use speculation::{Drafts, PromptLookup};
 pub use tokenizer::{FimTokens, TextStream, Tokenizer};
 
 /// Index of a token in the vocabulary.

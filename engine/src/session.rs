@@ -13,8 +13,10 @@ use pace::Pace;
 use crate::decoder::{Branches, Workspace};
 use crate::decoding::Decoding;
 use crate::kv_cache::{KvCache, KvLimits, KvType};
+use crate::speculation::Ahead;
 use crate::{
-    CancelToken, GenerateError, GenerationRequest, GenerationSummary, Mixing, Model, Piece, TokenId,
+    CancelToken, Drafts, GenerateError, GenerationRequest, GenerationSummary, Mixing, Model, Piece,
+    TokenId,
 };
 
 /// Sizes of a session.
@@ -57,8 +59,10 @@ pub struct Session {
     pace: Pace,
     progress: Progress,
     workspace: Workspace,
-    /// Those of the last evaluation.
+    /// Those of the last evaluation, `[rows, vocabulary]`.
     logits: Vec<f32>,
+    /// The row that is looked at.
+    row: usize,
 }
 
 impl Session {
@@ -82,6 +86,7 @@ impl Session {
             progress: Progress::default(),
             workspace,
             logits: Vec::new(),
+            row: 0,
         }
     }
 
@@ -118,6 +123,11 @@ impl Session {
         left
     }
 
+    /// Whether [`Session::truncate`] to `n` tokens leaves as many.
+    pub fn can_go_back(&self, n: usize) -> bool {
+        n >= self.tokens.len() || self.cache.can_truncate(n)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -130,6 +140,16 @@ impl Session {
             .zip(prompt)
             .take_while(|(a, b)| a == b)
             .count()
+    }
+
+    /// Replaces what the cache holds by the first `n` tokens of another session of the same model and
+    /// options, without computing; returns how many are there then, as [`Session::truncate`].
+    pub fn copy_prefix(&mut self, other: &Self, n: usize) -> usize {
+        self.workspace.forget();
+        let left = self.cache.copy_prefix(&other.cache, n);
+        self.tokens.clear();
+        self.tokens.extend_from_slice(&other.tokens[..left]);
+        left
     }
 
     /// Continues `prompt`.
@@ -146,6 +166,18 @@ impl Session {
         self.generate_mixed(prompt, request, None, cancel, on_piece)
     }
 
+    /// As [`Session::generate`], sooner where `drafts` guesses rightly; what is generated is the same.
+    pub fn generate_drafted(
+        &mut self,
+        prompt: &[TokenId],
+        request: &GenerationRequest,
+        drafts: &mut dyn Drafts,
+        cancel: &CancelToken,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        self.generate_aided(prompt, request, (None, Some(drafts)), cancel, on_piece)
+    }
+
     /// As [`Session::generate`], mixing what a source says into the probability of every token.
     pub fn generate_mixed(
         &mut self,
@@ -155,13 +187,26 @@ impl Session {
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError> {
+        self.generate_aided(prompt, request, (mixing, None), cancel, on_piece)
+    }
+
+    /// As [`Session::generate_mixed`] and [`Session::generate_drafted`] at once.
+    pub fn generate_aided(
+        &mut self,
+        prompt: &[TokenId],
+        request: &GenerationRequest,
+        (mixing, drafts): (Option<Mixing<'_>>, Option<&mut dyn Drafts>),
+        cancel: &CancelToken,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
         let begin = Instant::now();
         let reused = self.read_prompt(prompt, cancel)?;
         let prefill = begin.elapsed();
         let begin = Instant::now();
         let model = self.model.clone();
+        let ahead = Ahead::new(self, drafts);
         let decoded = Decoding::new(&model, self.cache.context(), request, mixing, cancel)
-            .run(self, on_piece)?;
+            .run(self, ahead, on_piece)?;
         Ok(GenerationSummary {
             tokens: decoded.tokens,
             scores: decoded.scores,
@@ -190,9 +235,15 @@ impl Session {
         Ok(reused)
     }
 
-    /// The logits of the last token.
+    /// The logits of the last evaluation, `[rows, vocabulary]`.
     pub(crate) fn logits_mut(&mut self) -> &mut [f32] {
         &mut self.logits
+    }
+
+    /// Those of the row that is looked at, which is the first one of an evaluation at first.
+    pub(crate) fn row_mut(&mut self) -> &mut [f32] {
+        let vocabulary = self.model.info().vocabulary;
+        &mut self.logits[self.row * vocabulary..][..vocabulary]
     }
 
     /// Appends one token of each branch; the logits are those of all of them. The cache holds
@@ -211,9 +262,14 @@ impl Session {
         Ok(())
     }
 
-    /// Whether nothing more fits.
-    pub(crate) fn is_full(&self) -> bool {
-        self.tokens.len() == self.cache.context()
+    /// Looks at another row of the last evaluation.
+    pub(crate) fn look_at_row(&mut self, row: usize) {
+        self.row = row;
+    }
+
+    /// How many more tokens fit.
+    pub(crate) fn room(&self) -> usize {
+        self.cache.context() - self.tokens.len()
     }
 }
 

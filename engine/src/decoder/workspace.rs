@@ -103,4 +103,9 @@ impl Workspace {
             work: 0,
         }
     }
+
+    /// Forgets a chunk that was interrupted: the cache is another one from here on.
+    pub(crate) fn forget(&mut self) {
+        self.interrupted = None;
+    }
 }

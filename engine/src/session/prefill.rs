@@ -160,6 +160,7 @@ impl Session {
         cancel: &CancelToken,
     ) -> Result<(), GenerateError> {
         let rows = rows.clamp(1, self.chunk_tokens).min(tokens.len());
+        self.row = 0;
         self.read(tokens, rows, cancel)
     }
 

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::LoadOptions;
 use crate::kernels::random::Random;
+use crate::{Drafts, LoadOptions, Piece, PromptLookup, Slots};
 
 fn model(name: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/parity");
@@ -187,4 +187,153 @@ fn what_was_read_of_a_chunk_serves_a_prompt_that_goes_on_otherwise() {
             assert!(distance(&found, &expected) < 3e-2, "{name}, {reads} layers");
         }
     }
+}
+
+#[test]
+fn two_documents_in_turns_are_read_once() {
+    let model = model("moe-thin.f32.gguf");
+    let options = SessionOptions {
+        rollback_tokens: 160,
+        ..options(KvType::F32)
+    };
+    let each = Session::cache_bytes(&model, &options);
+    let mut slots = Slots::new(model, options.clone(), 2 * each + each / 2);
+    assert_eq!(slots.most(), 2);
+    // The rules are the same for both, the documents are not.
+    let rules: Vec<TokenId> = tokens(&mut Random(1), 64).collect();
+    let mut documents = [11, 12, 13].map(|seed| {
+        let mut prompt = rules.clone();
+        prompt.extend(tokens(&mut Random(seed), 100));
+        prompt
+    });
+    let mut random = Random(6);
+    let mut evaluated = [0; 2];
+    for turn in 0..20 {
+        let prompt = &mut documents[turn % 2];
+        prompt.extend(tokens(&mut random, 1));
+        let session = slots
+            .session(["a", "b"][turn % 2], prompt)
+            .expect("a session");
+        let read = session
+            .prefill(prompt, &CancelToken::new())
+            .expect("no error");
+        evaluated[turn % 2] += read.prompt_tokens - read.reused_tokens;
+    }
+    assert_eq!(
+        evaluated,
+        [164 + 10, 100 + 10],
+        "the second has a copy of the rules"
+    );
+    assert!(slots.bytes() <= 2 * each + each / 2);
+    // A third one takes the place of the one that was not used for longer, and its rules.
+    let session = slots.session("c", &documents[2]).expect("a session");
+    assert_eq!(session.shared_prefix(&documents[2]), rules.len());
+    let (_, found) = logits(session, &documents[2], &CancelToken::new()).expect("no error");
+    let mut fresh = session.model().new_session(&options).expect("a session");
+    let (_, expected) = logits(&mut fresh, &documents[2], &CancelToken::new()).expect("no error");
+    assert!(distance(&found, &expected) < 1e-4);
+    let session = slots.session("b", &documents[1]).expect("a session");
+    assert_eq!(
+        session.shared_prefix(&documents[1]),
+        documents[1].len(),
+        "it was used after `a`"
+    );
+}
+
+#[test]
+fn copies_of_rounded_caches_are_whole() {
+    for kv in [KvType::F16, KvType::Q8_0] {
+        let model = model("ple-thin.q8_0.gguf");
+        let session = || model.new_session(&options(kv)).expect("a session");
+        let prompt: Vec<TokenId> = tokens(&mut Random(8), 300).collect();
+        let (mut one, mut other) = (session(), session());
+        let _ = logits(&mut other, &prompt[..60], &CancelToken::after(9));
+        logits(&mut one, &prompt, &CancelToken::new()).expect("no error");
+        assert_eq!(other.copy_prefix(&one, 100), 0, "the window there is gone");
+        assert_eq!(other.copy_prefix(&one, 290), 290);
+        let (kept, found) = logits(&mut other, &prompt, &CancelToken::new()).expect("no error");
+        assert_eq!(kept, 290);
+        let (_, expected) =
+            logits(&mut one, &prompt[..299], &CancelToken::new()).expect("no error");
+        assert_eq!(expected.len(), found.len());
+        one.truncate(290);
+        let expected = one
+            .evaluate(&prompt[290..], &CancelToken::new())
+            .expect("no error");
+        assert_eq!(found, expected, "to the last bit");
+    }
+}
+
+/// Tokens of a known continuation, some of them wrong.
+struct Scripted {
+    text: Vec<TokenId>,
+    /// Every so many tokens one is wrong.
+    wrong: usize,
+}
+
+impl Drafts for Scripted {
+    fn draft(&mut self, text: &[TokenId], most: usize, out: &mut Vec<TokenId>) {
+        for at in (text.len()..self.text.len()).take(most) {
+            let wrong = TokenId::from(at.is_multiple_of(self.wrong));
+            out.push(self.text[at] + wrong);
+        }
+    }
+}
+
+#[test]
+fn drafts_change_nothing_but_the_time() {
+    let request = GenerationRequest {
+        max_tokens: 24,
+        ignore_stop_tokens: true,
+        ..GenerationRequest::default()
+    };
+    let mut compared = 0;
+    for name in [
+        "moe-thin.f32.gguf",
+        "moe-thin.q8_0.gguf",
+        "dense-thin.q4_0.gguf",
+        "ple-thin.q8_0.gguf",
+        "moe-wide.q4_k_m.gguf",
+    ] {
+        let model = model(name);
+        for seed in 0..20 {
+            // Texts that repeat themselves, so that looking up finds something.
+            let mut random = Random(100 + seed);
+            let mut prompt: Vec<TokenId> = tokens(&mut random, 20).collect();
+            prompt.extend_from_within(3..17);
+            prompt.extend_from_within(5..12);
+            let mut text = prompt.clone();
+            for wrong in [0, 1, 3, 100] {
+                let mut session = model.new_session(&options(KvType::F32)).expect("a session");
+                let mut scripted = Scripted {
+                    text: text.clone(),
+                    wrong: wrong.max(1),
+                };
+                let drafts: Option<&mut dyn Drafts> = match wrong {
+                    0 => None,
+                    1 => Some(&mut PromptLookup),
+                    _ => Some(&mut scripted),
+                };
+                let on_piece = &mut |_: Piece<'_>| ControlFlow::Continue(());
+                let cancel = CancelToken::new();
+                let summary = session
+                    .generate_aided(&prompt, &request, (None, drafts), &cancel, on_piece)
+                    .expect("an answer");
+                // All but the last token were evaluated, and nothing that was not chosen is left.
+                let held = prompt.len() + summary.tokens.len() - 1;
+                assert_eq!(session.tokens().len(), held, "{name} {seed} {wrong}");
+                if wrong == 0 {
+                    text.extend(&summary.tokens);
+                }
+                assert_eq!(
+                    summary.tokens,
+                    text[prompt.len()..],
+                    "{name} {seed} {wrong}"
+                );
+                assert_eq!(session.tokens(), &text[..held]);
+                compared += usize::from(wrong > 0);
+            }
+        }
+    }
+    assert_eq!(compared, 300);
 }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use carat_engine::{
-    CancelToken, GenerateError, GenerationSummary, Session, SessionOptions, StopReason, Tokenizer,
+    CancelToken, GenerateError, GenerationSummary, Piece, PromptLookup, Session, SessionOptions,
+    StopReason, Tokenizer,
 };
 
 use crate::actions::Turn;
@@ -29,9 +30,10 @@ pub(crate) fn go_on(
 ) -> Result<GenerationSummary, GenerateError> {
     let mut tokens = turn.prompt.to_vec();
     tokens.extend_from_slice(turn.written);
-    let mut summary = session.generate(&tokens, turn.request, cancel, &mut |piece| {
-        on_text(piece.text)
-    })?;
+    // Most of a rewritten function is the function.
+    let drafts = &mut PromptLookup;
+    let on_piece = &mut |piece: Piece<'_>| on_text(piece.text);
+    let mut summary = session.generate_drafted(&tokens, turn.request, drafts, cancel, on_piece)?;
     if summary.stop == StopReason::Cancelled {
         keep_whole_characters(session.model().tokenizer(), &mut summary);
     }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use carat_engine::{
-    CancelToken, ContinuationSource, GenerateError, GenerationSummary, LoadOptions, Piece, Session,
-    SessionOptions,
+    CancelToken, ContinuationSource, GenerateError, GenerationSummary, KvType, LoadOptions, Model,
+    Piece, Session, SessionOptions, Slots,
 };
 
 use super::model::CodeModel;
@@ -14,15 +14,31 @@ use crate::completion::{self, Plan, Query};
 use crate::echo::Known;
 use crate::models::ModelError;
 
-/// Documents whose caches are kept. Each costs the memory of a whole context; users edit one file
-/// and look at another.
-const SESSIONS_MAX: usize = 2;
+/// Memory for the caches of documents. Users edit one file and look at others; with as many caches as
+/// this holds, at least one, they come back to what was read.
+const CACHES_BYTES: usize = 1200 << 20;
+
+/// With room for fewer documents than this, their caches are kept in 8 bits.
+const CACHES_MIN: usize = 4;
+
+/// How the caches of documents are kept. A large model reads in short chunks anyway.
+fn session_options(model: &Model) -> SessionOptions {
+    let usual = SessionOptions::default();
+    if CACHES_BYTES / Session::cache_bytes(model, &usual).max(1) >= CACHES_MIN {
+        return usual;
+    }
+    SessionOptions {
+        kv: KvType::Q8_0,
+        chunk_tokens: 128,
+        ..usual
+    }
+}
 
 /// A model that runs in this process.
 pub struct EngineGenerator {
     model: CodeModel,
-    /// The least recently used first.
-    sessions: Vec<(String, Session)>,
+    /// Of documents, by their names.
+    sessions: Slots,
     /// For the choice between several lines; made when there is one.
     ranking: Option<Session>,
     /// Of code actions; the last one's prompt stays for the next, until they have rested for a while.
@@ -32,22 +48,15 @@ pub struct EngineGenerator {
 impl EngineGenerator {
     /// Loads the model of that name or path; `None` is the embedded one, and as many threads as there are cores.
     pub fn load(model: Option<&str>, threads: Option<usize>) -> Result<Self, ModelError> {
+        let model = CodeModel::load(model, &LoadOptions { threads })?;
+        let options = session_options(&model.model);
+        let sessions = Slots::new(model.model.clone(), options, CACHES_BYTES);
         Ok(Self {
-            model: CodeModel::load(model, &LoadOptions { threads })?,
-            sessions: Vec::new(),
+            model,
+            sessions,
             ranking: None,
             actions: None,
         })
-    }
-
-    /// The session of a document, moved to the end of the list; the oldest makes room for a new one.
-    fn session(&mut self, document: &str) -> Result<&mut Session, GenerateError> {
-        let session = match self.sessions.iter().position(|(of, _)| of == document) {
-            Some(at) => self.sessions.remove(at).1,
-            None if self.sessions.len() == SESSIONS_MAX => self.sessions.remove(0).1,
-            None => self.model.model.new_session(&SessionOptions::default())?,
-        };
-        Ok(&mut self.sessions.push_mut((document.to_owned(), session)).1)
     }
 }
 
@@ -80,10 +89,13 @@ impl Generator for EngineGenerator {
             None => self.model.ranking_session(plan)?,
             ranking => ranking,
         };
-        let session = self.session(document)?;
+        let session = self.sessions.session(document, &plan.prompt.tokens)?;
         let result =
             completion::generate(plan, session, ranking.as_mut(), source, cancel, on_piece);
         self.ranking = ranking;
+        if let Some(speed) = session.prefill_speed() {
+            self.model.adapt_budget(speed);
+        }
         result
     }
 

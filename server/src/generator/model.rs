@@ -169,6 +169,15 @@ impl CodeModel {
         })
     }
 
+    /// Sizes the prompts by the speed at which the model reads them. The embedded one keeps the size
+    /// that it was trained with.
+    pub fn adapt_budget(&mut self, tokens_per_second: f64) {
+        if self.tier == Tier::Large {
+            let budget = self.budget.for_speed(tokens_per_second);
+            self.budget = budget.within(self.model.info().context_length);
+        }
+    }
+
     /// A session with room for this plan and no more, for a completion that stands alone.
     fn session_for(&self, plan: &Plan) -> Result<Session, GenerateError> {
         self.model.new_session(&SessionOptions {

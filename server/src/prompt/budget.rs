@@ -26,6 +26,31 @@ impl Default for PromptBudget {
 }
 
 impl PromptBudget {
+    /// The budget for a model that reads so many tokens in a second: what it reads in
+    /// [`READ_SECONDS`]. It stays as it is while the speed says so only just: another one means to
+    /// read everything anew.
+    #[must_use]
+    pub fn for_speed(self, tokens_per_second: f64) -> Self {
+        let affordable = tokens_per_second * READ_SECONDS;
+        let current = (self.prefix_tokens + self.suffix_tokens) as f64;
+        let fits = TOTALS
+            .iter()
+            .rev()
+            .find(|&&total| total as f64 <= affordable);
+        let total = *fits.unwrap_or(&TOTALS[0]);
+        let (up, down) = (total as f64 > current, affordable < current);
+        if (up && affordable < HEADROOM * total as f64) || (!up && !down) {
+            return self;
+        }
+        if down && affordable * HEADROOM > current {
+            return self;
+        }
+        Self {
+            prefix_tokens: total - total / SUFFIX_SHARE,
+            suffix_tokens: total / SUFFIX_SHARE,
+        }
+    }
+
     /// The budget, or less where a model's context could not hold it together with an answer.
     #[must_use]
     pub fn within(self, context_tokens: usize) -> Self {
@@ -40,6 +65,16 @@ impl PromptBudget {
         }
     }
 }
+
+/// How long a prompt may take that a model has read nothing of. It is read once, while the user looks
+/// around; what is typed costs little.
+const READ_SECONDS: f64 = 10.0;
+/// Sizes of prompts, in tokens. Beyond, models find less and less of use in the same file.
+const TOTALS: [usize; 7] = [512, 768, 1024, 1536, 2048, 2560, 3072];
+/// The part of a prompt that is for the text after the caret: one in so many.
+const SUFFIX_SHARE: usize = 4;
+/// How much faster, or slower, a model has to be than a size asks for before its prompts change.
+const HEADROOM: f64 = 1.25;
 
 /// Of a small context, a quarter is left for marks, fixed text and the answer.
 const ANSWER_SHARE: usize = 4;
@@ -160,4 +195,36 @@ fn trim_back<'a>(text: &'a str, tokens: usize, vocabulary: &dyn Vocabulary) -> &
         end = text.floor_char_boundary(tokens.min(text.len()));
     }
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(budget: PromptBudget) -> usize {
+        budget.prefix_tokens + budget.suffix_tokens
+    }
+
+    #[test]
+    fn prompts_are_as_long_as_a_model_reads_in_ten_seconds() {
+        let usual = PromptBudget::default();
+        for (speed, expected) in [(5.0, 512), (53.0, 520), (200.0, 1536), (5000.0, 3072)] {
+            assert_eq!(
+                total(usual.for_speed(speed)),
+                expected,
+                "{speed} tokens a second"
+            );
+        }
+    }
+
+    #[test]
+    fn a_speed_that_varies_leaves_prompts_as_they_are() {
+        let budget = PromptBudget::default().for_speed(140.0);
+        assert_eq!(total(budget), 1024);
+        for speed in [90.0, 103.0, 140.0, 180.0] {
+            assert_eq!(budget.for_speed(speed), budget, "{speed}");
+        }
+        assert_eq!(total(budget.for_speed(60.0)), 512);
+        assert_eq!(total(budget.for_speed(200.0)), 1536);
+    }
 }
