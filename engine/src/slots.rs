@@ -16,7 +16,7 @@ pub struct Slots {
     options: SessionOptions,
     most: usize,
     /// The least recently used first.
-    slots: Vec<(String, Session)>,
+    sessions: Vec<(String, Session)>,
 }
 
 impl Slots {
@@ -27,7 +27,7 @@ impl Slots {
             most: (bytes / each).clamp(1, TEXTS_MAX),
             model,
             options,
-            slots: Vec::new(),
+            sessions: Vec::new(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Slots {
 
     /// Bytes that the caches take once they are full.
     pub fn bytes(&self) -> usize {
-        self.slots.len() * Session::cache_bytes(&self.model, &self.options)
+        self.sessions.len() * Session::cache_bytes(&self.model, &self.options)
     }
 
     /// The session for `prompt`, which belongs to the text `key`; the least recently used one makes
@@ -48,41 +48,41 @@ impl Slots {
         key: &str,
         prompt: &[TokenId],
     ) -> Result<&mut Session, GenerateError> {
-        let at = match self.slots.iter().position(|(of, _)| of == key) {
+        let at = match self.sessions.iter().position(|(of, _)| of == key) {
             Some(at) => at,
-            None if self.slots.len() < self.most => {
+            None if self.sessions.len() < self.most => {
                 let session = self.model.new_session(&self.options)?;
-                self.slots.insert(0, (key.to_owned(), session));
+                self.sessions.insert(0, (key.to_owned(), session));
                 0
             }
             None => 0,
         };
         self.take_over(at, prompt);
-        let (_, session) = self.slots.remove(at);
-        Ok(&mut self.slots.push_mut((key.to_owned(), session)).1)
+        let (_, session) = self.sessions.remove(at);
+        Ok(&mut self.sessions.push_mut((key.to_owned(), session)).1)
     }
 
     /// Forgets a text.
     pub fn remove(&mut self, key: &str) {
-        self.slots.retain(|(of, _)| of != key);
+        self.sessions.retain(|(of, _)| of != key);
     }
 
     /// Forgets all texts.
     pub fn clear(&mut self) {
-        self.slots.clear();
+        self.sessions.clear();
     }
 
     /// Copies into the session `at` what another one holds of the prompt, if that is more.
     fn take_over(&mut self, at: usize, prompt: &[TokenId]) {
-        let shared = |i: usize| self.slots[i].1.shared_prefix(prompt);
-        let others = (0..self.slots.len()).filter(|i| *i != at);
+        let shared = |i: usize| self.sessions[i].1.shared_prefix(prompt);
+        let others = (0..self.sessions.len()).filter(|i| *i != at);
         let Some((tokens, from)) = others.map(|i| (shared(i), i)).max() else {
             return;
         };
         // Behind a long text the window of what it began with is gone: there is nothing to copy.
         if tokens >= shared(at) + COPIED_MIN
-            && self.slots[from].1.can_go_back(tokens)
-            && let Ok([(_, session), (_, other)]) = self.slots.get_disjoint_mut([at, from])
+            && self.sessions[from].1.can_go_back(tokens)
+            && let Ok([(_, session), (_, other)]) = self.sessions.get_disjoint_mut([at, from])
         {
             session.copy_prefix(other, tokens);
         }

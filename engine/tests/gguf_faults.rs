@@ -252,7 +252,8 @@ fn broken_vocabularies_are_reported() {
             Writer::new().strings("tokenizer.ggml.tokens", &[""; 0]),
             "has 0 tokens",
         ),
-        (with("gpt2"), "`gpt2` is not supported"),
+        (with("bert"), "`bert` is not supported"),
+        (with("gpt2"), "`tokenizer.ggml.merges` is missing"),
         (with("gemma4"), "`tokenizer.ggml.merges` is missing"),
         (
             with("llama"),

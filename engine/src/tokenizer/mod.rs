@@ -89,8 +89,8 @@ impl Tokenizer {
     }
 
     fn from_metadata(metadata: &Metadata) -> Result<Self, String> {
-        let kind = Kind::of(metadata)?;
         let texts = vocabulary::texts(metadata)?;
+        let kind = Kind::of(metadata)?;
         let spelling = match kind {
             Kind::ByteLevel => Spelling::Bytes,
             Kind::Merges | Kind::Scores => Spelling::Characters,

@@ -122,11 +122,11 @@ unsafe fn add_strip<F: Wide, const T: usize>(
             for r in 0..ROWS {
                 prefetch::<F>(rows[r], i);
                 let w = F::weights(rows[r], i, whole);
-                for half in 0..if whole { 2 } else { 1 } {
+                for (half, &w) in w.iter().enumerate().take(1 + usize::from(whole)) {
                     let group = group_of_lane::<F>(2 * j + half);
                     for t in 0..T {
                         let a = _mm256_loadu_si256(quants[t].add(64 * i + 32 * half).cast());
-                        let pairs = pair_sums::<F>(w[half], a);
+                        let pairs = pair_sums::<F>(w, a);
                         let dot = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
                         let scale = _mm256_permutevar8x32_ps(scales[r][t], group);
                         sums[r][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums[r][t]);
