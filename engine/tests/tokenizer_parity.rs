@@ -39,14 +39,19 @@ fn real_vocabulary() -> Option<(PathBuf, Tokenizer)> {
 }
 
 /// Which of the references in a parity folder belongs to a model.
-fn reference_name(tokenizer: &Tokenizer, file: &ModelFile) -> &'static str {
-    let is_gemma4 = file.metadata().str("tokenizer.ggml.model") == Some("gemma4");
-    match (is_gemma4, tokenizer.fim().is_some()) {
+fn reference_name(tokenizer: &Tokenizer, file: &ModelFile) -> String {
+    let kind = file.metadata().str("tokenizer.ggml.model");
+    if kind == Some("gpt2") {
+        let words = file.metadata().str("tokenizer.ggml.pre");
+        return format!("tokenizer-{}.json", words.expect("how words are cut"));
+    }
+    let name = match (kind == Some("gemma4"), tokenizer.fim().is_some()) {
         (true, false) => "tokenizer-gemma4.json",
         (true, true) => "tokenizer-gemma4-fim.json",
         (false, false) => "tokenizer-spm.json",
         (false, true) => "tokenizer-spm-fim.json",
-    }
+    };
+    name.to_owned()
 }
 
 fn check_parity_folder(folder: &Path) {
