@@ -14,7 +14,10 @@ use super::{File, Finding};
 const KNOWN: &[(&str, &str)] = &[
     ("engine/src/decoding.rs", "engine/src/model.rs"),
     ("engine/src/decoding.rs", "engine/src/session.rs"),
+    ("engine/src/decoding.rs", "engine/src/speculation.rs"),
     ("engine/src/session.rs", "engine/src/decoding.rs"),
+    ("engine/src/session.rs", "engine/src/speculation.rs"),
+    ("engine/src/speculation.rs", "engine/src/session.rs"),
     (
         "engine/src/kernels/interleaved.rs",
         "engine/src/kernels/matrix.rs",
