@@ -27,7 +27,7 @@ impl Default for PromptBudget {
 
 impl PromptBudget {
     /// The budget for a model that reads so many tokens in a second: what it reads in
-    /// [`READ_SECONDS`]. It stays as it is while the speed says so only just: another one means to
+    /// `READ_SECONDS`. It stays as it is while the speed says so only just: another one means to
     /// read everything anew.
     #[must_use]
     pub fn for_speed(self, tokens_per_second: f64) -> Self {
