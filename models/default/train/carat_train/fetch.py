@@ -12,6 +12,7 @@ skipped, so a broken run is simply started again. A package that cannot be had i
 import base64
 import concurrent.futures
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from .workdir import TRAIN_DIR, parser
 
 LOCKS = TRAIN_DIR / "locks"
 REGISTRIES = LOCKS / "registries.json"      # kind -> name -> version, file and digest
+RUST = LOCKS / "rust.tar.xz"                # Cargo.lock of each group: a hundred thousand lines for cargo alone
 APT_SOURCES = """Types: deb-src
 URIs: http://deb.debian.org/debian
 Suites: bookworm
@@ -59,10 +61,31 @@ def finish(target, found, wanted):
     (target / "done").write_text(json.dumps(found))
 
 
-def fetch_rust(group, out, _):
+def group_name(group):
+    return "_".join(group[:3])
+
+
+def rust_locks():
+    """Group -> bytes of its Cargo.lock."""
+    if not RUST.exists():
+        return {}
+    with tarfile.open(RUST) as archive:
+        return {Path(member.name).stem: archive.extractfile(member).read() for member in archive}
+
+
+def write_rust_locks(locks):
+    """The same locks give the same archive, byte for byte."""
+    with tarfile.open(RUST, "w:xz", preset=9) as archive:
+        for name, text in sorted(locks.items()):
+            member = tarfile.TarInfo(f"{name}.lock")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+
+
+def fetch_rust(group, out, lock):
     """Vendor the dependency tree of a crate that depends on the group, as its lock file says."""
-    name = "_".join(group[:3])
-    project, lock = out / name, LOCKS / f"rust/{name}.lock"
+    name = group_name(group)
+    project = out / name
     if (project / "done").exists():
         return
     (project / "src").mkdir(parents=True, exist_ok=True)
@@ -70,9 +93,9 @@ def fetch_rust(group, out, _):
     (project / "Cargo.lock").unlink(missing_ok=True)
     lines = ["[package]", 'name = "carat-corpus"', 'version = "0.0.0"', 'edition = "2024"', "[workspace]", "[dependencies]"]
     (project / "Cargo.toml").write_text("\n".join(lines + [f'{name} = "*"' for name in group]) + "\n")
-    if lock.exists():
-        shutil.copy(lock, project / "Cargo.lock")
-    run(["cargo", "vendor", "--versioned-dirs", "--quiet", *(["--locked"] if lock.exists() else []), "vendor"], cwd=project)
+    if lock:
+        (project / "Cargo.lock").write_bytes(lock)
+    run(["cargo", "vendor", "--versioned-dirs", "--quiet", *(["--locked"] if lock else []), "vendor"], cwd=project)
     (project / "done").touch()
 
 
@@ -167,11 +190,10 @@ def packages_toml():
 def write_locks(work, packages):
     """Locks of everything that is there."""
     fetched = work / "fetched"
-    (LOCKS / "rust").mkdir(parents=True, exist_ok=True)
-    for group in packages["rust"]["groups"]:
-        name = "_".join(group[:3])
-        if (fetched / "rust" / name / "done").exists():
-            shutil.copy(fetched / "rust" / name / "Cargo.lock", LOCKS / f"rust/{name}.lock")
+    old = rust_locks()
+    found = {name: fetched / "rust" / name for name in map(group_name, packages["rust"]["groups"])}
+    write_rust_locks({name: (path / "Cargo.lock").read_bytes() if (path / "done").exists() else old[name]
+                      for name, path in found.items() if (path / "done").exists() or name in old})
     locks = json.loads(REGISTRIES.read_text()) if REGISTRIES.exists() else {}
     for kind, names in roots(packages).items():
         if kind == "rust":
@@ -201,6 +223,7 @@ def main():
     args = p.parse_args()
     packages = packages_toml()
     locks = json.loads(REGISTRIES.read_text()) if REGISTRIES.exists() else {}
+    locks["rust"] = rust_locks()
     jobs, unlocked = [], []
     for kind, names in roots(packages).items():
         if args.only and kind not in args.only:
@@ -210,9 +233,8 @@ def main():
         if kind == "debian":
             prepare_apt(out)
         for name in names:
-            wanted = locks.get(kind, {}).get(name) if kind != "rust" else None
-            locked = wanted or (kind == "rust" and (LOCKS / ("rust/" + "_".join(name[:3]) + ".lock")).exists())
-            if not locked and not args.update:
+            wanted = locks.get(kind, {}).get(group_name(name) if kind == "rust" else name)
+            if not wanted and not args.update:
                 unlocked.append(name)
             else:
                 jobs.append(({"rust": fetch_rust, "python": fetch_python, "npm": fetch_npm, "debian": fetch_debian}[kind], name, out, wanted))
