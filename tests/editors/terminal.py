@@ -8,6 +8,13 @@ import time
 # A busy machine takes long for what an idle one does at once.
 PATIENCE_S = 60
 
+# Settings of every editor: how busy the machine is decides no answer.
+PATIENT = {"deadlineMs": 30000, "menuDeadlineMs": 30000}
+
+# A line of Rust with signs of two, three and four bytes, and its beginning, behind which any model knows the rest. What
+# a model is unsure of is not shown, so every step types where it is sure.
+ACCENTS = "use std::collections::HashMap;\n\nfn main() {\n    let counts: HashMap<String, u32> = HashMap::new();\n    let é = \"\U0001f600\"; let mut \n}\n"
+
 
 def passed(what):
     print("PASS", what, flush=True)

@@ -9,11 +9,16 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from terminal import Terminal, passed, until
+from terminal import PATIENT, Terminal, passed, until
 
 CARAT, FIXTURES, OUT, SYSTEM = (os.environ[name] for name in ("CARAT", "FIXTURES", "OUT", "SYSTEM"))
 SCRIPTED, SCRIPT = os.environ["SCRIPTED"], pathlib.Path(os.environ["CARAT_SCRIPT"]).read_text().replace("\n", " ")
 LSP_MODE, EGLOT = re.findall(r"```elisp\n(.*?)```", pathlib.Path(os.environ["PAGE"]).read_text(), re.DOTALL)
+
+# How busy the machine is decides no answer.
+OPTIONS = " ".join(f":{name} {value}" for name, value in PATIENT.items())
+assert ":server-id 'carat" in LSP_MODE, LSP_MODE
+LSP_MODE = LSP_MODE.replace(":server-id 'carat", f":initialization-options '({OPTIONS}) :server-id 'carat")
 
 # What has nothing to do with Carat: no questions at the start, no files left behind.
 QUIET = """
@@ -75,7 +80,7 @@ def ghost():
         screen.keys("M-g", "g")
         screen.type("4")
         screen.keys("Enter", "C-e")
-        screen.type("C")
+        screen.type("Cou")
         screen.shows("import Counter")
         screen.picture("1-ghost")
         screen.keys("Tab")

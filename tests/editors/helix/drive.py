@@ -9,7 +9,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from terminal import Terminal, passed, until
+from terminal import PATIENT, Terminal, passed, until
 
 CARAT, LANGUAGES, FIXTURES, OUT = (os.environ[name] for name in ("CARAT", "LANGUAGES", "FIXTURES", "OUT"))
 
@@ -26,7 +26,8 @@ def helix(name, program, file, script=None, before=lambda work: None):
     before(work)
     config.mkdir(parents=True)
     programs.mkdir()
-    shutil.copy(LANGUAGES, config / "languages.toml")
+    settings = "".join(f"{name} = {value}\n" for name, value in PATIENT.items())
+    (config / "languages.toml").write_text(pathlib.Path(LANGUAGES).read_text() + "\n[language-server.carat.config]\n" + settings)
     (config / "config.toml").write_text("[editor]\ncompletion-timeout = 5\n[editor.word-completion]\nenable = false\n")
     (programs / "carat").symlink_to(program)
     environment = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "config"), "XDG_CACHE_HOME": str(folder / "cache"),
@@ -51,7 +52,7 @@ def completes():
         screen.shows("word_count.py")
         screen.keys("4", "g", "g", "A")
         time.sleep(2)  # the model is loaded
-        screen.type("C")
+        screen.type("Cou")
         time.sleep(0.5)
         screen.keys("C-x")
         until("an entry of the menu", lambda: re.search(r"Counter +text", screen.screen()))  # Helix has no entries of its own now

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from terminal import Terminal, passed, until
+from terminal import ACCENTS, PATIENT, Terminal, passed, until
 
 CARAT, PLUGIN, FIXTURES, OUT = (os.environ[name] for name in ("CARAT", "PLUGIN", "FIXTURES", "OUT"))
 SCRIPTED, SCRIPT = os.environ["SCRIPTED"], pathlib.Path(os.environ["CARAT_SCRIPT"]).read_text().replace("\n", " ")
@@ -19,8 +19,12 @@ INIT = """
 vim.opt.runtimepath:append({plugin})
 vim.o.swapfile, vim.o.shadafile, vim.o.number, vim.o.expandtab, vim.o.shiftwidth = false, 'NONE', true, true, 4
 vim.o.laststatus, vim.o.statusline = 2, "%f %= %{{v:lua.require'carat'.statusline()}}"
-require('carat').setup({{ cmd = {{ {carat}, 'lsp' }} }})
+require('carat').setup({{ cmd = {{ {carat}, 'lsp' }}, settings = vim.json.decode([[{settings}]]) }})
 """
+
+
+def init(program):
+    return INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program), settings=json.dumps(PATIENT))
 
 
 def project():
@@ -31,8 +35,8 @@ def project():
     shutil.copytree(pathlib.Path(FIXTURES, "actions"), work, dirs_exist_ok=True)
     (work / "long.rs").write_text("fn long() {\n" + "    step();\n" * 150 + "}\n")
     (work / ".git").mkdir()
-    (work / "accents.rs").write_text("fn main() {\n    let é = \"\U0001f600\"; let \n}\n")
-    (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(CARAT)))
+    (work / "accents.rs").write_text(ACCENTS)
+    (folder / "init.lua").write_text(init(CARAT))
     environment = dict(os.environ, HOME=str(folder), TERM="xterm-256color", LC_ALL="C.UTF-8")
     for name in ("CONFIG", "STATE", "DATA", "CACHE"):
         environment[f"XDG_{name}_HOME"] = str(folder / name.lower())
@@ -86,7 +90,7 @@ def headless():
         until("the status names the model", lambda: nvim.lua("require('carat').statusline()") == "carat default")
         passed("status line: carat default")
 
-        nvim.keys("27GAself.items.get")
+        nvim.keys("27GAself.items.get(")
         ghost = until("ghost text", nvim.ghost)
         before = nvim.line(27)
         nvim.keys("<Tab>")
@@ -112,12 +116,12 @@ def headless():
         nvim.keys(f":e {work}/accents.rs<CR>")
         until("the second file", lambda: nvim.lua("vim.fn.expand('%:t')") == "accents.rs")
         until("the server is attached", lambda: nvim.lua("#vim.lsp.get_clients({name = 'carat', bufnr = 0})") == 1)
-        nvim.keys("2GAx = ")
+        nvim.keys("5GAothers: HashMap<lt>String, u32> = Hash")
         ghost = until("ghost text behind an emoji", nvim.ghost)
-        before = nvim.line(2)
+        before = nvim.line(5)
         nvim.keys("<Tab>")
-        until("text behind an emoji", lambda: nvim.line(2) == before + ghost.rstrip())
-        passed(f"text behind é and an emoji lands where it belongs: {nvim.line(2).strip()!r}")
+        until("text behind an emoji", lambda: nvim.line(5) == before + ghost.rstrip())
+        passed(f"text behind é and an emoji lands where it belongs: {nvim.line(5).strip()!r}")
         nvim.keys("<Esc>")
 
         nvim.keys(":Carat toggle<CR>")
@@ -155,8 +159,7 @@ def headless():
 
 def without_program():
     folder, work, environment = project()
-    init = INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps("/nonexistent/carat"))
-    (folder / "init.lua").write_text(init)
+    (folder / "init.lua").write_text(init("/nonexistent/carat"))
     nvim = Headless(folder, work / "severity.rs", environment)
     try:
         nvim.remote("--remote-expr", "execute('checkhealth carat')")
@@ -171,7 +174,7 @@ def without_program():
 def editor_on_a_screen(name, program, file, script=None):
     """Neovim in a terminal, with a program, and with a script for it."""
     folder, work, environment = project()
-    (folder / "init.lua").write_text(INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program)))
+    (folder / "init.lua").write_text(init(program))
     kept = {"HOME", "TERM", "LC_ALL", "PATH"}
     command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in kept or key.startswith("XDG_"))]
     command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
@@ -184,7 +187,7 @@ def ghost_on_a_screen():
     try:
         screen.shows("carat default")
         screen.keys("4G", "A")
-        screen.type("C")
+        screen.type("Cou")
         screen.shows("import Counter")
         screen.picture("1-ghost")
         screen.keys("Tab")

@@ -16,9 +16,11 @@ from pygls.lsp.client import LanguageClient
 from pygls.protocol import default_converter
 
 PATIENCE_S = 30
-TEXT = "fn main() {\n    let é = \"\U0001f600\"; let x = \n}\n"
+# Signs of two, three and four bytes before the caret, which stands where a model is sure: what it is unsure of is not shown.
+TEXT = "fn main() {\n    let x: HashMap<u8, u8> = HashMap::new();\n    let é = \"\U0001f600\"; let y: HashMap<u8, u8> = Hash\n}\n"
+LINE = 2
 URI = "file:///example/a.rs"
-SETTINGS = {"explicitDeadlineMs": 20000, "actions": [{"title": "Shout", "prompt": "Put every string into capitals."}]}
+SETTINGS = {"explicitDeadlineMs": 20000, "menuDeadlineMs": 20000, "actions": [{"title": "Shout", "prompt": "Put every string into capitals."}]}
 
 logging.basicConfig(level=logging.CRITICAL)
 failures = []
@@ -144,8 +146,8 @@ async def until(what, probe):
 
 def caret():
     # é is one unit of UTF-16, the emoji two.
-    line = TEXT.split("\n")[1]
-    return t.Position(1, len(line.encode("utf-16-le")) // 2)
+    line = TEXT.split("\n")[LINE]
+    return t.Position(LINE, len(line.encode("utf-16-le")) // 2)
 
 
 async def ghost_text(folder):
@@ -193,8 +195,8 @@ async def ghost_text(folder):
 
 async def code_actions(client, server):
     """Every action runs, from the menu and by its command. Without a model that takes instructions, each ends in a message."""
-    diagnostic = t.Diagnostic(t.Range(t.Position(2, 8), t.Position(2, 9)), "unused variable: `é`", severity=t.DiagnosticSeverity.Warning)
-    place = t.Range(t.Position(1, 0), t.Position(3, 1))
+    diagnostic = t.Diagnostic(t.Range(t.Position(LINE + 1, 8), t.Position(LINE + 1, 9)), "unused variable: `é`", severity=t.DiagnosticSeverity.Warning)
+    place = t.Range(t.Position(1, 0), t.Position(LINE + 2, 1))
     params = t.CodeActionParams(t.TextDocumentIdentifier(URI), place, t.CodeActionContext(diagnostics=[diagnostic]))
     actions = await within(client.text_document_code_action_async(params)) or []
     check(actions and all(isinstance(action, t.CodeAction) for action in actions), f"textDocument/codeAction: {[action.title for action in actions]}")
@@ -249,7 +251,7 @@ async def menu(folder):
     check(isinstance(item.text_edit, t.TextEdit) and item.text_edit.range.end == caret(), f"textDocument/completion: {item.label!r}")
     check(item.insert_text_mode == t.InsertTextMode.AsIs, "its text is inserted as it is")
     params = t.CodeActionParams(
-        t.TextDocumentIdentifier(URI), t.Range(t.Position(1, 4), t.Position(1, 4)), t.CodeActionContext(diagnostics=[]))
+        t.TextDocumentIdentifier(URI), t.Range(t.Position(LINE, 4), t.Position(LINE, 4)), t.CodeActionContext(diagnostics=[]))
     commands = await within(client.text_document_code_action_async(params)) or []
     check(commands and all(isinstance(command, t.Command) for command in commands), f"bare commands without literals: {[command.command for command in commands]}")
     await stopped(client, "menu")

@@ -96,7 +96,7 @@ async function withBinary(run) {
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
         check(true, `status bar: ${JSON.stringify(await editor.status())}`);
         await completes(editor, workspace, { file: "inventory.rs", line: 27, typed: "self.items.get(", picture: "1-rust" });
-        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "C", picture: "2-python" });
+        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "Cou", picture: "2-python" });
 
         await editor.command("Carat: Pause or Resume Completion");
         await until("the status bar says pause", async () => (await page.locator('.statusbar-item[id$="carat.status"] .codicon-debug-pause').count()) > 0);
@@ -312,7 +312,7 @@ async function choosingModel(run) {
         await sleep(500);
         await editor.shot("17-model-chosen");
         check(fs.readFileSync(path.join(run, "models/team-model.gguf")).equals(bytes), "the model was downloaded, verified and chosen; the status bar names it");
-        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "C", picture: "18-with-model" });
+        await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "Cou", picture: "18-with-model" });
     } catch (error) {
         await editor.shot("failure").catch(() => {});
         say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
