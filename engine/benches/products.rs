@@ -93,7 +93,7 @@ fn panels(criterion: &mut Criterion) {
         for tensor_type in [TensorType::Q4_0, TensorType::Q8_0] {
             for (rows, columns) in SMALL {
                 let plain = Matrix::random(tensor_type, rows, columns);
-                let Some(panels) = Matrix::random(tensor_type, rows, columns).interleaved(level)
+                let Some(panels) = Matrix::random(tensor_type, rows, columns).repacked(level)
                 else {
                     continue;
                 };

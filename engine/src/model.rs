@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decoder::{Config, Pass, Weights};
+use crate::decoder::{Config, ForwardPass, Weights};
 use crate::families;
 use crate::gguf::ModelFile;
 use crate::kernels::CpuLevel;
@@ -64,7 +64,7 @@ pub struct ModelInfo {
 pub struct Model(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) pass: Pass,
+    pub(crate) pass: ForwardPass,
     pub(crate) tokenizer: Tokenizer,
     info: ModelInfo,
 }
@@ -112,7 +112,7 @@ impl Model {
             weights.interleave(CpuLevel::current(), &pool);
         }
         let info = describe(file, &config, &weights, threads);
-        let pass = Pass::new(config, weights, CpuLevel::current(), Arc::new(pool));
+        let pass = ForwardPass::new(config, weights, CpuLevel::current(), Arc::new(pool));
         Ok(Self(Arc::new(Inner {
             pass,
             tokenizer,

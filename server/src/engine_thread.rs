@@ -13,7 +13,7 @@ use crate::completion;
 use crate::echo::{Index, Known};
 use crate::generator::Generator;
 use crate::mailbox::{
-    ActionJob, End, Job, Mailbox, Proposal, Report, Reporter, Stage, WarmJob, Work,
+    ActionEnd, ActionJob, Job, Mailbox, Proposal, Report, Reporter, Stage, WarmJob, Work,
 };
 
 /// How long the session of code actions is kept after the last one. It makes a second question about
@@ -62,7 +62,7 @@ fn work(generator: &mut dyn Generator, mailbox: &Mailbox, report: &dyn Fn(Report
                     Some(job) => {
                         // Cancelled between its last look at the token and here.
                         if let Some(job) = mailbox.put_back(job) {
-                            report(Report::Acted(job.key, End::Cancelled));
+                            report(Report::Acted(job.key, ActionEnd::Cancelled));
                         }
                     }
                     None => mailbox.done(),
@@ -157,14 +157,14 @@ fn act(
     report: &dyn Fn(Report),
 ) -> Option<ActionJob> {
     let end = if job.cancel.is_cancelled() {
-        End::Cancelled
+        ActionEnd::Cancelled
     } else {
         let result = catch_unwind(AssertUnwindSafe(|| {
             step(generator, &mut job, interrupt, report)
         }));
         match result {
             Ok(Some(end)) => end,
-            Ok(None) if job.cancel.is_cancelled() => End::Cancelled,
+            Ok(None) if job.cancel.is_cancelled() => ActionEnd::Cancelled,
             Ok(None) => {
                 report(Report::Acting(job.key, Stage::Paused));
                 return Some(job);
@@ -172,7 +172,7 @@ fn act(
             Err(_) => {
                 tracing::error!("a code action panicked; its session is discarded");
                 generator.discard_sessions();
-                End::Failed("the engine failed; the log says more".to_owned())
+                ActionEnd::Failed("the engine failed; the log says more".to_owned())
             }
         }
     };
@@ -186,16 +186,16 @@ fn step(
     job: &mut ActionJob,
     interrupt: &CancelToken,
     report: &dyn Fn(Report),
-) -> Option<End> {
+) -> Option<ActionEnd> {
     let key = job.key;
     report(Report::Acting(key, Stage::Reading));
     let mut run = match job.run.take() {
         Some(run) => run,
         None => match generator.instruct() {
-            None => return Some(End::Refused(Refusal::NoInstructions)),
+            None => return Some(ActionEnd::Refused(Refusal::NoInstructions)),
             Some(model) => match Run::new(&job.request, &model) {
                 Ok(run) => Box::new(run),
-                Err(refusal) => return Some(End::Refused(refusal)),
+                Err(refusal) => return Some(ActionEnd::Refused(refusal)),
             },
         },
     };
@@ -217,12 +217,12 @@ fn step(
         }
         Ok(Step::Done(Ok(outcome))) => {
             let hunks = hunks(&job.request.text, &outcome);
-            Some(End::Outcome(outcome, hunks))
+            Some(ActionEnd::Outcome(outcome, hunks))
         }
-        Ok(Step::Done(Err(fault))) => Some(End::Unusable(fault)),
+        Ok(Step::Done(Err(fault))) => Some(ActionEnd::Unusable(fault)),
         Err(error) => {
             tracing::warn!(%error, "a code action failed");
-            Some(End::Failed(error.to_string()))
+            Some(ActionEnd::Failed(error.to_string()))
         }
     }
 }

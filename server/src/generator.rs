@@ -8,7 +8,7 @@ use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
 use crate::echo::Known;
 
-pub(crate) mod act;
+pub(crate) mod code_action;
 mod engine;
 mod model;
 #[cfg(feature = "testing")]

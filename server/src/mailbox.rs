@@ -127,7 +127,7 @@ pub enum Stage {
 
 /// How an action ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ActionEnd {
     /// With an outcome; a change comes with the replacements that make it, in bytes of the text asked about.
     Outcome(Outcome, Vec<(Range<usize>, String)>),
     /// Before it began.
@@ -160,7 +160,7 @@ pub enum Report {
     /// An action gets ahead.
     Acting(ActionKey, Stage),
     /// An action has ended.
-    Acted(ActionKey, End),
+    Acted(ActionKey, ActionEnd),
 }
 
 /// Text that a source proposes at the caret of its job, before it is judged.

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use client::{ActionFacts, ClientFacts};
-pub use effect::{Delivery, Effect, Progress, Reply, RequestKey, Weight};
-pub use event::{Event, Order, OrderChoice, Request, Wish};
+pub use effect::{Delivery, Effect, Progress, Reply, RequestKey, Severity};
+pub use event::{ActionChoice, ActionCommand, Event, Request, Wish};
 pub use query::{Answer, Query, Selected, Shown};
 pub use record::Record;
 pub use requests::{BACKGROUND, GRACE, SourceState};
@@ -211,7 +211,7 @@ impl Session {
                 let facts = self.client.actions;
                 self.actions.progress_allowed(key, allowed, facts, effects);
             }
-            Event::EditRefused(why) => effects.push(Effect::Say(Weight::Warning, why)),
+            Event::EditRefused(why) => effects.push(Effect::Say(Severity::Warning, why)),
             Event::Engine(report) => self.reported(report, now, effects),
             Event::Tick => self.tick(now, effects),
             Event::Left => {
@@ -332,7 +332,7 @@ impl Session {
                         self.actions
                             .begin(document, selection, action, client, now, effects);
                     }
-                    Err(why) => effects.push(Effect::Say(Weight::Warning, why)),
+                    Err(why) => effects.push(Effect::Say(Severity::Warning, why)),
                 }
                 Reply::Ordered
             }
@@ -388,7 +388,7 @@ impl Session {
     }
 
     /// The action that is ordered, or why there is none.
-    fn action(&self, order: &Order) -> Result<(Snapshot, Range<usize>, Action), String> {
+    fn action(&self, order: &ActionCommand) -> Result<(Snapshot, Range<usize>, Action), String> {
         let document = self.documents.snapshot(&order.uri);
         let document =
             document.ok_or_else(|| "the document is not open in this editor".to_owned())?;
@@ -402,14 +402,14 @@ impl Session {
         }
         let selection = self.offsets(&document, &order.range);
         let action = match &order.choice {
-            OrderChoice::Action(action) => action.clone(),
-            OrderChoice::Fix(message, range) => Action::Fix {
+            ActionChoice::Action(action) => action.clone(),
+            ActionChoice::Fix(message, range) => Action::Fix {
                 message: message.clone(),
                 at: range
                     .as_ref()
                     .map_or_else(|| selection.clone(), |range| self.offsets(&document, range)),
             },
-            OrderChoice::Custom(title) => {
+            ActionChoice::Custom(title) => {
                 let known = &self.settings.user().actions;
                 let known = known.iter().find(|action| action.title == *title);
                 let known =
@@ -444,7 +444,7 @@ impl Session {
                 requests.set_state(Source::MODEL, SourceState::Failed, now, effects);
                 self.actions.engine_failed(facts, effects);
                 let what = format!("cannot complete code: {why}");
-                effects.push(Effect::Say(Weight::Error, what));
+                effects.push(Effect::Say(Severity::Error, what));
                 self.status.failed(why);
             }
             Report::Busy(is_busy) => self.status.busy(is_busy),
@@ -476,6 +476,6 @@ fn complain(complaints: &[String], effects: &mut Vec<Effect>) {
         tracing::warn!("{complaint}");
     }
     if !complaints.is_empty() {
-        effects.push(Effect::Say(Weight::Warning, complaints.join("; ")));
+        effects.push(Effect::Say(Severity::Warning, complaints.join("; ")));
     }
 }

@@ -10,7 +10,7 @@ use super::matrix::Matrix;
 use super::ops::{Compute, activations_for, linear, rows, rows_mut};
 use super::rope::Rotation;
 use super::weights::AttentionWeights;
-use crate::kernels::{self, BLOCK_KEYS, Buffer, Finish, Input, List, OutTile, Product};
+use crate::kernels::{self, BLOCK_KEYS, Buffer, Epilogue, Input, List, OutTile, Product};
 use crate::kv_cache::KvCache;
 
 /// Queries, keys and values of `src`, normed and rotated, side by side in the rows of `dst`:
@@ -86,7 +86,7 @@ impl Heads<'_> {
         let product = |weights, input| Product {
             weights,
             input,
-            finish: Finish::Plain,
+            epilogue: Epilogue::Plain,
         };
         let (mut products, mut outs) = (List::new(), List::new());
         let (out, rest) = OutTile::new(out, stride).split(queries);
@@ -211,7 +211,7 @@ impl InplaceOp2 for Attend<'_> {
         drop(blocks);
         let output = self.weights.output.view();
         let out = OutTile::new(out, hidden);
-        linear(self.compute, &attended, output, Finish::Plain, out);
+        linear(self.compute, &attended, output, Epilogue::Plain, out);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use super::config::ExpertConfig;
 use super::ops::{Compute, activations_for, rms_norm, rows, rows_mut};
 use super::routing::{Assignment, Router, Routing};
 use super::weights::{ExpertWeights, FeedForwardWeights, GateUp};
-use crate::kernels::{self, Buffer, Finish, Gate, Input, List, MatrixRef, OutTile, Product};
+use crate::kernels::{self, Buffer, Epilogue, Gate, Input, List, MatrixRef, OutTile, Product};
 
 /// `dst = norm(dense(src)) + norm(sum over the chosen experts of weight * expert(src))`, as far as the
 /// model has a dense block and norms
@@ -83,7 +83,7 @@ impl Experts<'_> {
             rows: tokens,
         };
         let Some(dense) = self.dense else {
-            let product = product(matrix, 0, Finish::Plain);
+            let product = product(matrix, 0, Epilogue::Plain);
             self.products(&[router_input], &[product], &[logits_out]);
             return (Buffer::empty(), logits);
         };
@@ -94,8 +94,8 @@ impl Experts<'_> {
         };
         let mut gated = Buffer::new(n * up.rows);
         let products = [
-            product(up, 0, Finish::GatedBy(gate, self.gate)),
-            product(matrix, 1, Finish::Plain),
+            product(up, 0, Epilogue::GatedBy(gate, self.gate)),
+            product(matrix, 1, Epilogue::Plain),
         ];
         let outs = [OutTile::new(&mut gated, up.rows), logits_out];
         self.products(&[dense_input, router_input], &products, &outs);
@@ -130,7 +130,11 @@ impl Experts<'_> {
         let (mut inputs, mut products, mut outs) = (List::new(), List::new(), List::new());
         for (expert, run, out) in runs(assignments, &mut gated, width) {
             let (gate, up) = self.gate_and_up(expert);
-            products.push(product(up, inputs.len(), Finish::GatedBy(gate, self.gate)));
+            products.push(product(
+                up,
+                inputs.len(),
+                Epilogue::GatedBy(gate, self.gate),
+            ));
             inputs.push(Input {
                 activations: &input,
                 rows: &ids[run],
@@ -138,7 +142,7 @@ impl Experts<'_> {
             outs.push(out);
         }
         if let (Some(down), Some(dense_input)) = (down, &dense_input) {
-            products.push(product(down, inputs.len(), Finish::Plain));
+            products.push(product(down, inputs.len(), Epilogue::Plain));
             inputs.push(Input {
                 activations: dense_input,
                 rows: tokens,
@@ -161,7 +165,7 @@ impl Experts<'_> {
         let (mut inputs, mut products, mut outs) = (List::new(), List::new(), List::new());
         for (expert, run, out) in runs(assignments, &mut outputs, hidden) {
             let weights = self.weights.down.expert(expert);
-            products.push(product(weights, inputs.len(), Finish::Plain));
+            products.push(product(weights, inputs.len(), Epilogue::Plain));
             inputs.push(Input {
                 activations: &input,
                 rows: &ids[run],
@@ -214,11 +218,11 @@ impl Experts<'_> {
     }
 }
 
-fn product<'a>(weights: MatrixRef<'a>, input: usize, finish: Finish<'a>) -> Product<'a> {
+fn product<'a>(weights: MatrixRef<'a>, input: usize, epilogue: Epilogue<'a>) -> Product<'a> {
     Product {
         weights,
         input,
-        finish,
+        epilogue,
     }
 }
 

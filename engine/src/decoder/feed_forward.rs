@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
 use super::ops::{Compute, linear, rms_norm, rows, rows_mut};
 use super::weights::FeedForwardWeights;
-use crate::kernels::{Buffer, Finish, Gate, OutTile};
+use crate::kernels::{Buffer, Epilogue, Gate, OutTile};
 
 /// `dst = Wdown (gate(Wgate y) * (Wup y))` with `y = norm(src)`
 pub(crate) struct FeedForward<'a> {
@@ -37,10 +37,10 @@ impl InplaceOp2 for FeedForward<'_> {
         let (gate, up, down) = (w.gate.view(), w.up.view(), w.down.view());
         let mut gated = Buffer::new(self.rows.len() * up.rows);
         let gated_out = OutTile::new(&mut gated, up.rows);
-        let finish = Finish::GatedBy(gate, self.gate);
-        linear(self.compute, &input, up, finish, gated_out);
+        let epilogue = Epilogue::GatedBy(gate, self.gate);
+        linear(self.compute, &input, up, epilogue, gated_out);
         let out = OutTile::new(out, hidden);
-        linear(self.compute, &gated, down, Finish::Plain, out);
+        linear(self.compute, &gated, down, Epilogue::Plain, out);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use super::ops::{
 use super::rope::{Ropes, Rotations};
 use super::weights::{LayerWeights, Weights};
 use super::workspace::{Interrupted, Workspace};
-use crate::kernels::{CpuLevel, Finish, OutTile, Pool};
+use crate::kernels::{CpuLevel, Epilogue, OutTile, Pool};
 use crate::kv_cache::{HeadRows, KvCache, KvShape};
 use crate::{CancelToken, GenerateError, TokenId};
 
@@ -43,7 +43,7 @@ pub(crate) enum Leftover {
 }
 
 /// A model ready to run: configuration, weights and the threads that compute.
-pub(crate) struct Pass {
+pub(crate) struct ForwardPass {
     pub(crate) config: Config,
     pub(crate) weights: Weights,
     pub(crate) level: CpuLevel,
@@ -64,7 +64,7 @@ struct Chunk<'a> {
     rotations: Rotations,
 }
 
-impl Pass {
+impl ForwardPass {
     /// Prepares the pass; the weights stay in the map.
     pub(crate) fn new(config: Config, weights: Weights, level: CpuLevel, pool: Arc<Pool>) -> Self {
         let ropes = Ropes::new(&config, weights.rope_factors.as_deref());
@@ -465,14 +465,14 @@ impl Pass {
         let norm = self.norm(&self.weights.output_norm, &rows);
         w.normed.inplace_op2(&w.x, &norm)?;
         let head = self.weights.head().view();
-        let finish = self
+        let epilogue = self
             .config
             .final_softcap
-            .map_or(Finish::Plain, Finish::Softcap);
+            .map_or(Epilogue::Plain, Epilogue::Softcap);
         let (storage, layout) = w.normed.storage_and_layout();
         let x = rows_of(storage, layout, &rows)?;
         let out = OutTile::new(logits, head.rows);
-        linear(self.compute(), x.values, head, finish, out);
+        linear(self.compute(), x.values, head, epilogue, out);
         Ok(())
     }
 }

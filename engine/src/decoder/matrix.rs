@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::gguf::{TensorData, TensorType};
-use crate::kernels::{CpuLevel, Interleaved, MatrixRef};
+use crate::kernels::{CpuLevel, MatrixRef, Repacked};
 
 /// A matrix `[rows, columns]` in the map, in the type of the file.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(crate) struct Matrix {
     /// The tensor's row that is this matrix's first.
     pub(super) first_row: usize,
     /// A second copy for decoding, of small models only.
-    pub(super) interleaved: Option<Arc<Interleaved>>,
+    pub(super) repacked: Option<Arc<Repacked>>,
 }
 
 impl Matrix {
@@ -28,13 +28,13 @@ impl Matrix {
             rows: self.rows,
             columns: self.columns,
             bytes,
-            panels: self.interleaved.as_deref().map(Interleaved::panels),
+            panels: self.repacked.as_deref().map(Repacked::panels),
         }
     }
 
     /// Makes the copy that decoding reads, if there is a kernel for it.
     pub(super) fn interleave(&mut self, level: CpuLevel) {
-        self.interleaved = Interleaved::new(level, self.view()).map(Arc::new);
+        self.repacked = Repacked::new(level, self.view()).map(Arc::new);
     }
 
     /// Number of weights.

@@ -11,7 +11,7 @@ use super::matrix::Matrix;
 use super::weights::PerLayerWeights;
 use crate::TokenId;
 use crate::kernels::{
-    self, Activations, Buffer, CpuLevel, Finish, Input, MatrixRef, OutTile, Pool, Product,
+    self, Activations, Buffer, CpuLevel, Epilogue, Input, MatrixRef, OutTile, Pool, Product,
 };
 
 /// What every operation computes with.
@@ -85,14 +85,14 @@ pub(crate) fn linear(
     compute: Compute<'_>,
     x: &[f32],
     weights: MatrixRef<'_>,
-    finish: Finish<'_>,
+    epilogue: Epilogue<'_>,
     out: OutTile<'_>,
 ) {
     let n = x.len() / weights.columns;
     let ids = Buffer::counting(n);
-    let gate = match finish {
-        Finish::GatedBy(gate, _) => gate,
-        Finish::Plain | Finish::Softcap(_) => weights,
+    let gate = match epilogue {
+        Epilogue::GatedBy(gate, _) => gate,
+        Epilogue::Plain | Epilogue::Softcap(_) => weights,
     };
     let input = Input {
         activations: &activations_for(compute, x, &[weights, gate], n),
@@ -101,7 +101,7 @@ pub(crate) fn linear(
     let product = Product {
         weights,
         input: 0,
-        finish,
+        epilogue,
     };
     kernels::products(compute.level, compute.pool, &[input], &[product], &[out]);
 }
@@ -129,7 +129,7 @@ impl InplaceOp2 for Linear<'_> {
         let (out, stride) = rows_mut(dst, dst_layout, &self.rows)?;
         let matrix = self.matrix.view();
         let (out, _) = OutTile::new(out, stride).split(matrix.rows);
-        linear(self.compute, x.values, matrix, Finish::Plain, out);
+        linear(self.compute, x.values, matrix, Epilogue::Plain, out);
         Ok(())
     }
 }
@@ -344,7 +344,7 @@ mod tests {
                     compute,
                     &values,
                     up,
-                    Finish::GatedBy(gate, kernels::Gate::Gelu),
+                    Epilogue::GatedBy(gate, kernels::Gate::Gelu),
                     tile,
                 );
                 assert!(out[0].abs() < 1e-6, "weights of zero give {}", out[0]);

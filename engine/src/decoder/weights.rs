@@ -484,7 +484,7 @@ impl<'a> Loader<'a> {
             columns,
             data,
             first_row: 0,
-            interleaved: None,
+            repacked: None,
         })
     }
 
@@ -515,7 +515,7 @@ impl<'a> Loader<'a> {
                 columns,
                 data,
                 first_row: 0,
-                interleaved: None,
+                repacked: None,
             },
             rows,
         })

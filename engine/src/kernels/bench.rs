@@ -5,10 +5,10 @@
 use half::f16;
 
 use super::activations::Input;
-use super::product::{Finish, Product, products};
+use super::product::{Epilogue, Product, products};
 use super::random::{Random, floats, random_rows};
 use super::{
-    Activations, BLOCK_KEYS, Buffer, CpuLevel, Interleaved, MatrixRef, OutTile, Pool, StoredRows,
+    Activations, BLOCK_KEYS, Buffer, CpuLevel, MatrixRef, OutTile, Pool, Repacked, StoredRows,
 };
 use crate::gguf::TensorType;
 
@@ -38,7 +38,7 @@ pub struct Matrix {
     rows: usize,
     columns: usize,
     bytes: Vec<u8>,
-    interleaved: Option<Interleaved>,
+    repacked: Option<Repacked>,
 }
 
 impl Matrix {
@@ -49,13 +49,13 @@ impl Matrix {
             rows,
             columns,
             bytes: random_rows(&mut Random(7), tensor_type, rows, columns),
-            interleaved: None,
+            repacked: None,
         }
     }
 
     /// The same with panels beside it, as small models keep them, if the level has a kernel for them.
-    pub fn interleaved(mut self, level: CpuLevel) -> Option<Self> {
-        self.interleaved = Some(Interleaved::new(level, self.view())?);
+    pub fn repacked(mut self, level: CpuLevel) -> Option<Self> {
+        self.repacked = Some(Repacked::new(level, self.view())?);
         Some(self)
     }
 
@@ -84,7 +84,7 @@ impl Matrix {
             rows: self.rows,
             columns: self.columns,
             bytes: &self.bytes,
-            panels: self.interleaved.as_ref().map(Interleaved::panels),
+            panels: self.repacked.as_ref().map(Repacked::panels),
         }
     }
 }
@@ -119,7 +119,7 @@ impl Tokens {
         let product = Product {
             weights,
             input: 0,
-            finish: Finish::Plain,
+            epilogue: Epilogue::Plain,
         };
         let out = &mut self.out;
         measured(&mut || {

@@ -4,7 +4,7 @@
 use super::FEW_TOKENS;
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
-use super::interleaved::Panels;
+use super::repacked::Panels;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
 use super::{CpuLevel, OutTile, candle, scalar, vector};

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use super::turns::Turns;
+use super::time_slice::TimeSlice;
 use super::{List, OutTile};
 
 /// How long a worker spins before it sleeps. Waking it takes the system tens of microseconds.
@@ -300,13 +300,13 @@ impl Shared {
     /// The life of a worker.
     fn work(&self, thread: usize) {
         let mut seen = 0;
-        let mut turns = Turns::new();
+        let mut slice = TimeSlice::new();
         while let Some(number) = self.next_loop(seen) {
-            let mut is_over = || turns.is_over(self.stalls.0.load(Ordering::Relaxed));
+            let mut is_over = || slice.is_over(self.stalls.0.load(Ordering::Relaxed));
             self.take_tasks(number, thread, &mut is_over);
             if is_over() {
                 // It comes back to this loop if there is still something to do.
-                turns.pause();
+                slice.pause();
             } else {
                 seen = number;
             }

@@ -3,8 +3,8 @@
 #[cfg(test)]
 use super::activations::Activations;
 use super::activations::Input;
-use super::interleaved;
 use super::matrix::{MatrixRef, tile};
+use super::repacked;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::amx;
 use super::{Buffer, CpuLevel, FEW_TOKENS, OutTile, Pool, gelu_times, silu_times, softcap};
@@ -15,12 +15,12 @@ pub(crate) struct Product<'a> {
     pub(crate) weights: MatrixRef<'a>,
     /// Index of the input.
     pub(crate) input: usize,
-    pub(crate) finish: Finish<'a>,
+    pub(crate) epilogue: Epilogue<'a>,
 }
 
 /// What becomes of a product while it is still in the cache.
 #[derive(Clone, Copy)]
-pub(crate) enum Finish<'a> {
+pub(crate) enum Epilogue<'a> {
     /// It stays as it is.
     Plain,
     /// `gate(product with this matrix) * product`
@@ -89,9 +89,9 @@ impl Loop<'_> {
     fn part(&self, product: &Product<'_>, first: usize, out: &mut OutTile<'_>) {
         let (rows, columns) = (out.rows(), out.columns());
         let weights = product.weights.slice(first, columns);
-        match product.finish {
-            Finish::Plain => self.multiply(weights, product.input, out),
-            Finish::GatedBy(gate, function) => {
+        match product.epilogue {
+            Epilogue::Plain => self.multiply(weights, product.input, out),
+            Epilogue::GatedBy(gate, function) => {
                 self.multiply(gate.slice(first, columns), product.input, out);
                 let mut up = Buffer::new(rows * columns);
                 self.multiply(weights, product.input, &mut OutTile::new(&mut up, columns));
@@ -102,7 +102,7 @@ impl Loop<'_> {
                     }
                 }
             }
-            Finish::Softcap(cap) => {
+            Epilogue::Softcap(cap) => {
                 self.multiply(weights, product.input, out);
                 for row in 0..rows {
                     softcap(self.level, out.row(row), cap);
@@ -157,7 +157,7 @@ pub(crate) fn matmul(
     let product = Product {
         weights,
         input: 0,
-        finish: Finish::Plain,
+        epilogue: Epilogue::Plain,
     };
     products(
         level,
@@ -180,7 +180,7 @@ fn task_rows(pool: &Pool, inputs: &[Input<'_>], products: &[Product<'_>]) -> usi
     } else if inputs.iter().all(|input| input.rows.len() <= FEW_TOKENS) {
         // Long runs of memory; more tasks than threads, for threads that were disturbed.
         let width = rows.div_ceil(4 * pool.threads()).max(TASK_ROWS);
-        width.next_multiple_of(interleaved::ROWS)
+        width.next_multiple_of(repacked::ROWS)
     } else if inputs.iter().any(|input| input.rows.len() >= 128) {
         // Tokens stream by: the more rows meet them, the better, as long as all threads have some.
         (2 * TASK_ROWS).min(rows.div_ceil(2 * pool.threads()))

@@ -8,7 +8,7 @@ use candle_core::quantized::k_quants::{
 use super::formats::half_to_f32;
 use super::random::{Random, floats, random_rows};
 use super::{
-    CpuLevel, Finish, Input, Interleaved, MatrixRef, OutTile, Pool, Product, dequantize, matmul,
+    CpuLevel, Epilogue, Input, MatrixRef, OutTile, Pool, Product, Repacked, dequantize, matmul,
     products,
 };
 use crate::gguf::TensorType;
@@ -174,11 +174,11 @@ fn panels_equal_the_rows_they_were_made_of() {
                     bytes: &bytes,
                     panels: None,
                 };
-                let Some(interleaved) = Interleaved::new(level, plain) else {
+                let Some(repacked) = Repacked::new(level, plain) else {
                     continue;
                 };
                 let weights = MatrixRef {
-                    panels: Some(interleaved.panels()),
+                    panels: Some(repacked.panels()),
                     ..plain
                 };
                 let x = floats(&mut random, 2 * columns);
@@ -318,7 +318,7 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
                 .map(|input| Product {
                     weights,
                     input,
-                    finish: Finish::Plain,
+                    epilogue: Epilogue::Plain,
                 })
                 .collect();
             let lists: Vec<_> = inputs

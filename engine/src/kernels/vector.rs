@@ -4,9 +4,9 @@
 //! reordering a floating-point sum on its own.
 
 use super::activations::Activations;
+use super::decode_attention::{self, StoredRows};
 use super::formats::half_to_f32;
 use super::lanes::{LANES, max_lanes, multiply_add, sum_lanes};
-use super::stored::{self, StoredRows};
 use super::{Buffer, OutTile};
 use crate::gguf::TensorType;
 
@@ -155,7 +155,7 @@ fn weighted<const FMA: bool, const M: usize>(
     }
 }
 
-/// See [`stored::dots`].
+/// See [`decode_attention::dots`].
 pub(crate) fn stored_dots<const FMA: bool>(
     queries: &[f32],
     rows: StoredRows<'_>,
@@ -164,10 +164,10 @@ pub(crate) fn stored_dots<const FMA: bool>(
     stride: usize,
 ) {
     // SAFETY: the conversions run everywhere.
-    unsafe { stored::dots::<stored::Portable>(queries, rows, d, out, stride) }
+    unsafe { decode_attention::dots::<decode_attention::Portable>(queries, rows, d, out, stride) }
 }
 
-/// See [`stored::add_weighted`].
+/// See [`decode_attention::add_weighted`].
 pub(crate) fn add_weighted_stored<const FMA: bool>(
     out: &mut [f32],
     weights: &[f32],
@@ -176,7 +176,9 @@ pub(crate) fn add_weighted_stored<const FMA: bool>(
     d: usize,
 ) {
     // SAFETY: the conversions run everywhere.
-    unsafe { stored::add_weighted::<stored::Portable>(out, weights, stride, rows, d) }
+    unsafe {
+        decode_attention::add_weighted::<decode_attention::Portable>(out, weights, stride, rows, d)
+    }
 }
 
 /// e^x, within 2 units in the last place for -87 < x < 88, clamped beyond.
@@ -475,7 +477,7 @@ macro_rules! instantiate {
             stride: usize,
         ) {
             // SAFETY: this function enables what the conversions use.
-            unsafe { stored::dots::<$convert>(queries, rows, d, out, stride) }
+            unsafe { decode_attention::dots::<$convert>(queries, rows, d, out, stride) }
         }
         #[target_feature(enable = $features)]
         pub(crate) fn add_weighted_stored(
@@ -486,7 +488,7 @@ macro_rules! instantiate {
             d: usize,
         ) {
             // SAFETY: this function enables what the conversions use.
-            unsafe { stored::add_weighted::<$convert>(out, weights, stride, rows, d) }
+            unsafe { decode_attention::add_weighted::<$convert>(out, weights, stride, rows, d) }
         }
         #[target_feature(enable = $features)]
         pub(crate) fn dots(a: &[f32], b: &[f32], d: usize, out: &mut [f32], stride: usize) {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::decoder::{Leftover, Pass, WantedRows};
+use crate::decoder::{ForwardPass, Leftover, WantedRows};
 use crate::kernels::{self, CpuLevel};
 use crate::{CancelToken, GenerateError, TokenId};
 
@@ -204,7 +204,7 @@ impl Session {
             Leftover::Nothing => (0, None),
             Leftover::Begun(n) => (0, Some(n)),
             Leftover::Stored(n) => {
-                Pass::keep_stored(n, &mut self.cache, &mut self.workspace);
+                ForwardPass::keep_stored(n, &mut self.cache, &mut self.workspace);
                 self.tokens.extend_from_slice(&tokens[..n]);
                 self.progress.ready(self.tokens.len());
                 (n, None)

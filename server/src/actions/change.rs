@@ -38,7 +38,7 @@ pub fn hunks(old: &str, new: &str) -> Vec<(Range<usize>, String)> {
 
 /// What edits did to a text since some moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
+pub struct PositionMap {
     edits: Vec<Touched>,
 }
 
@@ -50,7 +50,7 @@ struct Touched {
     new_end: usize,
 }
 
-impl Drift {
+impl PositionMap {
     /// Takes note of an edit.
     pub fn edited(&mut self, edit: &Edit) {
         self.edits.push(Touched {
@@ -116,7 +116,7 @@ mod tests {
         ) {
             let (a, b) = (range.0.min(text.len()), range.1.min(text.len()));
             let range = a.min(b)..a.max(b);
-            let mut drift = Drift::default();
+            let mut positions = PositionMap::default();
             let mut now = text.clone();
             for (at, length, new) in edits {
                 let before = Rope::from_str(&now);
@@ -124,10 +124,10 @@ mod tests {
                 let end = now.ceil_char_boundary((start + length).min(now.len()));
                 now.replace_range(start..end, &new);
                 if let Some(edit) = Edit::trimmed(&before, start..end, &new) {
-                    drift.edited(&edit);
+                    positions.edited(&edit);
                 }
             }
-            if let Some(moved) = drift.moved(&range) {
+            if let Some(moved) = positions.moved(&range) {
                 prop_assert_eq!(now.get(moved), Some(&text[range]));
             }
         }
@@ -137,13 +137,13 @@ mod tests {
     fn edits_elsewhere_move_and_edits_inside_stop() {
         let check = |after: &str, expected: Option<&str>| {
             let before = "one\nTWO\nthree\n";
-            let mut drift = Drift::default();
+            let mut positions = PositionMap::default();
             let edit = Edit::trimmed(&Rope::from_str(before), 0..before.len(), after);
             if let Some(edit) = &edit {
-                drift.edited(edit);
+                positions.edited(edit);
             }
             assert_eq!(
-                drift.moved(&(4..7)).map(|range| &after[range]),
+                positions.moved(&(4..7)).map(|range| &after[range]),
                 expected,
                 "{after:?}"
             );

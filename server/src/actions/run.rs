@@ -9,7 +9,7 @@ use carat_grammars::SyntaxTree;
 
 use super::check::{self, Fault};
 use super::task::{self, Shape, Task};
-use super::{Change, Instruct, Outcome, Refusal, Request, Turn, context, fence, layout};
+use super::{Change, Instruct, Outcome, Refusal, Request, Turn, context, fence, indentation};
 use crate::markdown;
 use crate::prompt::{self, Chat, Prompt};
 
@@ -266,14 +266,14 @@ impl Run {
                     .item
                     .as_ref()
                     .map_or(unit.range.start, |item| item.range.start);
-                let place = layout::show(text, &(item..item.max(unit.range.end)));
+                let place = indentation::show(text, &(item..item.max(unit.range.end)));
                 let mut new = place.restore(&comment, text);
                 if unit.range.is_empty() {
-                    new += layout::line_end(text);
+                    new += indentation::line_end(text);
                     new += indentation(text, item);
                 } else if text[..unit.range.end].ends_with('\n') {
                     // Line comments of some grammars end with their line.
-                    new += layout::line_end(text);
+                    new += indentation::line_end(text);
                 }
                 Change {
                     range: unit.range.clone(),
@@ -291,7 +291,7 @@ impl Run {
                 let code = fence::code(&whole, &self.fence)?;
                 check::placeholder("", &code, language)?;
                 let Some((range, new)) = place.inserted(&code, text) else {
-                    let super::tests_place::Place::Beside { name } = place else {
+                    let super::test_location::Place::Beside { name } = place else {
                         return Err(Fault::NoTest);
                     };
                     return Ok(Outcome::NewFile {
@@ -363,7 +363,7 @@ fn docstring(whole: &str, text: &str, at: usize, pushes: bool) -> Result<String,
     if !inner.contains(char::is_alphabetic) {
         return Err(Fault::Empty);
     }
-    let (end, indent) = (layout::line_end(text), indentation(text, at));
+    let (end, indent) = (indentation::line_end(text), indentation(text, at));
     let lines: Vec<&str> = inner.trim().lines().collect();
     let shared = lines[1..]
         .iter()

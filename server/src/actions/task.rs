@@ -5,8 +5,8 @@ use std::ops::Range;
 use carat_grammars::{Language, SyntaxTree};
 
 use super::check::Rules;
-use super::layout::{self, Shown};
-use super::tests_place::{self, Place};
+use super::indentation::{self, Shown};
+use super::test_location::{self, Place};
 use super::unit::{self, Unit};
 use super::{Action, CustomKind, Refusal, offer};
 
@@ -114,7 +114,7 @@ fn prose(
     words: &str,
 ) -> Result<Task, Refusal> {
     let unit = unit::to_explain(text, tree, selection)?;
-    let shown = layout::show(text, &unit.range);
+    let shown = indentation::show(text, &unit.range);
     let selected = unit::trimmed(text, selection);
     let part = text[selected].replace("\r\n", "\n");
     let words = if part.is_empty() || part.len() * 4 > shown.text.len() * 3 {
@@ -139,7 +139,7 @@ fn rewrite(
     rules: Rules,
 ) -> Result<Task, Refusal> {
     let unit = unit::to_rewrite(text, tree, selection)?;
-    let shown = layout::show(text, &unit.range);
+    let shown = indentation::show(text, &unit.range);
     let name = unit.item.as_ref().and_then(|item| item.name.clone());
     // Comments before the item are written out for the model as well: reading costs a tenth of writing.
     let opening = match name.filter(|_| rules.name) {
@@ -248,7 +248,7 @@ fn write_tests(
         return Err(Refusal::NoItem);
     };
     let name = unit.name(text).unwrap_or_default().to_owned();
-    let place = tests_place::place(text, language, tree, path);
+    let place = test_location::place(text, language, tree, path);
     let words = format!(
         "Write unit tests of `{name}`: the usual case, the edge cases, the errors. {}\n\nAnswer with the tests and nothing else, in one fence.",
         place.words()
@@ -269,5 +269,5 @@ fn shown_part(text: &str, range: &Range<usize>) -> Shown {
         .match_indices('\n')
         .nth(unit::LINES_MAX)
         .map_or(piece.len(), |(newline, _)| newline);
-    layout::show(text, &(range.start..range.start + end))
+    indentation::show(text, &(range.start..range.start + end))
 }

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::act::act;
+use super::code_action::act;
 use super::lines::Lines;
 use super::output;
 use crate::actions::{Action, Outcome};

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use similar::TextDiff;
 
-use super::act::act;
+use super::code_action::act;
 use super::lines::Lines;
 use super::output;
 use crate::actions::{Action, Outcome};

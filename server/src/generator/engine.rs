@@ -8,7 +8,7 @@ use carat_engine::{
 };
 
 use super::model::CodeModel;
-use super::{Generator, ModelFacts, act};
+use super::{Generator, ModelFacts, code_action};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Plan, Query};
 use crate::echo::Known;
@@ -111,9 +111,13 @@ impl Generator for EngineGenerator {
     ) -> Result<GenerationSummary, GenerateError> {
         let session = match &mut self.actions {
             Some(session) => session,
-            none => none.insert(self.model.model.new_session(&act::session_options())?),
+            none => none.insert(
+                self.model
+                    .model
+                    .new_session(&code_action::session_options())?,
+            ),
         };
-        act::go_on(session, turn, cancel, on_text)
+        code_action::go_on(session, turn, cancel, on_text)
     }
 
     fn release_actions(&mut self) {

@@ -101,7 +101,7 @@ impl CodeModel {
         Some(Instruct {
             form: instruct_form(&self.model)?,
             vocabulary: self.model.tokenizer(),
-            context_tokens: super::act::session_options()
+            context_tokens: super::code_action::session_options()
                 .context_tokens
                 .min(self.model.info().context_length),
         })

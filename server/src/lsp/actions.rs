@@ -3,16 +3,16 @@
 //! `textDocument/codeAction` offers commands and never runs the model. `workspace/executeCommand`
 //! orders an action, which is answered at once; what it makes is delivered later.
 
+mod command;
 mod deliver;
 mod menu;
-mod order;
 mod view;
 
 use serde_json::Value;
 
+pub(super) use command::order;
 pub(super) use deliver::deliver;
 pub(super) use menu::{Menu, kinds};
-pub(super) use order::order;
 pub(super) use view::Views;
 
 use crate::mailbox::ActionKey;

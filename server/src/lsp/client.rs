@@ -8,7 +8,7 @@ use tower::Service as _;
 use tower_lsp::Client;
 use tower_lsp::jsonrpc::{Error, Request, Result};
 
-use crate::session::{ClientFacts, Event, Weight};
+use crate::session::{ClientFacts, Event, Severity};
 
 /// Tells the session what the client answered.
 pub(super) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
@@ -41,12 +41,12 @@ pub(super) async fn notify(client: &Client, method: &'static str, params: Value)
 }
 
 /// Says something in a sentence.
-pub(super) async fn say(client: &Client, weight: Weight, what: &str) {
+pub(super) async fn say(client: &Client, weight: Severity, what: &str) {
     // `MessageType` of the protocol.
     let kind = match weight {
-        Weight::Error => 1,
-        Weight::Warning => 2,
-        Weight::Info => 3,
+        Severity::Error => 1,
+        Severity::Warning => 2,
+        Severity::Info => 3,
     };
     let params = json!({ "type": kind, "message": format!("Carat: {what}") });
     notify(client, "window/showMessage", params).await;

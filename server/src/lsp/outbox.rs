@@ -10,7 +10,7 @@ use super::actions::{self, Views};
 use super::client::{Peer, Tell, notify, request, say};
 use super::status;
 use crate::mailbox::ActionKey;
-use crate::session::{ClientFacts, Delivery, Event, Progress, Weight};
+use crate::session::{ClientFacts, Delivery, Event, Progress, Severity};
 use crate::status::Status;
 
 /// The name under which clients keep the settings.
@@ -20,7 +20,7 @@ const SECTION: &str = "carat";
 pub(super) enum Message {
     /// Who the client is; the first of all.
     Introduced(Box<ClientFacts>),
-    Say(Weight, String),
+    Say(Severity, String),
     Progress(ActionKey, Progress),
     Deliver(Box<Delivery>),
     /// Ask for the configuration.

@@ -13,7 +13,7 @@ use tower_lsp::jsonrpc::Id;
 
 use super::outbox::{Message, Outbox};
 use super::parent;
-use crate::mailbox::{End, Mailbox, Report};
+use crate::mailbox::{ActionEnd, Mailbox, Report};
 use crate::session::{ClientFacts, Effect, Event, Reply, Request, RequestKey, Session};
 use crate::settings::ProjectFile;
 use crate::status::Status;
@@ -195,7 +195,7 @@ impl Shell {
             Effect::Act(job) => inner.mailbox.post_action(job),
             Effect::CancelAction(key) => {
                 if inner.mailbox.cancel_action(key) {
-                    events.push_back(Event::Engine(Report::Acted(key, End::Cancelled)));
+                    events.push_back(Event::Engine(Report::Acted(key, ActionEnd::Cancelled)));
                 }
             }
             Effect::StopEngines => inner.mailbox.close(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use self::error::PullError;
 use super::digest::Digest;
-use super::http::{Answer, Client, From, HttpError};
+use super::http::{Answer, Client, HttpError, Resume};
 use super::store::{Partial, Record, State, Store};
 
 /// Attempts in a row that brought nothing new.
@@ -256,7 +256,7 @@ impl<'a> Download<'a> {
             return Ok(Attempt::Complete);
         }
         let etag = self.partial.etag.clone();
-        let from = (self.bytes > 0).then_some(From {
+        let from = (self.bytes > 0).then_some(Resume {
             byte: self.bytes,
             etag: etag.as_deref(),
         });

@@ -122,7 +122,7 @@ pub struct Answer {
 
 /// Which part of a file is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct From<'a> {
+pub struct Resume<'a> {
     /// The first byte that is wanted.
     pub byte: u64,
     /// The tag of the content that the earlier bytes are of; the server sends all if it has other content now.
@@ -166,7 +166,7 @@ impl Client {
     }
 
     /// Asks for a file or the rest of it, and follows redirects.
-    pub fn get(&self, url: &str, from: Option<From<'_>>) -> Result<Answer, HttpError> {
+    pub fn get(&self, url: &str, from: Option<Resume<'_>>) -> Result<Answer, HttpError> {
         let mut uri = address(url)?;
         let (mut sha256, mut stated_bytes) = (None, None);
         for _ in 0..=REDIRECTS_MAX {
@@ -196,7 +196,7 @@ impl Client {
     fn request(
         &self,
         uri: &Uri,
-        from: Option<From<'_>>,
+        from: Option<Resume<'_>>,
     ) -> Result<ureq::http::Response<Body>, HttpError> {
         // Compressed, the body would have another length and other ranges.
         let mut request = self.agent.get(uri).header("accept-encoding", "identity");

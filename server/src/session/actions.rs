@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use carat_engine::CancelToken;
 
 use super::client::ActionFacts;
-use super::effect::{Delivery, Effect, Progress, Weight};
-use crate::actions::change::Drift;
+use super::effect::{Delivery, Effect, Progress, Severity};
+use crate::actions::change::PositionMap;
 use crate::actions::{Action, Change, Outcome, Request};
 use crate::documents::{Changed, Snapshot};
 use crate::file_uri;
-use crate::mailbox::{ACTIONS_MAX, ActionJob, ActionKey, End, Stage};
+use crate::mailbox::{ACTIONS_MAX, ActionEnd, ActionJob, ActionKey, Stage};
 
 /// Progress is reported this often; a reader needs it no faster.
 const REPORT: Duration = Duration::from_millis(500);
@@ -42,12 +42,12 @@ struct Entry {
     /// Actions before it.
     before: usize,
     now: Snapshot,
-    drift: Drift,
+    positions: PositionMap,
     closed: bool,
     cancel: CancelToken,
     bar: Bar,
     /// How it ended, while the client still has to say whether it shows progress.
-    end: Option<End>,
+    end: Option<ActionEnd>,
 }
 
 /// A progress bar.
@@ -82,7 +82,7 @@ impl Actions {
             None
         };
         if let Some(why) = refusal {
-            return effects.push(Effect::Say(Weight::Warning, why));
+            return effects.push(Effect::Say(Severity::Warning, why));
         }
         self.keys += 1;
         let (key, cancel) = (ActionKey(self.keys), CancelToken::new());
@@ -108,7 +108,7 @@ impl Actions {
             title,
             is_prose,
             before,
-            drift: Drift::default(),
+            positions: PositionMap::default(),
             closed: false,
             cancel,
             bar,
@@ -120,7 +120,7 @@ impl Actions {
     pub(super) fn edited(&mut self, changed: &Changed) {
         for entry in self.of_document(&changed.now.uri) {
             for edit in &changed.edits {
-                entry.drift.edited(edit);
+                entry.positions.edited(edit);
             }
             entry.now = changed.now.clone();
         }
@@ -148,7 +148,7 @@ impl Actions {
     /// There is no engine any more.
     pub(super) fn engine_failed(&mut self, facts: ActionFacts, effects: &mut Vec<Effect>) {
         for key in self.keys() {
-            self.ended(key, End::Failed(NO_MODEL.to_owned()), facts, effects);
+            self.ended(key, ActionEnd::Failed(NO_MODEL.to_owned()), facts, effects);
         }
     }
 
@@ -236,7 +236,7 @@ impl Actions {
     pub(super) fn ended(
         &mut self,
         key: ActionKey,
-        end: End,
+        end: ActionEnd,
         facts: ActionFacts,
         effects: &mut Vec<Effect>,
     ) {
@@ -249,7 +249,7 @@ impl Actions {
         }
         let entry = self.entries.remove(at);
         if let Bar::Open(..) = entry.bar {
-            let last = (end == End::Cancelled).then_some("cancelled");
+            let last = (end == ActionEnd::Cancelled).then_some("cancelled");
             effects.push(Effect::Progress(key, Progress::End(last)));
         }
         effects.extend(entry.outcome(end, facts));
@@ -283,15 +283,15 @@ impl Actions {
 
 impl Entry {
     /// What the user gets.
-    fn outcome(self, end: End, facts: ActionFacts) -> Option<Effect> {
-        let warn = |what: String| Some(Effect::Say(Weight::Warning, what));
+    fn outcome(self, end: ActionEnd, facts: ActionFacts) -> Option<Effect> {
+        let warn = |what: String| Some(Effect::Say(Severity::Warning, what));
         let closed = "the document was closed before the action was done; nothing was changed";
         match end {
-            End::Outcome(Outcome::Prose(prose), _) => {
+            ActionEnd::Outcome(Outcome::Prose(prose), _) => {
                 let title = format!("{} {}", self.title, file_uri::name(&self.asked.uri));
                 Some(self.show(title, prose))
             }
-            End::Outcome(Outcome::NewFile { name, text }, _) => {
+            ActionEnd::Outcome(Outcome::NewFile { name, text }, _) => {
                 Some(Effect::Deliver(Box::new(Delivery::NewFile {
                     title: self.title,
                     name,
@@ -299,29 +299,31 @@ impl Entry {
                     about: (self.asked, self.selection),
                 })))
             }
-            End::Outcome(Outcome::Unchanged, _) => {
+            ActionEnd::Outcome(Outcome::Unchanged, _) => {
                 let what = "the model left the code as it is".to_owned();
-                Some(Effect::Say(Weight::Info, what))
+                Some(Effect::Say(Severity::Info, what))
             }
-            End::Refused(refusal) => warn(refusal.to_string()),
-            End::Unusable(fault) => warn(format!(
+            ActionEnd::Refused(refusal) => warn(refusal.to_string()),
+            ActionEnd::Unusable(fault) => warn(format!(
                 "the model's answer cannot be used, twice: {fault}; nothing was changed. Try a smaller selection or other words"
             )),
-            End::Cancelled | End::Outcome(Outcome::Change(_), _) if self.closed => {
+            ActionEnd::Cancelled | ActionEnd::Outcome(Outcome::Change(_), _) if self.closed => {
                 warn(closed.to_owned())
             }
-            End::Outcome(Outcome::Change(change), hunks) => Some(self.edit(&change, &hunks, facts)),
-            End::Cancelled => None,
-            End::Failed(what) => Some(Effect::Say(Weight::Error, what)),
+            ActionEnd::Outcome(Outcome::Change(change), hunks) => {
+                Some(self.edit(&change, &hunks, facts))
+            }
+            ActionEnd::Cancelled => None,
+            ActionEnd::Failed(what) => Some(Effect::Say(Severity::Error, what)),
         }
     }
 
     /// Edits the document where the code stands now, or says why not.
     fn edit(self, change: &Change, hunks: &[(Range<usize>, String)], facts: ActionFacts) -> Effect {
-        let Some(range) = self.drift.moved(&change.range) else {
+        let Some(range) = self.positions.moved(&change.range) else {
             let what =
                 "the code was edited while the action ran; nothing was changed. Run it again";
-            return Effect::Say(Weight::Warning, what.to_owned());
+            return Effect::Say(Severity::Warning, what.to_owned());
         };
         if !facts.apply_edit {
             let fence = crate::markdown::fence_for(&[&change.text]);

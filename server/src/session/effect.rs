@@ -38,7 +38,7 @@ pub enum Effect {
     /// Show the client the status, if it wants to know.
     Status(Status),
     /// Tell the user something in a sentence.
-    Say(Weight, String),
+    Say(Severity, String),
     /// Show how far an action is.
     Progress(ActionKey, Progress),
     /// Bring the user what an action made.
@@ -64,7 +64,7 @@ pub enum Reply {
 
 /// How much a message weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+pub enum Severity {
     /// Something does not work.
     Error,
     /// Something was not done.

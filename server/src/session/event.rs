@@ -61,7 +61,7 @@ pub enum Request {
     /// What a menu of actions is made from: the document, the user's own actions.
     Menu(String),
     /// An action on a range of a document.
-    Act(Order),
+    Act(ActionCommand),
     /// The record of the last completion.
     LastRecord,
     /// Pause completion, or resume it.
@@ -85,7 +85,7 @@ pub struct Wish {
 
 /// An order for an action, as it was sent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Order {
+pub struct ActionCommand {
     /// The document.
     pub uri: String,
     /// The version that the user saw, if the client says it.
@@ -93,12 +93,12 @@ pub struct Order {
     /// What is selected.
     pub range: Range<LineColumn>,
     /// What to do.
-    pub choice: OrderChoice,
+    pub choice: ActionChoice,
 }
 
 /// What an action is to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum OrderChoice {
+pub enum ActionChoice {
     /// As it says.
     Action(crate::actions::Action),
     /// Repair what a diagnostic says, at a range of its own.

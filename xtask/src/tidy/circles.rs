@@ -19,12 +19,12 @@ const KNOWN: &[(&str, &str)] = &[
     ("engine/src/session.rs", "engine/src/speculation.rs"),
     ("engine/src/speculation.rs", "engine/src/session.rs"),
     (
-        "engine/src/kernels/interleaved.rs",
+        "engine/src/kernels/repacked.rs",
         "engine/src/kernels/matrix.rs",
     ),
     (
         "engine/src/kernels/matrix.rs",
-        "engine/src/kernels/interleaved.rs",
+        "engine/src/kernels/repacked.rs",
     ),
     ("engine/src/model.rs", "engine/src/session.rs"),
     ("engine/src/session.rs", "engine/src/model.rs"),

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use crate::file_uri;
 use crate::lsp::client::{Peer, notify, request, say};
-use crate::session::Weight;
+use crate::session::Severity;
 
 /// Files of Markdown in a folder of this process, which goes with it.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Views {
                         let params = json!({ "uri": uri, "takeFocus": false });
                         let shown = request(&client, "window/showDocument", params).await;
                         if !shown.is_ok_and(|result| result["success"] == true) {
-                            say(&client, Weight::Info, &message).await;
+                            say(&client, Severity::Info, &message).await;
                         }
                     });
                     return;
@@ -38,7 +38,7 @@ impl Views {
                 Err(error) => tracing::warn!(%error, "an explanation cannot be written to a file"),
             }
         }
-        say(&client, Weight::Info, &message).await;
+        say(&client, Severity::Info, &message).await;
     }
 
     /// The URI of a new file with this text. Only its owner can read it.

@@ -2,15 +2,15 @@
 
 use super::world::World;
 use super::*;
-use crate::mailbox::{ActionKey, End, Stage};
+use crate::mailbox::{ActionEnd, ActionKey, Stage};
 
 fn order(uri: &str, action: Action) -> Request {
     let start = LineColumn { line: 0, column: 0 };
-    Request::Act(Order {
+    Request::Act(ActionCommand {
         uri: uri.to_owned(),
         version: None,
         range: start..start,
-        choice: OrderChoice::Action(action),
+        choice: ActionChoice::Action(action),
     })
 }
 
@@ -23,13 +23,13 @@ fn able() -> World {
     world
 }
 
-fn change(range: std::ops::Range<usize>) -> End {
+fn change(range: std::ops::Range<usize>) -> ActionEnd {
     let change = crate::actions::Change {
         range: range.clone(),
         text: "TWO".to_owned(),
     };
     let outcome = crate::actions::Outcome::Change(change);
-    End::Outcome(outcome, vec![(range, "TWO".to_owned())])
+    ActionEnd::Outcome(outcome, vec![(range, "TWO".to_owned())])
 }
 
 #[test]
@@ -120,6 +120,6 @@ fn an_action_on_a_closed_document_ends_and_one_in_prose_goes_on() {
     world.close(URI);
     assert!(world.said[0].contains("closed"), "{:?}", world.said);
     let prose = crate::actions::Outcome::Prose("It is short.".to_owned());
-    world.act(ActionKey(2), End::Outcome(prose, Vec::new()));
+    world.act(ActionKey(2), ActionEnd::Outcome(prose, Vec::new()));
     assert!(matches!(&world.delivered[..], [Delivery::Show { .. }]));
 }

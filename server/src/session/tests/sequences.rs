@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::world::{ECHO, World};
 use super::*;
 use crate::actions::{Action, Change, Outcome};
-use crate::mailbox::{ActionKey, End, Stage};
+use crate::mailbox::{ActionEnd, ActionKey, Stage};
 use crate::positions::Encoding;
 
 /// Sequences in a run.
@@ -37,7 +37,7 @@ enum Step {
     Folders(bool),
     Load(bool),
     Write(bool, &'static str),
-    End(bool),
+    ActionEnd(bool),
     Fail(bool),
     Acting(u64),
     Acted(u64, bool),
@@ -111,7 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Folders),
         2 => prop::bool::weighted(0.8).prop_map(Step::Load),
         10 => (prop::bool::weighted(0.2), written).prop_map(|(echo, text)| Step::Write(echo, text)),
-        5 => prop::bool::weighted(0.3).prop_map(Step::End),
+        5 => prop::bool::weighted(0.3).prop_map(Step::ActionEnd),
         1 => any::<bool>().prop_map(Step::Fail),
         2 => (1u64..5).prop_map(Step::Acting),
         2 => (1u64..5, any::<bool>()).prop_map(|(key, fails)| Step::Acted(key, fails)),
@@ -156,11 +156,11 @@ fn take(world: &mut World, step: &Step) {
             } else {
                 Action::Document
             };
-            world.ask(Request::Act(Order {
+            world.ask(Request::Act(ActionCommand {
                 uri: URIS[*uri].to_owned(),
                 version: None,
                 range: start..start,
-                choice: OrderChoice::Action(action),
+                choice: ActionChoice::Action(action),
             }));
         }
         Step::Cancel(number) => {
@@ -184,7 +184,7 @@ fn take(world: &mut World, step: &Step) {
         }
         Step::Load(loads) => world.load(loads.then_some("m").ok_or("no file")),
         Step::Write(echo, text) => drop(world.write(source(echo), text)),
-        Step::End(echo) => world.end(source(echo), Some(StopReason::StopToken)),
+        Step::ActionEnd(echo) => world.end(source(echo), Some(StopReason::StopToken)),
         Step::Fail(echo) => world.end(source(echo), None),
         Step::Acting(key) => {
             let acting = Report::Acting(ActionKey(*key), Stage::Writing(1));
@@ -196,13 +196,13 @@ fn take(world: &mut World, step: &Step) {
             let Some(job) = job else { return };
             let range = 0..job.request.text.len_bytes().min(1);
             let end = if *fails {
-                End::Failed("it failed".to_owned())
+                ActionEnd::Failed("it failed".to_owned())
             } else {
                 let change = Change {
                     range: range.clone(),
                     text: "new".to_owned(),
                 };
-                End::Outcome(Outcome::Change(change), vec![(range, "new".to_owned())])
+                ActionEnd::Outcome(Outcome::Change(change), vec![(range, "new".to_owned())])
             };
             world.act(key, end);
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::completion::{self, Knowledge, Parts, Plan, is_secret_file, mask};
 use crate::documents::{Change, Opened};
 use crate::generator::ModelFacts;
-use crate::mailbox::{ActionJob, ActionKey, End, Job, Proposal, Report, Source};
+use crate::mailbox::{ActionEnd, ActionJob, ActionKey, Job, Proposal, Report, Source};
 use crate::positions::{Encoding, LineColumn};
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
 use crate::session::{
@@ -179,7 +179,7 @@ impl World {
                 let job = at.map(|at| self.actions.remove(at));
                 if let Some(job) = job {
                     assert!(job.cancel.is_cancelled());
-                    let acted = Report::Acted(key, End::Cancelled);
+                    let acted = Report::Acted(key, ActionEnd::Cancelled);
                     let effects = self.session.handle(Event::Engine(acted), self.now);
                     for effect in effects {
                         self.perform(effect);
@@ -410,7 +410,7 @@ impl World {
     }
 
     /// An action ends.
-    pub(super) fn act(&mut self, key: ActionKey, end: End) {
+    pub(super) fn act(&mut self, key: ActionKey, end: ActionEnd) {
         self.actions.retain(|job| job.key != key);
         self.happen(Event::Engine(Report::Acted(key, end)));
     }

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use crate::gguf::TensorType;
 use crate::kernels::activations::Activations;
-use crate::kernels::interleaved::{Panels, ROWS};
+use crate::kernels::repacked::{Panels, ROWS};
 
 /// How far ahead of its use memory is asked for: the processor's own prefetcher stops at pages.
 const PREFETCH_BYTES: usize = 4096;

@@ -20,7 +20,7 @@ const ASK: Duration = Duration::from_millis(10);
 const WAITING: u32 = 8;
 
 /// What a worker knows about its processor.
-pub(super) struct Turns {
+pub(super) struct TimeSlice {
     stalls: u32,
     /// When the system was asked last, and what it said.
     asked: Instant,
@@ -29,7 +29,7 @@ pub(super) struct Turns {
     shared: Option<(Instant, Instant)>,
 }
 
-impl Turns {
+impl TimeSlice {
     /// For the calling thread.
     pub(super) fn new() -> Self {
         Self {
@@ -106,11 +106,11 @@ mod tests {
 
     #[test]
     fn a_turn_ends_only_on_a_shared_processor() {
-        let mut turns = Turns::new();
-        if turns.waited.is_none() {
+        let mut slice = TimeSlice::new();
+        if slice.waited.is_none() {
             return; // This system does not tell.
         }
-        assert!(!turns.is_over(0), "no loop had to wait");
+        assert!(!slice.is_over(0), "no loop had to wait");
         let done = AtomicBool::new(false);
         let is_over = std::thread::scope(|scope| {
             for _ in 0..4 * std::thread::available_parallelism().map_or(1, usize::from) {
@@ -124,15 +124,15 @@ mod tests {
             let (mut stalls, mut is_over) = (0, false);
             while !is_over && begin.elapsed() < Duration::from_secs(20) {
                 stalls += 1;
-                is_over = turns.is_over(stalls);
+                is_over = slice.is_over(stalls);
             }
             done.store(true, Ordering::Relaxed);
             is_over
         });
         assert!(is_over, "others use every processor");
         let begin = Instant::now();
-        turns.pause();
+        slice.pause();
         assert!(begin.elapsed() >= PAUSE);
-        assert!(!turns.is_over(0) || begin.elapsed() >= PAUSE + TURN);
+        assert!(!slice.is_over(0) || begin.elapsed() >= PAUSE + TURN);
     }
 }

@@ -37,9 +37,9 @@ mod attention_tests;
 pub mod bench;
 mod buffer;
 mod candle;
+mod decode_attention;
 mod dots;
 mod formats;
-mod interleaved;
 mod lanes;
 mod level;
 mod matrix;
@@ -48,27 +48,27 @@ mod pool;
 mod product;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod random;
+mod repacked;
 mod rounding;
 mod scalar;
-mod stored;
 #[cfg(test)]
 mod tests;
-mod turns;
+mod time_slice;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub(crate) use activations::{Activations, Input};
 pub(crate) use buffer::{Buffer, Free, Kept, keep};
-pub(crate) use interleaved::Interleaved;
+pub(crate) use decode_attention::{BLOCK_KEYS, StoredRows};
 pub use level::CpuLevel;
 pub(crate) use matrix::{MatrixRef, dequantize};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
 #[cfg(test)]
 pub(crate) use product::matmul;
-pub(crate) use product::{Finish, Gate, Product, products, reads_quants};
-pub(crate) use stored::{BLOCK_KEYS, StoredRows};
+pub(crate) use product::{Epilogue, Gate, Product, products, reads_quants};
+pub(crate) use repacked::Repacked;
 
 /// Tokens up to which weights are read as for one, in the order in which they lie in memory, and kept
 /// in a register for all of them: a keystroke, or a draft that is verified. Interleaving the weights
@@ -184,7 +184,7 @@ where
 
 /// Whether `d` is what [`stored_dots`] and [`add_weighted_stored`] can do.
 pub(crate) fn fits_stored(d: usize) -> bool {
-    d.is_multiple_of(stored::LANES)
+    d.is_multiple_of(decode_attention::LANES)
 }
 
 fn check_stored(values: usize, rows: StoredRows<'_>, d: usize, scores: usize, stride: usize) {

@@ -22,7 +22,7 @@ pub(crate) const GROUP: usize = 32;
 pub(crate) struct Chunk(pub(crate) [[u8; 4]; ROWS]);
 
 /// A matrix in panels of 16 rows.
-pub(crate) struct Interleaved {
+pub(crate) struct Repacked {
     tensor_type: TensorType,
     /// Groups of a row.
     groups: usize,
@@ -50,7 +50,7 @@ fn chunks_of_group(tensor_type: TensorType) -> Option<usize> {
     }
 }
 
-impl Interleaved {
+impl Repacked {
     /// A copy of `weights`, if the level has a kernel for such a matrix.
     pub(crate) fn new(level: CpuLevel, weights: MatrixRef<'_>) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::actions::Action;
 use crate::lsp::commands::{CUSTOM, DOCUMENT, EXPLAIN, FIX, REFACTOR, WRITE_TESTS};
 use crate::lsp::from_lsp::WireRange;
-use crate::session::{Order, OrderChoice};
+use crate::session::{ActionChoice, ActionCommand};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +37,7 @@ struct DiagnosticArgument {
 }
 
 /// Reads `workspace/executeCommand` for the command `name`; the error is for the client's author.
-pub(in crate::lsp) fn order(name: &str, params: Option<&Value>) -> Result<Order, String> {
+pub(in crate::lsp) fn order(name: &str, params: Option<&Value>) -> Result<ActionCommand, String> {
     if ![EXPLAIN, REFACTOR, DOCUMENT, WRITE_TESTS, FIX, CUSTOM].contains(&name) {
         return Err(format!("there is no command `{name}`"));
     }
@@ -46,20 +46,20 @@ pub(in crate::lsp) fn order(name: &str, params: Option<&Value>) -> Result<Order,
     let argument = params.arguments.first().unwrap_or(&Value::Null);
     let argument = Argument::deserialize(argument).map_err(malformed)?;
     let choice = match name {
-        EXPLAIN => OrderChoice::Action(Action::Explain),
-        DOCUMENT => OrderChoice::Action(Action::Document),
-        WRITE_TESTS => OrderChoice::Action(Action::WriteTests),
-        REFACTOR => OrderChoice::Action(Action::Refactor {
+        EXPLAIN => ActionChoice::Action(Action::Explain),
+        DOCUMENT => ActionChoice::Action(Action::Document),
+        WRITE_TESTS => ActionChoice::Action(Action::WriteTests),
+        REFACTOR => ActionChoice::Action(Action::Refactor {
             instruction: argument.instruction,
         }),
         FIX => {
             let diagnostic = argument.diagnostic;
             let diagnostic = diagnostic.ok_or_else(|| "there is no `diagnostic`".to_owned())?;
-            OrderChoice::Fix(diagnostic.message, diagnostic.range.map(Into::into))
+            ActionChoice::Fix(diagnostic.message, diagnostic.range.map(Into::into))
         }
-        _ => OrderChoice::Custom(argument.title.unwrap_or_default()),
+        _ => ActionChoice::Custom(argument.title.unwrap_or_default()),
     };
-    Ok(Order {
+    Ok(ActionCommand {
         uri: argument.uri,
         version: argument.version,
         range: argument.range.into(),

@@ -17,7 +17,7 @@ mod workspace;
 
 pub(crate) use branches::Branches;
 pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs};
-pub(crate) use forward::{Leftover, Pass, WantedRows};
+pub(crate) use forward::{ForwardPass, Leftover, WantedRows};
 pub(crate) use names::{ExpertNames, TensorNames};
 pub(crate) use weights::{Weights, vocabulary};
 pub(crate) use workspace::Workspace;

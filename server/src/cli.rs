@@ -3,9 +3,9 @@
 //! Results go to standard output, everything else to standard error. The exit code is 0 on success,
 //! 1 for a job that failed (with one line that says why and what to do), 2 for wrong usage.
 
-mod act;
 mod bench;
 mod caret;
+mod code_action;
 mod complete;
 mod debug;
 mod doctor;

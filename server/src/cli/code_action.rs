@@ -12,7 +12,7 @@ use super::complete::path_in;
 use super::lines::Lines;
 use crate::actions::{Action, Outcome, Refusal, Request, Run, Step};
 use crate::generator::CodeModel;
-use crate::generator::act;
+use crate::generator::code_action;
 
 /// What came of an action.
 pub(super) struct Acted {
@@ -55,11 +55,11 @@ pub(super) fn act(
     if show_prompt {
         eprintln!("{}", run.prompt());
     }
-    let mut session = model.model.new_session(&act::session_options())?;
+    let mut session = model.model.new_session(&code_action::session_options())?;
     let cancel = CancelToken::new();
     let step = run.step(
         &mut |turn, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>| {
-            act::go_on(&mut session, turn, &cancel, on_text)
+            code_action::go_on(&mut session, turn, &cancel, on_text)
         },
         heard,
     )?;

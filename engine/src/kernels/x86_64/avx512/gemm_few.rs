@@ -1,7 +1,7 @@
 //! Matrix times a few tokens: weights are read once, in the order in which they lie in memory, and a
 //! register of them is unpacked once for all tokens.
 //!
-//! Each output is computed with the same operations in the same order as `one` does it, so that tokens
+//! Each output is computed with the same operations in the same order as `gemv` does it, so that tokens
 //! that are evaluated together have the numbers that they would have one by one.
 
 #[allow(
@@ -11,7 +11,7 @@
 use std::arch::x86_64::*;
 
 use super::formats::{GROUPS, Wide};
-use super::one::{activation_groups, group_of_lane, prefetch};
+use super::gemv::{activation_groups, group_of_lane, prefetch};
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
 

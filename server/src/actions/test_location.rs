@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use carat_grammars::{Language, SyntaxTree};
 
-use super::layout;
+use super::indentation;
 
 /// Where the tests of a file go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn place(text: &str, language: &Language, tree: &SyntaxTree, path: &s
     let outer = &line[..line.len() - line.trim_start().len()];
     Place::Module {
         at: at..at,
-        indent: format!("{outer}{}", layout::step(text)),
+        indent: format!("{outer}{}", indentation::step(text)),
     }
 }
 
@@ -88,10 +88,10 @@ impl Place {
 
     /// What is inserted into the file; `None` for a file of its own.
     pub(super) fn inserted(&self, tests: &str, text: &str) -> Option<(Range<usize>, String)> {
-        let end = layout::line_end(text);
+        let end = indentation::line_end(text);
         match self {
             Self::Module { at, indent } => {
-                let tests = layout::indent(tests, indent, text);
+                let tests = indentation::indent(tests, indent, text);
                 let gap = if text[..at.start].ends_with('{') {
                     end.to_owned()
                 } else {
@@ -106,8 +106,8 @@ impl Place {
                 Some((at.clone(), format!("{gap}{tests}{after}")))
             }
             Self::NewModule { at } => {
-                let step = layout::step(text);
-                let tests = layout::indent(tests, &step, text);
+                let step = indentation::step(text);
+                let tests = indentation::indent(tests, &step, text);
                 let gap = if at.start == 0 {
                     String::new()
                 } else {

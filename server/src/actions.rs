@@ -9,11 +9,11 @@ mod check;
 mod context;
 pub mod custom;
 mod fence;
-mod layout;
+mod indentation;
 pub mod offer;
 mod run;
 mod task;
-mod tests_place;
+mod test_location;
 mod unit;
 
 use std::ops::Range;

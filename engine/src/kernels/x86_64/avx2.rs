@@ -1,9 +1,9 @@
 //! Kernels for processors with AVX2, FMA and F16C.
 
-mod few;
 mod formats;
-mod many;
-mod one;
+mod gemm;
+mod gemm_few;
+mod gemv;
 
 #[allow(
     clippy::wildcard_imports,
@@ -14,8 +14,8 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::super::activations::Activations;
+use super::super::decode_attention::{self, Convert, StoredRows};
 use super::super::formats::with_format;
-use super::super::stored::{self, Convert, StoredRows};
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 use formats::Wide;
@@ -33,11 +33,11 @@ pub(crate) fn quantized_tile(
         // SAFETY: this function enables what the kernels use; the caller checked the lengths.
         unsafe {
             if let [token] = *tokens {
-                one::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
+                gemv::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
             } else if tokens.len() <= FEW_TOKENS {
-                few::rows_times_few::<Format>(rows, activations, tokens, out);
+                gemm_few::rows_times_few::<Format>(rows, activations, tokens, out);
             } else {
-                many::rows_times_many::<Format>(rows, activations, tokens, out);
+                gemm::rows_times_many::<Format>(rows, activations, tokens, out);
             }
         }
         true
@@ -51,7 +51,7 @@ impl Convert for Convert256 {
     const FMA: bool = true;
 
     #[inline(always)]
-    unsafe fn halves(values: &[f16; stored::LANES]) -> [f32; stored::LANES] {
+    unsafe fn halves(values: &[f16; decode_attention::LANES]) -> [f32; decode_attention::LANES] {
         // SAFETY: the caller has the instructions; the values are 32 bytes, and so is each half of
         // the result.
         unsafe {
