@@ -177,7 +177,7 @@ pub(crate) fn add_weighted_stored<const FMA: bool>(
 ) {
     // SAFETY: the conversions run everywhere.
     unsafe {
-        decode_attention::add_weighted::<decode_attention::Portable>(out, weights, stride, rows, d)
+        decode_attention::add_weighted::<decode_attention::Portable>(out, weights, stride, rows, d);
     }
 }
 
