@@ -9,6 +9,7 @@
     reason = "a reference that cannot be read fails the test"
 )]
 
+mod candle;
 mod reference;
 mod report;
 
@@ -34,6 +35,32 @@ fn logits_are_those_of_the_reference() {
             );
         }
     }
+}
+
+#[test]
+fn a_second_oracle_gives_the_same_logits() {
+    let mut report = Report::default();
+    let mut compared = Vec::new();
+    for reference in references() {
+        let Some(pair) = candle::Pair::of(&reference) else {
+            continue;
+        };
+        for case in reference.cases() {
+            let mut session = pair.ours.new_session(&reference.options()).unwrap();
+            let found = evaluate_whole(&mut session, &case.tokens);
+            let place = format!("{} by candle-transformers", case.name);
+            report.compare(
+                &reference.name,
+                &place,
+                &pair.expected(&case.tokens),
+                &found,
+                reference.two_ways_limits(),
+            );
+        }
+        compared.push(reference.name);
+    }
+    println!("compared with candle-transformers: {}", compared.join(", "));
+    assert!(compared.len() >= 4, "only {compared:?} were compared");
 }
 
 #[test]

@@ -88,6 +88,10 @@ impl Reference {
         }
     }
 
+    pub(crate) fn model_path(&self) -> PathBuf {
+        self.folder.join(self.data["model"].as_str().unwrap())
+    }
+
     pub(crate) fn is_f32(&self) -> bool {
         self.data["format"] == "f32"
     }
