@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use carat::completion::{Scores, Suggestion};
 use carat::documents::{Change, Opened};
 use carat::generator::ModelFacts;
-use carat::mailbox::{Mailbox, Report};
+use carat::mailbox::{Mailbox, Report, Source};
 use carat::positions::LineColumn;
 use carat::session::{ClientFacts, Effect, Event, Request, RequestKey, Session, Wish};
 use carat_engine::StopReason;
@@ -50,11 +50,14 @@ fn round() -> (Vec<Duration>, Vec<Duration>) {
         serde_json::Value::Null,
         Vec::new(),
     ));
-    happen(Event::Engine(Report::Ready(ModelFacts {
-        name: "none".to_owned(),
-        tier: "small",
-        takes_instructions: false,
-    })));
+    happen(Event::Engine(Report::Ready(
+        Source::MODEL,
+        Some(ModelFacts {
+            name: "none".to_owned(),
+            tier: "small",
+            takes_instructions: false,
+        }),
+    )));
     happen(Event::Opened(Opened {
         uri: URI.to_owned(),
         language_id: "rust".to_owned(),

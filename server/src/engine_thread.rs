@@ -13,15 +13,16 @@ use crate::completion;
 use crate::echo::{Index, Known};
 use crate::generator::Generator;
 use crate::mailbox::{
-    ActionEnd, ActionJob, Job, Mailbox, Proposal, Report, Reporter, Stage, WarmJob, Work,
+    ActionEnd, ActionJob, Job, Mailbox, Proposal, Report, Reporter, Source, Stage, WarmJob, Work,
 };
 
 /// How long the session of code actions is kept after the last one. It makes a second question about
 /// the same code quick, and holds up to 0.6 GB with Gemma 4 26B-A4B.
 const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 
-/// Loads a model on a thread of its own and lets it work.
+/// Loads the model of a source on a thread of its own and lets it work.
 pub fn spawn(
+    source: Source,
     load: impl FnOnce() -> anyhow::Result<Box<dyn Generator>> + Send + 'static,
     mailbox: Arc<Mailbox>,
     report: Reporter,
@@ -37,10 +38,10 @@ pub fn spawn(
             });
             match loaded {
                 Ok(mut generator) => {
-                    report(Report::Ready(generator.facts()));
+                    report(Report::Ready(source, Some(generator.facts())));
                     work(generator.as_mut(), &mailbox, &*report);
                 }
-                Err(error) => report(Report::Failed(format!("{error:#}"))),
+                Err(error) => report(Report::Failed(source, format!("{error:#}"))),
             }
         })
 }

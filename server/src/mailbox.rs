@@ -143,10 +143,10 @@ pub enum ActionEnd {
 /// What an engine tells the session.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// The model is loaded; a code action needs one that takes instructions.
-    Ready(ModelFacts),
-    /// The model cannot run, for this reason.
-    Failed(String),
+    /// A source answers from now on; a model says which it is.
+    Ready(Source, Option<ModelFacts>),
+    /// A source cannot answer, for this reason.
+    Failed(Source, String),
     /// The engine computes, or rests again.
     Busy(bool),
     /// So many tokens were written in this time.

@@ -296,6 +296,7 @@ impl Session {
         if let Start::Awaited(model, _) = &mut self.start {
             let (named, settings) = (model.take(), self.settings.start());
             effects.push(Effect::LoadModel(
+                Source::MODEL,
                 named.or(settings.model),
                 settings.threads,
             ));
@@ -434,18 +435,22 @@ impl Session {
     fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {
         let (requests, facts) = (&mut self.requests, self.client.actions);
         match report {
-            Report::Ready(model) => {
-                self.status.ready(&model);
-                let state = SourceState::Ready(Some(model));
-                requests.set_state(Source::MODEL, state, now, effects);
+            Report::Ready(source, model) => {
+                if let Some(model) = model.as_ref().filter(|_| source == Source::MODEL) {
+                    self.status.ready(model);
+                }
+                requests.set_state(source, SourceState::Ready(model), now, effects);
             }
-            Report::Failed(why) => {
-                tracing::error!("{why}");
-                requests.set_state(Source::MODEL, SourceState::Failed, now, effects);
-                self.actions.engine_failed(facts, effects);
-                let what = format!("cannot complete code: {why}");
-                effects.push(Effect::Say(Severity::Error, what));
-                self.status.failed(why);
+            Report::Failed(source, why) => {
+                tracing::error!(source = source.name, "{why}");
+                requests.set_state(source, SourceState::Failed, now, effects);
+                // Without another source the user goes on with less; without the model, with nothing.
+                if source == Source::MODEL {
+                    self.actions.engine_failed(facts, effects);
+                    let what = format!("cannot complete code: {why}");
+                    effects.push(Effect::Say(Severity::Error, what));
+                    self.status.failed(why);
+                }
             }
             Report::Busy(is_busy) => self.status.busy(is_busy),
             Report::Wrote(tokens, time) => self.status.wrote(tokens, time),

@@ -191,7 +191,7 @@ mod tests {
     use crate::documents::Opened;
     use crate::evaluation::{Case, Kind};
     use crate::file_uri;
-    use crate::mailbox::Report;
+    use crate::mailbox::{Report, Source};
     use crate::positions::LineColumn;
     use crate::prompt::{Bytes, FimMarks, PromptBudget, PromptForm, Vocabulary};
     use crate::session::{ClientFacts, Effect, Event, Request, RequestKey, Session, Wish};
@@ -237,11 +237,14 @@ mod tests {
         let events = [
             Event::Introduced(facts, Value::Null, vec![root.to_owned()]),
             Event::Listening,
-            Event::Engine(Report::Ready(crate::generator::ModelFacts {
-                name: "m".to_owned(),
-                tier: "small",
-                takes_instructions: false,
-            })),
+            Event::Engine(Report::Ready(
+                Source::MODEL,
+                Some(crate::generator::ModelFacts {
+                    name: "m".to_owned(),
+                    tier: "small",
+                    takes_instructions: false,
+                }),
+            )),
             Event::Opened(Opened {
                 uri,
                 language_id: "rust".to_owned(),

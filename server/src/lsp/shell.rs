@@ -179,15 +179,15 @@ impl Shell {
                     let _ = state.pending.remove(at).reply.send(reply);
                 }
             }
-            Effect::LoadModel(model, threads) => {
+            Effect::LoadModel(source, model, threads) => {
                 let shell = self.clone();
                 let report = Arc::new(move |report| drop(shell.handle(Event::Engine(report))));
                 let load = move || generator::load(model.as_deref(), threads);
-                match engine_thread::spawn(load, Arc::clone(&inner.mailbox), report) {
+                match engine_thread::spawn(source, load, Arc::clone(&inner.mailbox), report) {
                     Ok(thread) => state.engine = Some(thread),
                     Err(error) => {
                         let why = format!("the engine thread cannot be started: {error}");
-                        events.push_back(Event::Engine(Report::Failed(why)));
+                        events.push_back(Event::Engine(Report::Failed(source, why)));
                     }
                 }
             }

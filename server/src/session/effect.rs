@@ -7,7 +7,7 @@ use super::query::Answer;
 use super::record::Record;
 use crate::actions::CustomAction;
 use crate::documents::Snapshot;
-use crate::mailbox::{ActionJob, ActionKey, Job};
+use crate::mailbox::{ActionJob, ActionKey, Job, Source};
 use crate::status::Status;
 
 /// Names a request.
@@ -19,8 +19,8 @@ pub struct RequestKey(pub u64);
 pub enum Effect {
     /// Reply to a request.
     Respond(RequestKey, Reply),
-    /// Load a model by name, with so many threads, and tell what comes of it.
-    LoadModel(Option<String>, Option<usize>),
+    /// Load the model of a source by name, with so many threads, and tell what comes of it.
+    LoadModel(Source, Option<String>, Option<usize>),
     /// Ask a source for text.
     Complete(Job),
     /// Run an action.

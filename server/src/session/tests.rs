@@ -506,6 +506,27 @@ fn at_the_deadline_the_best_of_what_there_is_counts() {
 }
 
 #[test]
+fn a_second_source_that_fails_takes_nothing_from_the_model() {
+    let mut bench = Bench::of(World::with_sources(&[ECHO, MODEL]));
+    let status = bench.world.session.status.clone();
+    let key = bench.submit("let a = |;");
+    bench.world.load_source(ECHO, Err("no index"));
+    assert!(bench.world.stopped(ECHO) && !bench.stopped());
+    bench.write("model");
+    bench.end();
+    bench.expect(&[(key, "8..8 model")]);
+    let alone = bench.submit("let b = |;");
+    let asked = |it: &&world::Running| !it.job.cancel.is_cancelled();
+    let asked = bench.world.jobs.iter().filter(asked).count();
+    assert_eq!(asked, 1, "the other is asked no more");
+    bench.write("model");
+    bench.end();
+    bench.expect(&[(alone, "8..8 model")]);
+    assert_eq!(bench.world.session.status, status);
+    assert!(bench.world.said.is_empty(), "{:?}", bench.world.said);
+}
+
+#[test]
 fn settings_that_come_late_count_from_then_on() {
     let mut bench = Bench::of(World::new(vec![MODEL], Encoding::Utf8));
     let facts = World::able(Encoding::Utf8, true);

@@ -35,7 +35,8 @@ enum Step {
     ProjectsRead,
     Saved,
     Folders(bool),
-    Load(bool),
+    /// A source, and whether it can answer.
+    Load(bool, bool),
     Write(bool, &'static str),
     ActionEnd(bool),
     Fail(bool),
@@ -109,7 +110,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ProjectsRead),
         1 => Just(Step::Saved),
         1 => any::<bool>().prop_map(Step::Folders),
-        2 => prop::bool::weighted(0.8).prop_map(Step::Load),
+        2 => (prop::bool::weighted(0.3), prop::bool::weighted(0.8)).prop_map(|(source, loads)| Step::Load(source, loads)),
         10 => (prop::bool::weighted(0.2), written).prop_map(|(echo, text)| Step::Write(echo, text)),
         5 => prop::bool::weighted(0.3).prop_map(Step::ActionEnd),
         1 => any::<bool>().prop_map(Step::Fail),
@@ -182,7 +183,9 @@ fn take(world: &mut World, step: &Step) {
                 Event::FoldersChanged(Vec::new(), folder)
             });
         }
-        Step::Load(loads) => world.load(loads.then_some("m").ok_or("no file")),
+        Step::Load(is_echo, loads) => {
+            world.load_source(source(is_echo), loads.then_some("m").ok_or("no file"));
+        }
         Step::Write(echo, text) => drop(world.write(source(echo), text)),
         Step::ActionEnd(echo) => world.end(source(echo), Some(StopReason::StopToken)),
         Step::Fail(echo) => world.end(source(echo), None),

@@ -73,9 +73,7 @@ impl World {
         world.introduce(ClientFacts::default());
         world.load(Ok("m"));
         if sources.contains(&ECHO) {
-            let requests = &mut world.session.requests;
-            let ready = super::SourceState::Ready(None);
-            requests.set_state(ECHO, ready, world.now, &mut Vec::new());
+            world.load_source(ECHO, Ok(""));
         }
         world
     }
@@ -133,13 +131,19 @@ impl World {
 
     /// The model is loaded, or is not.
     pub(super) fn load(&mut self, model: Result<&str, &str>) {
+        self.load_source(Source::MODEL, model);
+    }
+
+    /// A source answers from now on, or cannot.
+    pub(super) fn load_source(&mut self, source: Source, model: Result<&str, &str>) {
+        let facts = |name: &str| ModelFacts {
+            name: name.to_owned(),
+            tier: "small",
+            takes_instructions: true,
+        };
         let report = match model {
-            Ok(name) => Report::Ready(ModelFacts {
-                name: name.to_owned(),
-                tier: "small",
-                takes_instructions: true,
-            }),
-            Err(why) => Report::Failed(why.to_owned()),
+            Ok(name) => Report::Ready(source, (source == Source::MODEL).then(|| facts(name))),
+            Err(why) => Report::Failed(source, why.to_owned()),
         };
         self.happen(Event::Engine(report));
     }
