@@ -26,13 +26,18 @@ function check(ok, what) {
 /** The editor as a user sees it. */
 function hands(page) {
     const press = (key) => page.keyboard.press(key);
-    const quickInput = async (key, text) => {
+    /** Types into what a key opens, and takes the entry with this text once it is there. */
+    const quickInput = async (key, text, entry) => {
         await press(key);
         await page.waitForSelector(".quick-input-widget input:visible");
         await page.keyboard.type(text);
-        await sleep(700);
-        await press("Enter");
-        await page.waitForSelector(".quick-input-widget", { state: "hidden" });
+        await page.waitForSelector(`.quick-input-list .monaco-list-row >> text=${entry}`);
+        const widget = page.locator(".quick-input-widget");
+        // A list that still changes takes no key.
+        await until(`${text} is taken`, async () => {
+            await press("Enter");
+            return widget.waitFor({ state: "hidden", timeout: 3000 }).then(() => true, () => false);
+        });
         await sleep(300);
     };
     const texts = (selector) => page.evaluate((s) => [...document.querySelectorAll(s)].map((e) => e.textContent), selector);
@@ -40,10 +45,10 @@ function hands(page) {
         press,
         type: (text) => page.keyboard.type(text, { delay: 60 }),
         openFile: async (name) => {
-            await quickInput("Control+p", name);
+            await quickInput("Control+p", name, name);
             await page.waitForSelector(`.tab.active >> text=${name}`);
         },
-        goTo: (line, column) => quickInput("Control+g", `${line}:${column}`),
+        goTo: (line, column) => quickInput("Control+g", `${line}:${column}`, `line ${line}`),
         command: async (title) => {
             await press("F1");
             await page.waitForSelector(".quick-input-widget input:visible");
