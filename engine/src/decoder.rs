@@ -18,6 +18,6 @@ mod workspace;
 pub(crate) use branches::Branches;
 pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs};
 pub(crate) use forward::{ForwardPass, Leftover, WantedRows};
-pub(crate) use names::{ExpertNames, TensorNames};
+pub(crate) use names::{ExpertNames, GateRows, TensorNames};
 pub(crate) use weights::{Weights, vocabulary};
 pub(crate) use workspace::Workspace;

@@ -6,6 +6,7 @@ mod llama;
 mod phi;
 mod qwen;
 mod reader;
+mod starcoder;
 
 use crate::LoadError;
 use crate::decoder::{Config, TensorNames};
@@ -26,6 +27,7 @@ fn all() -> impl Iterator<Item = &'static Family> {
         llama::FAMILIES,
         qwen::FAMILIES,
         phi::FAMILIES,
+        starcoder::FAMILIES,
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 use super::branches::Branches;
 use super::config::LayerConfig;
 use super::matrix::Matrix;
-use super::ops::{Compute, activations_for, linear, rows, rows_mut};
+use super::ops::{Compute, activations_for, add, linear, rows, rows_mut};
 use super::rope::Rotation;
 use super::weights::AttentionWeights;
 use crate::kernels::{self, BLOCK_KEYS, Buffer, Epilogue, Input, List, OutTile, Product};
@@ -107,9 +107,7 @@ impl Heads<'_> {
     fn norm_and_rotate(&self, token: usize, row: &mut [f32]) {
         let (queries, keys) = self.widths();
         if let Some(bias) = &self.weights.bias {
-            for (x, bias) in row.iter_mut().zip(bias) {
-                *x += bias;
-            }
+            add(row, bias);
         }
         let (row_queries, rest) = row.split_at_mut(queries);
         if token >= self.first_query {
@@ -210,8 +208,13 @@ impl InplaceOp2 for Attend<'_> {
         });
         drop(blocks);
         let output = self.weights.output.view();
-        let out = OutTile::new(out, hidden);
-        linear(self.compute, &attended, output, Epilogue::Plain, out);
+        let tile = OutTile::new(out, hidden);
+        linear(self.compute, &attended, output, Epilogue::Plain, tile);
+        if let Some(bias) = &self.weights.output_bias {
+            for row in out.chunks_exact_mut(hidden) {
+                add(row, bias);
+            }
+        }
         Ok(())
     }
 }

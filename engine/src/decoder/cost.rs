@@ -30,6 +30,9 @@ impl LayerWeights {
         if let Some(f) = &self.feed_forward {
             sum += size(&f.gate) + size(&f.up) + size(&f.down);
         }
+        if let Some(f) = &self.ungated {
+            sum += size(&f.up) + size(&f.down);
+        }
         if let Some(kv) = &a.key_value {
             sum += size(&kv.key) + kv.value.as_ref().map_or(0, size);
         }

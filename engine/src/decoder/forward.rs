@@ -9,14 +9,14 @@ use super::attention::{Attend, Heads};
 use super::branches::Branches;
 use super::config::{Config, KvSource, LayerConfig};
 use super::experts::Experts;
-use super::feed_forward::FeedForward;
+use super::feed_forward::{FeedForward, Ungated};
 use super::matrix::Matrix;
 use super::ops::{
-    AddNormed, Compute, Embed, EmbedPerLayer, GateEmbedding, Linear, RmsNorm, linear,
+    AddNormed, Compute, Embed, EmbedPerLayer, GateEmbedding, Linear, Normed, linear,
     rows as rows_of,
 };
 use super::rope::{Ropes, Rotations};
-use super::weights::{LayerWeights, Weights};
+use super::weights::{LayerWeights, Norm, Weights};
 use super::workspace::{Interrupted, Workspace};
 use crate::kernels::{CpuLevel, Epilogue, OutTile, Pool};
 use crate::kv_cache::{HeadRows, KvCache, KvShape};
@@ -256,9 +256,9 @@ impl ForwardPass {
         }
     }
 
-    fn norm<'a>(&'a self, weight: &'a [f32], rows: &Range<usize>) -> RmsNorm<'a> {
-        RmsNorm {
-            weight,
+    fn norm<'a>(&'a self, by: &'a Norm, rows: &Range<usize>) -> Normed<'a> {
+        Normed {
+            by,
             epsilon: self.config.norm_epsilon,
             rows: rows.clone(),
             compute: self.compute(),
@@ -358,6 +358,15 @@ impl ForwardPass {
                     dense,
                     config,
                     gate: self.config.gate,
+                    epsilon: self.config.norm_epsilon,
+                    rows: rows.clone(),
+                    compute: self.compute(),
+                },
+            )?,
+            (_, _, None) if let Some(weights) = &weights.ungated => w.branch.inplace_op2(
+                &w.x,
+                &Ungated {
+                    weights,
                     epsilon: self.config.norm_epsilon,
                     rows: rows.clone(),
                     compute: self.compute(),

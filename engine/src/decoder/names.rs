@@ -9,10 +9,13 @@ pub(crate) struct TensorNames {
     pub(crate) branch_norms: Option<[&'static str; 2]>,
     /// Biases of queries, keys and values.
     pub(crate) biases: Option<[&'static str; 3]>,
+    /// Bias of what attention gives.
+    pub(crate) output_bias: Option<&'static str>,
+    /// Whether norms of the residual stream are layer norms, with a bias.
+    pub(crate) layer_norms: bool,
     /// Whether a global layer may take its values from its keys.
     pub(crate) values_may_be_keys: bool,
-    /// Whether the tensor of the up matrix begins with the rows of the gate.
-    pub(crate) gate_in_up: bool,
+    pub(crate) gate: GateRows,
     /// Those of experts, if the configuration has some.
     pub(crate) experts: Option<ExpertNames>,
 }
@@ -23,10 +26,23 @@ impl TensorNames {
         head_norms: None,
         branch_norms: None,
         biases: None,
+        output_bias: None,
+        layer_norms: false,
         values_may_be_keys: false,
-        gate_in_up: false,
+        gate: GateRows::Own,
         experts: None,
     };
+}
+
+/// Where the gate of the dense feed-forward block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GateRows {
+    /// In a tensor of its own.
+    Own,
+    /// The tensor of the up matrix begins with them.
+    InUp,
+    /// The block has no gate, but biases.
+    Absent,
 }
 
 /// The tensors of a layer's experts.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, bail};
 
 use super::matrix::Matrix;
-use super::weights::PerLayerWeights;
+use super::weights::{Norm, PerLayerWeights};
 use crate::TokenId;
 use crate::kernels::{
     self, Activations, Buffer, CpuLevel, Epilogue, Input, MatrixRef, OutTile, Pool, Product,
@@ -154,17 +154,44 @@ pub(crate) fn rms_norm(
     });
 }
 
-/// `dst = src / rms(src) * weight`
-pub(crate) struct RmsNorm<'a> {
-    pub(crate) weight: &'a [f32],
+/// As [`rms_norm`], or the layer norm `(x - mean(x)) / sd(x) * weight + bias` where the norm has a bias.
+pub(crate) fn norm(compute: Compute<'_>, x: &[f32], by: &Norm, epsilon: f32, out: &mut [f32]) {
+    let Some(bias) = &by.bias else {
+        return rms_norm(compute, x, &by.weight, epsilon, out);
+    };
+    let n = bias.len();
+    compute.pool.for_each_chunk(out, NORM_ROWS * n, |i, out| {
+        out.copy_from_slice(&x[i * NORM_ROWS * n..][..out.len()]);
+        for row in out.chunks_exact_mut(n) {
+            let mean = row.iter().sum::<f32>() / n as f32;
+            for x in row.iter_mut() {
+                *x -= mean;
+            }
+            // Without its mean, the deviation of a row is its root mean square.
+            kernels::rms_norm(compute.level, row, Some(&by.weight), epsilon);
+            add(row, bias);
+        }
+    });
+}
+
+/// `x = x + y`
+pub(crate) fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// `dst = norm(src)`
+pub(crate) struct Normed<'a> {
+    pub(crate) by: &'a Norm,
     pub(crate) epsilon: f32,
     pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
 }
 
-impl InplaceOp2 for RmsNorm<'_> {
+impl InplaceOp2 for Normed<'_> {
     fn name(&self) -> &'static str {
-        "rms_norm"
+        "norm"
     }
 
     fn cpu_fwd(
@@ -176,7 +203,7 @@ impl InplaceOp2 for RmsNorm<'_> {
     ) -> Result<()> {
         let x = rows(src, src_layout, &self.rows)?;
         let (out, _) = rows_mut(dst, dst_layout, &self.rows)?;
-        rms_norm(self.compute, x.values, self.weight, self.epsilon, out);
+        norm(self.compute, x.values, self.by, self.epsilon, out);
         Ok(())
     }
 }

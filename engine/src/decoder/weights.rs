@@ -9,7 +9,7 @@ use crate::kernels::{CpuLevel, MatrixRef, Pool};
 
 use super::config::{Config, KvSource, LayerConfig};
 use super::matrix::{ExpertMatrices, Matrix};
-use super::names::TensorNames;
+use super::names::{GateRows, TensorNames};
 
 /// A model's weights. H: hidden, V: vocabulary, L: layers, P: per-layer width.
 pub(crate) struct Weights {
@@ -17,12 +17,19 @@ pub(crate) struct Weights {
     pub(crate) token_embedding: Matrix,
     /// `[V, H]` where the file has one of its own
     pub(crate) output: Option<Matrix>,
-    /// `[H]`
-    pub(crate) output_norm: Vec<f32>,
+    pub(crate) output_norm: Norm,
     /// `[d / 2]`, the divisors of the global layers' rotary frequencies
     pub(crate) rope_factors: Option<Vec<f32>>,
     pub(crate) per_layer: Option<PerLayerWeights>,
     pub(crate) layers: Vec<LayerWeights>,
+}
+
+/// A norm of the residual stream: of root mean squares, or a layer norm if it has a bias.
+pub(crate) struct Norm {
+    /// `[H]`
+    pub(crate) weight: Vec<f32>,
+    /// `[H]`
+    pub(crate) bias: Option<Vec<f32>>,
 }
 
 /// Embeddings that every layer adds (E2B, E4B).
@@ -38,8 +45,9 @@ pub(crate) struct PerLayerWeights {
 /// One layer. d: head length, q: query heads, k: key/value heads, F: feed-forward width.
 pub(crate) struct LayerWeights {
     pub(crate) attention: AttentionWeights,
-    /// Absent where all of the block are experts.
+    /// Absent where all of the block are experts, and where it has no gate.
     pub(crate) feed_forward: Option<FeedForwardWeights>,
+    pub(crate) ungated: Option<UngatedWeights>,
     pub(crate) experts: Option<ExpertWeights>,
     pub(crate) per_layer: Option<LayerEmbeddingWeights>,
     /// Factor on the residual stream after the layer.
@@ -53,6 +61,9 @@ impl LayerWeights {
         let mut all = vec![&mut a.query, &mut a.output];
         if let Some(f) = &mut self.feed_forward {
             all.extend([&mut f.gate, &mut f.up, &mut f.down]);
+        }
+        if let Some(f) = &mut self.ungated {
+            all.extend([&mut f.up, &mut f.down]);
         }
         if let Some(own) = &mut a.key_value {
             all.push(&mut own.key);
@@ -73,8 +84,7 @@ impl LayerWeights {
 }
 
 pub(crate) struct AttentionWeights {
-    /// `[H]`
-    pub(crate) norm: Vec<f32>,
+    pub(crate) norm: Norm,
     /// `[q * d, H]`
     pub(crate) query: Matrix,
     /// Absent where the layer uses another one's keys and values.
@@ -87,6 +97,8 @@ pub(crate) struct AttentionWeights {
     pub(crate) post_norm: Option<Vec<f32>>,
     /// `[q * d + 2 k * d]`: of queries, keys and values
     pub(crate) bias: Option<Vec<f32>>,
+    /// `[H]`
+    pub(crate) output_bias: Option<Vec<f32>>,
 }
 
 pub(crate) struct KeyValueWeights {
@@ -109,6 +121,19 @@ pub(crate) struct FeedForwardWeights {
     pub(crate) down: Matrix,
     /// `[H]`
     pub(crate) post_norm: Option<Vec<f32>>,
+}
+
+/// A feed-forward block without a gate.
+pub(crate) struct UngatedWeights {
+    pub(crate) norm: Norm,
+    /// `[F, H]`
+    pub(crate) up: Matrix,
+    /// `[F]`
+    pub(crate) up_bias: Vec<f32>,
+    /// `[H, F]`
+    pub(crate) down: Matrix,
+    /// `[H]`
+    pub(crate) down_bias: Vec<f32>,
 }
 
 /// The experts of a layer. E: experts, W: expert width.
@@ -192,7 +217,7 @@ impl Weights {
         let weights = Self {
             token_embedding: loader.matrix("token_embd.weight", v, h)?,
             output: loader.optional_matrix("output.weight", v, h)?,
-            output_norm: loader.vector("output_norm.weight", h)?,
+            output_norm: loader.norm("output_norm", h)?,
             rope_factors,
             per_layer,
             layers: (0..n_layers)
@@ -288,6 +313,7 @@ impl<'a> Loader<'a> {
         Ok(LayerWeights {
             attention: self.attention(i, config)?,
             feed_forward: self.feed_forward(i, config)?,
+            ungated: self.ungated(i, config)?,
             experts: self.experts(i, config)?,
             per_layer,
             output_scale: self
@@ -306,12 +332,13 @@ impl<'a> Loader<'a> {
             .names
             .experts
             .is_none_or(|e| e.dense_post_norm.is_some());
-        if config.experts.is_some() && !has_dense {
+        let is_gated = self.names.gate != GateRows::Absent;
+        if (config.experts.is_some() && !has_dense) || !is_gated {
             return Ok(None);
         }
         let (h, width) = (config.hidden, config.layers[i].ffn_width);
         let name = |suffix: &str| format!("blk.{i}.{suffix}");
-        let (gate, up) = if self.names.gate_in_up {
+        let (gate, up) = if self.names.gate == GateRows::InUp {
             self.matrix(&name("ffn_up.weight"), 2 * width, h)?
                 .split(width)
         } else {
@@ -326,6 +353,21 @@ impl<'a> Loader<'a> {
             up,
             down: self.matrix(&name("ffn_down.weight"), h, width)?,
             post_norm: self.named_vector(i, self.names.branch_norms.map(|names| names[1]), h)?,
+        }))
+    }
+
+    fn ungated(&self, i: usize, config: &Config) -> Result<Option<UngatedWeights>, LoadError> {
+        if self.names.gate != GateRows::Absent {
+            return Ok(None);
+        }
+        let (h, width) = (config.hidden, config.layers[i].ffn_width);
+        let name = |suffix: &str| format!("blk.{i}.{suffix}");
+        Ok(Some(UngatedWeights {
+            norm: self.norm(&name("ffn_norm"), h)?,
+            up: self.matrix(&name("ffn_up.weight"), width, h)?,
+            up_bias: self.vector(&name("ffn_up.bias"), width)?,
+            down: self.matrix(&name("ffn_down.weight"), h, width)?,
+            down_bias: self.vector(&name("ffn_down.bias"), h)?,
         }))
     }
 
@@ -363,13 +405,14 @@ impl<'a> Loader<'a> {
             _ => None,
         };
         Ok(AttentionWeights {
-            norm: self.vector(&name("attn_norm.weight"), h)?,
+            norm: self.norm(&name("attn_norm"), h)?,
             query,
             key_value,
             query_norm: self.named_vector(i, self.names.head_norms.map(|names| names[0]), d)?,
             output: self.matrix(&name("attn_output.weight"), h, q_rows)?,
             post_norm: self.named_vector(i, self.names.branch_norms.map(|names| names[0]), h)?,
             bias: self.bias(i, q_rows, kv_rows)?,
+            output_bias: self.named_vector(i, self.names.output_bias, h)?,
         })
     }
 
@@ -518,6 +561,18 @@ impl<'a> Loader<'a> {
                 repacked: None,
             },
             rows,
+        })
+    }
+
+    /// A norm of the residual stream, a layer norm where the family has those.
+    fn norm(&self, name: &str, len: usize) -> Result<Norm, LoadError> {
+        let bias = self
+            .names
+            .layer_norms
+            .then(|| self.vector(&format!("{name}.bias"), len));
+        Ok(Norm {
+            weight: self.vector(&format!("{name}.weight"), len)?,
+            bias: bias.transpose()?,
         })
     }
 

@@ -4,13 +4,13 @@ use super::Family;
 use super::llama::like_llama;
 use super::reader::Reader;
 use crate::LoadError;
-use crate::decoder::{Config, RopePairs, TensorNames};
+use crate::decoder::{Config, GateRows, RopePairs, TensorNames};
 
 pub(super) const FAMILIES: &[Family] = &[Family {
     architecture: "phi3",
     config,
     tensors: TensorNames {
-        gate_in_up: true,
+        gate: GateRows::InUp,
         ..TensorNames::PLAIN
     },
 }];

@@ -58,6 +58,11 @@ impl Reader<'_> {
             .unwrap_or(usual)
     }
 
+    /// What is added to a variance under the root of a layer norm.
+    pub(super) fn layer_norm_epsilon(&self) -> f32 {
+        self.float("attention.layer_norm_epsilon").unwrap_or(1e-5)
+    }
+
     /// Base of rotary frequencies.
     pub(super) fn rope_theta(&self, suffix: &str, usual: f32) -> Result<f32, LoadError> {
         self.positive(suffix, self.float(suffix).unwrap_or(usual))
