@@ -35,6 +35,7 @@ pub use stop::StopWhileDecoding;
 use carat_engine::{ContinuationSource, GenerationRequest, Mixing};
 use carat_grammars::{Language, Place};
 
+use crate::echo::Index;
 use crate::prompt::{self, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
 
 /// A caret at which something is to be proposed.
@@ -56,6 +57,8 @@ pub struct Query<'a> {
     pub max_tokens: Option<usize>,
     /// What the user wants to see.
     pub manners: &'a Manners,
+    /// The texts of the workspace, where they are known.
+    pub texts: Option<&'a Index>,
 }
 
 /// Everything that is decided before the engine runs.
@@ -104,6 +107,7 @@ pub fn plan(
         place,
         manners: query.manners.clone(),
         language: query.language,
+        texts: query.texts.cloned().unwrap_or_default(),
         secrets: show::around(query.prefix, query.suffix),
     };
     if silence.is_some() {

@@ -12,6 +12,7 @@ mod lines;
 mod matches;
 mod segment;
 mod weights;
+mod words;
 
 pub use candidates::{LineEcho, Nearness, Neighbors, line_echoes};
 pub use index::{Index, Tidied, Tidying};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use carat_engine::{CancelToken, GenerateError, StopReason};
 
 use crate::actions::{Outcome, Refusal, Run, Step, change};
-use crate::completion;
+use crate::completion::{self, Query};
 use crate::echo::{Index, Known};
 use crate::generator::Generator;
 use crate::mailbox::{
@@ -111,7 +111,11 @@ fn generate(
         return Ok((StopReason::Cancelled, None));
     }
     let around = job.caret.around();
-    let plan = Arc::new(generator.plan(&job.caret.query(&around)));
+    let query = Query {
+        texts: Some(&job.texts),
+        ..job.caret.query(&around)
+    };
+    let plan = Arc::new(generator.plan(&query));
     report(Report::Planned(job.key, Arc::clone(&plan)));
     let mut heard = |text: &str, progress: &completion::Progress<'_>| {
         let so_far = progress.so_far();
@@ -125,7 +129,7 @@ fn generate(
     };
     let known = Known {
         index: &job.texts,
-        path: &job.caret.path,
+        path: &job.remembered_as,
     };
     let done = completion::run(&plan, &mut heard, |on_piece| {
         generator.generate(&job.uri, &plan, known, &job.cancel, on_piece)

@@ -56,6 +56,7 @@ pub fn answer(
             everything: true,
             ..manners.clone()
         },
+        texts: Some(&index),
         ..caret.query(&around)
     };
     let known = Known {

@@ -69,6 +69,8 @@ pub struct Job {
     pub caret: Caret,
     /// The user's other texts.
     pub texts: Index,
+    /// What they call the document.
+    pub remembered_as: Arc<str>,
     /// Set when nobody wants it any more.
     pub cancel: CancelToken,
 }
@@ -381,6 +383,7 @@ mod tests {
             uri: "a".into(),
             caret: caret(),
             texts: Index::default(),
+            remembered_as: "".into(),
             cancel: CancelToken::new(),
         }
     }

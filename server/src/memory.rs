@@ -7,34 +7,46 @@
 mod fill;
 mod rules;
 mod store;
+mod thread;
 
 use std::path::{Path, PathBuf};
 
 use crate::echo::Index;
+use crate::workspace::Folder;
 
 pub use fill::{Filled, Limits};
-pub use rules::FILE_BYTES_MAX;
+pub use rules::{FILE_BYTES_MAX, is_ignore_file, may_be_read};
 pub use store::{FOLDER_VARIABLE, Kept, Store};
+pub use thread::{Order, Reading, Recalled, spawn};
 
-/// The memory of one workspace folder, as the disk has it. Paths are relative to it, with `/`.
+/// The memory of a workspace, as the disk has it. Paths are relative to its folder, with `/`; where
+/// there are several folders, each has a prefix.
 #[derive(Debug)]
 pub struct Memory {
-    root: PathBuf,
+    folders: Vec<Folder>,
     index: Index,
 }
 
 impl Memory {
-    /// One that knows nothing yet.
+    /// One of a single folder that knows nothing yet.
     pub fn new(root: &Path) -> Self {
-        Self {
+        Self::of(vec![Folder {
             root: root.to_owned(),
+            prefix: String::new(),
+        }])
+    }
+
+    /// One of these folders that knows nothing yet.
+    pub fn of(folders: Vec<Folder>) -> Self {
+        Self {
+            folders,
             index: Index::default(),
         }
     }
 
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The folders.
+    pub fn folders(&self) -> &[Folder] {
+        &self.folders
     }
 
     /// What is known.
@@ -48,6 +60,11 @@ impl Memory {
             self.index.adopt_tidied(tidying.build());
         }
     }
+}
+
+/// Whether a folder is so wide that it is no project: the root of a disk, or all of a user's files.
+fn is_too_wide(root: &PathBuf) -> bool {
+    root.parent().is_none() || std::env::home_dir().is_some_and(|home| home.starts_with(root))
 }
 
 #[cfg(test)]

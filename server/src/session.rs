@@ -14,9 +14,9 @@ mod record;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod typed;
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,7 @@ pub use record::Record;
 pub use requests::{BACKGROUND, GRACE, SourceState};
 
 use crate::actions::Action;
-use crate::completion::{is_secret_file, mask, mask_part};
-use crate::documents::{Changed, Documents, Snapshot, SyncFault};
-use crate::echo::Index;
+use crate::documents::{Documents, Snapshot, SyncFault};
 use crate::mailbox::{Report, Source};
 use crate::positions::{self, LineColumn};
 use crate::settings::{PROJECT_FILE, Store, Trigger};
@@ -40,24 +38,11 @@ use crate::status::Status;
 use crate::workspace::Workspace;
 use actions::Actions;
 use requests::Requests;
+use texts::Wanted;
 
 /// How long the model waits for the configuration of a client that is asked for it. Clients answer in
 /// milliseconds; one that does not is served with what it said at first.
 const FIRST_CONFIGURATION: Duration = Duration::from_secs(1);
-
-/// Lets the echo know a document as it is, without the secrets in it; files of secrets not at all.
-fn remember_whole(texts: &mut Index, path: &str, text: &str) {
-    if !is_secret_file(path) {
-        texts.set(path, &mask(text));
-    }
-}
-
-/// The whole lines that hold a range of a text.
-fn lines_around(text: &str, range: Range<usize>) -> Range<usize> {
-    let start = text[..range.start].rfind('\n').map_or(0, |end| end + 1);
-    let end = text[range.end..].find('\n');
-    start..end.map_or(text.len(), |end| range.end + end)
-}
 
 /// The state of the server.
 #[derive(Debug)]
@@ -70,6 +55,8 @@ pub struct Session {
     actions: Actions,
     status: Status,
     start: Start,
+    /// Which workspace the echo knows.
+    wanted: Wanted,
     /// What is to be said once the client listens; `None` from then on.
     unsaid: Option<Vec<Effect>>,
     has_left: bool,
@@ -102,6 +89,7 @@ impl Session {
             actions: Actions::default(),
             status: Status::default(),
             start: Start::Unknown(model),
+            wanted: Wanted::default(),
             unsaid: Some(Vec::new()),
             has_left: false,
         }
@@ -156,8 +144,9 @@ impl Session {
             Event::Listening => self.listening(effects),
             Event::Opened(opened) => {
                 self.closed(&opened.uri, now, effects);
+                let name = self.workspace.remembered_as(&opened.uri);
+                self.remember_whole(&name, &opened.text);
                 let path = self.workspace.shown(&opened.uri);
-                remember_whole(&mut self.requests.texts, &path, &opened.text);
                 self.documents.open(opened, &path);
             }
             Event::Changed(uri, version, changes) => {
@@ -178,10 +167,9 @@ impl Session {
             }
             Event::Closed(uri) => {
                 self.closed(&uri, now, effects);
-                if let Some(document) = self.documents.snapshot(&uri) {
-                    self.requests.texts.remove(&document.path);
+                if self.documents.close(&uri) {
+                    self.forget(&uri, effects);
                 }
-                self.documents.close(&uri);
             }
             Event::Configured(_) if self.client.pulls => effects.push(Effect::PullConfiguration),
             Event::Configured(options) => self.configure(&options, effects),
@@ -196,13 +184,16 @@ impl Session {
                 let workspace = &self.workspace;
                 self.documents.rename(|uri| workspace.shown(uri));
                 self.remember_all();
+                self.remember_workspace(effects);
                 self.read_projects(effects);
             }
             Event::FileChanged(path) => {
                 if path.file_name().is_some_and(|name| name == PROJECT_FILE) {
                     self.read_projects(effects);
                 }
+                self.look(&path, effects);
             }
+            Event::Recalled(recalled) => self.recalled(*recalled),
             Event::ProjectsRead(files) => complain(&self.settings.projects(files), effects),
             Event::Requested(key, request) => self.requested(key, request, now, effects),
             Event::Cancelled(key) => self.requests.cancel(key, now, effects),
@@ -231,37 +222,8 @@ impl Session {
             effects.push(Effect::PullConfiguration);
         }
         if self.client.watches {
-            let pattern = format!("**/{PROJECT_FILE}");
-            effects.push(Effect::WatchFiles(vec![pattern]));
-        }
-    }
-
-    /// The echo knows what was typed a moment ago, without the secrets in it.
-    fn remember(&mut self, changed: &Changed) {
-        let (path, text) = (&changed.now.path, &changed.now.text);
-        let texts = &mut self.requests.texts;
-        if let [edit] = &changed.edits[..] {
-            let before = text.len_bytes() + edit.range.len() - edit.text.len();
-            // Where a secret was masked, it is shorter.
-            let same = texts.text(path).is_some_and(|known| known.len() == before);
-            if same && texts.edit(path, edit.range.clone(), &edit.text) {
-                let known = texts.text(path).unwrap_or_default();
-                // A change of a name makes a secret of the text beside it.
-                let line = lines_around(known, edit.new_range());
-                if matches!(mask_part(known, line), Cow::Borrowed(_)) {
-                    return;
-                }
-            }
-        }
-        remember_whole(texts, path, &text.to_string());
-    }
-
-    /// The documents are called by other names.
-    fn remember_all(&mut self) {
-        let texts = &mut self.requests.texts;
-        *texts = Index::default();
-        for document in self.documents.iter() {
-            remember_whole(texts, &document.path, &document.text.to_string());
+            // Which files are remembered is decided here: editors know no `.gitignore` in patterns.
+            effects.push(Effect::WatchFiles(vec!["**/*".to_owned()]));
         }
     }
 
@@ -272,6 +234,7 @@ impl Session {
 
     fn configure(&mut self, options: &Value, effects: &mut Vec<Effect>) {
         complain(&self.settings.configure(options), effects);
+        self.remember_workspace(effects);
     }
 
     fn read_projects(&mut self, effects: &mut Vec<Effect>) {
@@ -301,6 +264,7 @@ impl Session {
                 settings.threads,
             ));
             self.start = Start::Done;
+            self.remember_workspace(effects);
         }
     }
 
@@ -384,6 +348,7 @@ impl Session {
             deadline,
             max_tokens: settings.max_tokens,
             manners: settings.manners,
+            remembered_as: self.workspace.remembered_as(&wish.uri).into(),
             snapshot,
         })
     }

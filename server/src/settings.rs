@@ -27,6 +27,12 @@ const MAX_TOKENS_MAX: u64 = 1024;
 /// Hardly any completion is longer.
 const SHORTEST_MAX: u64 = 100;
 
+/// Memory for the texts of a workspace: about 110 MB of source.
+const MEMORY_MB_USUAL: u64 = 250;
+
+/// More source than this nobody wrote.
+const MEMORY_MB_MAX: u64 = 4000;
+
 /// More than any machine has; the cores of this one bound it as well.
 const THREADS_MAX: u64 = 1024;
 
@@ -46,6 +52,8 @@ pub struct Settings {
     pub model: Option<String>,
     /// Threads that compute; `None` is one for each core.
     pub threads: Option<usize>,
+    /// Memory for the texts of the workspace, in bytes; 0 remembers none.
+    pub memory_bytes_max: u64,
     /// When a completion that the editor asked for on its own is answered at the latest.
     pub deadline: Duration,
     /// When a completion that the user asked for is answered at the latest.
@@ -68,6 +76,7 @@ impl Default for Settings {
             trigger: Trigger::Automatic,
             model: None,
             threads: None,
+            memory_bytes_max: MEMORY_MB_USUAL * 1_000_000,
             deadline: Duration::from_millis(700),
             explicit_deadline: Duration::from_secs(5),
             menu_deadline: Duration::from_millis(400),
@@ -88,6 +97,11 @@ impl Settings {
             trigger: options.trigger.unwrap_or(defaults.trigger),
             model: options.model.clone().filter(|name| !name.is_empty()),
             threads: options.threads.map(threads),
+            memory_bytes_max: options
+                .workspace_memory_mb
+                .map_or(defaults.memory_bytes_max, |mb| {
+                    mb.min(MEMORY_MB_MAX) * 1_000_000
+                }),
             // What cannot be used was named when the options were read.
             actions: custom::usable(options.actions.as_deref().unwrap_or_default()).0,
             ..defaults

@@ -36,6 +36,21 @@ pub struct Status {
     pub tokens_per_second: Option<f64>,
     /// What is wrong, and what to do.
     pub message: Option<String>,
+    /// What is remembered of the workspace.
+    pub remembered: Option<Remembered>,
+}
+
+/// What is remembered of a workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Files.
+    pub files: usize,
+    /// Memory that they take.
+    pub bytes: usize,
+    /// Files that have no room.
+    pub no_room: usize,
+    /// Whether it is still being read.
+    pub is_reading: bool,
 }
 
 impl Status {

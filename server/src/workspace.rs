@@ -4,10 +4,31 @@ use std::path::{Path, PathBuf};
 
 use crate::file_uri;
 
+/// A folder whose files are remembered, and what their paths begin with in the memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub root: PathBuf,
+    /// Empty, or the folder's name and `/` where there are several folders.
+    pub prefix: String,
+}
+
 /// The folders that the client has opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {
     roots: Vec<PathBuf>,
+}
+
+impl Folder {
+    /// What a file is called in the memory; `None` if it lies elsewhere, or its path is no text.
+    pub fn name_of(&self, path: &Path) -> Option<String> {
+        let inside = path.strip_prefix(&self.root).ok()?;
+        let parts: Vec<&str> = inside
+            .iter()
+            .map(|part| part.to_str())
+            .collect::<Option<_>>()?;
+        Some(format!("{}{}", self.prefix, parts.join("/")))
+    }
 }
 
 impl Workspace {
@@ -55,6 +76,40 @@ impl Workspace {
             .unwrap_or_else(|| file_uri::name(uri))
     }
 
+    /// The folders whose files are remembered: those that lie in no other.
+    pub fn folders(&self) -> Vec<Folder> {
+        let inside = |root: &PathBuf| {
+            let mut others = self.roots.iter();
+            others.any(|other| root != other && root.starts_with(other))
+        };
+        let mut roots: Vec<&PathBuf> = self.roots.iter().filter(|root| !inside(root)).collect();
+        roots.sort();
+        roots.dedup();
+        let mut folders: Vec<Folder> = Vec::new();
+        for root in &roots {
+            let name = root.file_name().unwrap_or_default().to_string_lossy();
+            let same = folders.iter();
+            let same = same.filter(|it| it.root.file_name() == root.file_name());
+            folders.push(Folder {
+                root: (*root).clone(),
+                prefix: match (roots.len(), same.count()) {
+                    (1, _) => String::new(),
+                    (_, 0) => format!("{name}/"),
+                    (_, same) => format!("{name}:{}/", same + 1),
+                },
+            });
+        }
+        folders
+    }
+
+    /// What a document is called in the memory: no two have the same name.
+    pub fn remembered_as(&self, uri: &str) -> String {
+        let path = file_uri::path(uri);
+        let folders = self.folders();
+        let found = path.and_then(|path| folders.iter().find_map(|folder| folder.name_of(&path)));
+        found.unwrap_or_else(|| uri.to_owned())
+    }
+
     /// The same for an absolute path.
     pub fn shown_path(&self, path: &Path) -> Option<String> {
         let inside = self.root_of(path).map(|root| path.strip_prefix(root));
@@ -86,6 +141,22 @@ mod tests {
         assert_eq!(shown("file:///wide/a.rs"), "a.rs");
         assert_eq!(shown("untitled:Untitled-1"), "Untitled-1");
         assert_eq!(Workspace::default().shown("file:///w/src/a.rs"), "a.rs");
+    }
+
+    #[test]
+    fn a_document_is_remembered_by_a_name_that_no_other_has() {
+        let of_one = Workspace::new(vec!["/w".into(), "/w/inner".into()]);
+        assert_eq!(
+            of_one.remembered_as("file:///w/inner/a%20b.rs"),
+            "inner/a b.rs"
+        );
+        assert_eq!(of_one.remembered_as("file:///x/a.rs"), "file:///x/a.rs");
+        let folders = vec!["/w/app".into(), "/x/app".into(), "/w/lib".into()];
+        let several = Workspace::new(folders);
+        let names: Vec<_> = ["/w/app/a.rs", "/x/app/a.rs", "/w/lib/a.rs"]
+            .map(|path| several.remembered_as(&format!("file://{path}")))
+            .into();
+        assert_eq!(names, ["app/a.rs", "app:2/a.rs", "lib/a.rs"]);
     }
 
     #[test]

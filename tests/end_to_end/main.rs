@@ -14,6 +14,7 @@ mod model_faults;
 mod model_pull;
 mod no_network;
 mod settings;
+mod workspace_memory;
 
 use std::path::Path;
 

@@ -54,6 +54,10 @@ impl Launch {
             .args(&self.arguments)
             // Errors that tests provoke are none of the user's.
             .env("XDG_STATE_HOME", std::env::temp_dir().join("carat-tests"))
+            .env(
+                "CARAT_MEMORY",
+                std::env::temp_dir().join("carat-tests/memory"),
+            )
             .envs(self.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::caret::Caret;
 use super::output;
-use crate::completion::{self, Completion, Manners, Silence, Suggestion};
+use crate::completion::{self, Completion, Manners, Query, Silence, Suggestion};
 use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
 use crate::memory::{Limits, Memory, Store};
@@ -52,12 +52,16 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
     let caret = caret(args)?;
     let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
     let around = caret.around();
-    let plan = model.plan(&caret.query(&around));
+    let index = args.root.as_deref().map_or_else(Index::default, remembered);
+    let query = Query {
+        texts: Some(&index),
+        ..caret.query(&around)
+    };
+    let plan = model.plan(&query);
     if args.show_prompt {
         eprintln!("{}", plan.prompt.text);
     }
     let context = begin.elapsed();
-    let index = args.root.as_deref().map_or_else(Index::default, remembered);
     let known = Known {
         index: &index,
         path: &caret.path,
@@ -117,7 +121,7 @@ pub(super) fn caret_of(
 }
 
 /// What is known of the project's files; what has changed on disk is read first.
-fn remembered(root: &Path) -> Index {
+pub(super) fn remembered(root: &Path) -> Index {
     // A root that does not exist has no files.
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let mut memory = Memory::new(&root);
@@ -125,7 +129,12 @@ fn remembered(root: &Path) -> Index {
         work_percent: 100,
         ..Limits::default()
     };
-    memory.fill(Store::of_user().as_ref(), &limits, &CancelToken::new());
+    memory.fill(
+        Store::of_user().as_ref(),
+        &limits,
+        &CancelToken::new(),
+        &mut |_| {},
+    );
     memory.index().clone()
 }
 

@@ -1,13 +1,15 @@
 //! `carat why FILE:LINE:COLUMN`: what decides whether ghost text stands at a caret.
 
+use std::path::PathBuf;
+
 use carat_engine::LoadOptions;
 use clap::Args;
 use serde_json::json;
 
 use super::caret::Caret;
-use super::complete::{caret_of, path_in};
+use super::complete::{caret_of, path_in, remembered};
 use super::{EagernessArg, output};
-use crate::completion::{Manners, Silence};
+use crate::completion::{Manners, Query, Silence};
 use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
 
@@ -31,6 +33,9 @@ pub(super) struct WhyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// The project's folder: its other files count too, as in an editor [default: the file alone]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
 }
 
 /// Prints one sentence: the rule or the number that decides.
@@ -39,12 +44,19 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
         eagerness: args.eagerness.into(),
         ..Manners::default()
     };
-    let caret = caret_of(&args.caret, &path_in(None, &args.caret.file), manners)?;
+    let caret = caret_of(
+        &args.caret,
+        &path_in(args.root.as_deref(), &args.caret.file),
+        manners,
+    )?;
     let model = CodeModel::load(args.model.as_deref(), &LoadOptions::default())?;
     let around = caret.around();
-    let plan = model.plan(&caret.query(&around));
-    // As `carat complete` does: the file alone.
-    let index = Index::default();
+    let index = args.root.as_deref().map_or_else(Index::default, remembered);
+    let query = Query {
+        texts: Some(&index),
+        ..caret.query(&around)
+    };
+    let plan = model.plan(&query);
     let known = Known {
         index: &index,
         path: &caret.path,

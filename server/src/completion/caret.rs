@@ -69,6 +69,7 @@ impl Caret {
             max_tokens: self.max_tokens,
             language_id: &self.language_id,
             manners: &self.manners,
+            texts: None,
         }
     }
 }

@@ -21,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finish::Suggestion;
+use crate::echo::Index;
 
 /// What is completed inside comments or strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +86,7 @@ pub struct Knowledge {
 }
 
 /// Everything that answers for one caret are judged by.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct ShowFilter {
     /// Least probability of what is shown.
     pub threshold: f64,
@@ -95,6 +96,8 @@ pub struct ShowFilter {
     pub manners: Manners,
     /// The document's language, where it is known.
     pub language: Option<&'static Language>,
+    /// The texts of the workspace: names in them exist.
+    pub texts: Index,
     /// Passwords and keys around the caret.
     pub secrets: Vec<String>,
 }
@@ -149,7 +152,13 @@ pub(super) fn judge(
     })?;
     if let (Place::Code, Some(language)) = (filter.place, filter.language)
         && probable.scores.confidence().product < names::SURE
-        && let Some(name) = names::unknown(line, typed, &probable.text, prefix, suffix, language)
+        && let Some(name) = names::unknown(
+            line,
+            typed,
+            &probable.text,
+            (prefix, suffix, &filter.texts),
+            language,
+        )
     {
         return Err(Silence::UnknownName { name });
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::segment::{BYTES_MAX, Segment, SegmentBuilder};
+use super::words;
 
 /// The texts of a workspace. A clone is a snapshot: it shares all texts and costs a few pointers,
 /// so that whoever reads never waits for who writes.
@@ -73,6 +74,29 @@ impl Index {
         std::str::from_utf8(segment.text_of(&segment.files()[file])).ok()
     }
 
+    /// Whether a name of at least three bytes stands in any text; files that were forgotten a moment
+    /// ago may still count.
+    pub fn has_word(&self, word: &str) -> bool {
+        let word = word.as_bytes();
+        let mut segments = self.segments.iter();
+        let mut live = self.live.iter();
+        segments.any(|loaded| loaded.segment.has_word(word))
+            || live.any(|live| words::stands_in(word, live.text.as_bytes()))
+    }
+
+    /// What the file system said of a file when it was read; `None` if an editor decides its text, or
+    /// none is known.
+    pub fn stamp(&self, path: &str) -> Option<u64> {
+        let live = self.live.iter().find(|live| &*live.path == path);
+        let stamp = if let Some(live) = live {
+            live.stamp
+        } else {
+            let (loaded, file) = self.find_settled(path)?;
+            loaded.segment.files()[file].stamp
+        };
+        (stamp != 0).then_some(stamp)
+    }
+
     /// The paths of all files, in no order that means something.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let settled = self.segments.iter().flat_map(|loaded| {
@@ -109,6 +133,34 @@ impl Index {
     /// Whether an editor decides this text.
     pub fn is_open(&self, path: &str) -> bool {
         self.open.iter().any(|open| **open == *path)
+    }
+
+    /// Takes `disk` for what the disk holds; what is open stays as it is.
+    pub fn rebase(&mut self, disk: Self) {
+        let mut before = std::mem::replace(self, disk);
+        self.open = std::mem::take(&mut before.open);
+        // Least recent first, as they are kept.
+        let of_live = before.live.iter().map(|live| Arc::clone(&live.path));
+        let mut paths: Vec<Arc<str>> = of_live.collect();
+        let settled = self.open.iter().filter(|open| !paths.contains(open));
+        let settled: Vec<_> = settled.map(Arc::clone).collect();
+        paths.splice(0..0, settled);
+        for path in &paths {
+            let text = before.text(path);
+            if !self.is_open(path) || self.text(path) == text {
+                continue;
+            }
+            self.forget(path);
+            let live = before.live.iter().find(|live| live.path == *path);
+            let live = live.cloned().or_else(|| {
+                Some(Live {
+                    path: Arc::clone(path),
+                    text: Arc::new(text?.to_owned()),
+                    stamp: 0,
+                })
+            });
+            self.live.extend(live);
+        }
     }
 
     fn put(&mut self, path: &str, stamp: u64, text: String) {

@@ -7,6 +7,7 @@
 
 use super::anchors;
 use super::lines;
+use super::words::Words;
 
 /// No segment is longer; positions fit four bytes with room to spare.
 pub(super) const BYTES_MAX: usize = 32 << 20;
@@ -35,6 +36,7 @@ pub struct Segment {
     by_path: Vec<u32>,
     anchors: Table,
     lines: Table,
+    words: Words,
 }
 
 /// Texts that become a segment.
@@ -88,6 +90,7 @@ impl SegmentBuilder {
                     put(anchors::text_hash(line), start as u32);
                 });
             }),
+            words: Words::of(text),
             text: self.text,
             files: self.files,
         }
@@ -132,10 +135,16 @@ impl Segment {
         self.lines.get(hash)
     }
 
+    /// Whether a word stands in one of the files.
+    pub(super) fn has_word(&self, word: &[u8]) -> bool {
+        self.words.contains(word)
+    }
+
     /// Memory that it takes.
     pub fn bytes(&self) -> usize {
         let paths: usize = self.files.iter().map(|file| file.path.len() + 52).sum();
-        self.text.len() + self.anchors.bytes() + self.lines.bytes() + paths
+        let tables = self.anchors.bytes() + self.lines.bytes() + self.words.bytes();
+        self.text.len() + tables + paths
     }
 }
 

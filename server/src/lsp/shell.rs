@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use carat_engine::CancelToken;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tower_lsp::Client;
@@ -14,6 +15,7 @@ use tower_lsp::jsonrpc::Id;
 use super::outbox::{Message, Outbox};
 use super::parent;
 use crate::mailbox::{ActionEnd, Mailbox, Report};
+use crate::memory::{self, Limits, Order};
 use crate::session::{ClientFacts, Effect, Event, Reply, Request, RequestKey, Session};
 use crate::settings::ProjectFile;
 use crate::status::Status;
@@ -46,6 +48,8 @@ struct State {
     engine: Option<JoinHandle<()>>,
     /// Counts readings of projects' settings: the last one counts.
     readings: u64,
+    /// The thread that reads the workspace, and what stops its last reading.
+    memory: Option<(std::sync::mpsc::Sender<Order>, CancelToken)>,
 }
 
 struct Pending {
@@ -69,6 +73,7 @@ impl Shell {
                     requests: 0,
                     engine: None,
                     readings: 0,
+                    memory: None,
                 }),
                 mailbox: Arc::default(),
                 runtime: Handle::current(),
@@ -198,7 +203,32 @@ impl Shell {
                     events.push_back(Event::Engine(Report::Acted(key, ActionEnd::Cancelled)));
                 }
             }
-            Effect::StopEngines => inner.mailbox.close(),
+            Effect::StopEngines => {
+                inner.mailbox.close();
+                state.memory.take().inspect(|(_, stop)| stop.cancel());
+            }
+            Effect::ReadWorkspace(number, folders, bytes_max) => {
+                let stop = CancelToken::new();
+                let reading = memory::Reading {
+                    number,
+                    folders,
+                    limits: Limits {
+                        bytes_max,
+                        ..Limits::default()
+                    },
+                    stop: stop.clone(),
+                };
+                let orders = match state.memory.take() {
+                    Some((orders, last)) => {
+                        last.cancel();
+                        Some(orders)
+                    }
+                    None => self.start_memory(),
+                };
+                state.memory = orders.map(|orders| (orders, stop));
+                Self::order(state, Order::Read(reading));
+            }
+            Effect::LookAt(path) => Self::order(state, Order::Look(path)),
             Effect::ReadProjects(folders) => {
                 state.readings += 1;
                 *reading = Some(self.read_projects(folders, state.readings));
@@ -212,6 +242,29 @@ impl Shell {
             Effect::Progress(key, progress) => self.send(Message::Progress(key, progress)),
             Effect::Deliver(delivery) => self.send(Message::Deliver(delivery)),
         }
+    }
+
+    /// Starts the thread that reads the workspace. What it tells is taken by another one: it must not
+    /// hold the lock with its low priority.
+    fn start_memory(&self) -> Option<std::sync::mpsc::Sender<Order>> {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let store = memory::Store::of_user();
+        let orders = memory::spawn(store, move |recalled| drop(tell.send(recalled)));
+        let shell = self.clone();
+        self.inner.runtime.spawn(async move {
+            while let Some(recalled) = told.recv().await {
+                shell.handle(Event::Recalled(Box::new(recalled)));
+            }
+        });
+        orders
+            .inspect_err(|error| tracing::warn!(%error, "the workspace is not remembered"))
+            .ok()
+    }
+
+    fn order(state: &State, order: Order) {
+        // A thread that has ended has said why.
+        let memory = state.memory.as_ref();
+        let _ = memory.map(|(orders, _)| orders.send(order));
     }
 
     /// Reads the projects' settings on a thread that may wait for the disk.

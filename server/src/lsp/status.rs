@@ -22,6 +22,17 @@ pub(super) struct StatusParams {
     memory_bytes: Option<u64>,
     tokens_per_second: Option<f64>,
     message: Option<String>,
+    workspace: Option<WorkspaceParams>,
+}
+
+/// What is remembered of the workspace.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkspaceParams {
+    files: usize,
+    bytes: usize,
+    files_without_room: usize,
+    reading: bool,
 }
 
 enum StatusNotification {}
@@ -46,6 +57,12 @@ pub(super) fn tell(client: Client, mut watcher: watch::Receiver<Status>) {
                     memory_bytes: memory_bytes(),
                     tokens_per_second: status.tokens_per_second,
                     message: status.message.clone(),
+                    workspace: status.remembered.map(|remembered| WorkspaceParams {
+                        files: remembered.files,
+                        bytes: remembered.bytes,
+                        files_without_room: remembered.no_room,
+                        reading: remembered.is_reading,
+                    }),
                 };
                 client.send_notification::<StatusNotification>(params).await;
                 told = Some(status);

@@ -10,13 +10,12 @@ use ignore::WalkBuilder;
 
 use super::{Memory, Store, rules};
 use crate::completion::mask;
-use crate::echo::SegmentBuilder;
+use crate::echo::{Index, SegmentBuilder};
+use crate::workspace::Folder;
 
-/// The user's own list of what is not to be remembered, in the form of `.gitignore`.
-const IGNORE_FILE: &str = ".caratignore";
-
-/// Texts are taken in after so many bytes, so that what was read counts soon.
-const BATCH_BYTES: usize = 8 << 20;
+/// Texts are taken in after so many bytes: what was read counts soon, and the later, larger ones need
+/// not be joined.
+const BATCHES_BYTES: [usize; 3] = [4 << 20, 12 << 20, 28 << 20];
 
 /// Memory that a byte of text takes together with its tables, in tenths.
 const BYTES_PER_TEXT_BYTE_TENTHS: u64 = 22;
@@ -60,7 +59,8 @@ pub struct Filled {
 
 /// A file of the workspace.
 struct Found {
-    path: String,
+    /// In the memory.
+    name: String,
     full_path: PathBuf,
     /// When it was changed, for the order; the most recent last.
     changed: u64,
@@ -69,53 +69,67 @@ struct Found {
 }
 
 impl Memory {
-    /// Reads the workspace; `stop` ends it early, and what was read is kept. Whoever calls has a
-    /// thread for it.
-    pub fn fill(&mut self, store: Option<&Store>, limits: &Limits, stop: &CancelToken) -> Filled {
+    /// Reads the workspace: what is kept of it if nothing is known yet, then what differs on the disk.
+    /// `stop` ends it early, and what was read is kept. `heard` gets what is known whenever that is
+    /// much more. Whoever calls has a thread for it.
+    pub fn fill(
+        &mut self,
+        store: Option<&Store>,
+        limits: &Limits,
+        stop: &CancelToken,
+        heard: &mut dyn FnMut(&Index),
+    ) -> Filled {
         let mut pace = Pace::new(limits.work_percent);
         let mut filled = Filled::default();
-        if let Some(store) = store {
-            let (segments, damaged) = store.read(self.root());
-            filled.damaged = damaged;
-            if damaged > 0 {
-                tracing::warn!(damaged, "files of the memory are damaged and made anew");
-            }
-            for segment in segments {
-                self.index.adopt(segment);
-                pace.rest();
-            }
+        if let Some(store) = store.filter(|_| self.index.paths().next().is_none()) {
+            filled.damaged = self.recall(store, &mut pace);
+            heard(&self.index);
         }
-        let mut found = list(self.root(), stop, &mut pace);
+        let mut found = Vec::new();
+        for folder in &self.folders {
+            found.append(&mut list(folder, &folder.root, stop, &mut pace));
+        }
+        found.sort_by(|a, b| (a.changed, &a.name).cmp(&(b.changed, &b.name)));
         filled.no_room = drop_what_has_no_room(&mut found, limits.bytes_max);
         let known = self.stamps();
         let mut changed = filled.damaged > 0;
         if !stop.is_cancelled() {
-            let found: HashSet<&str> = found.iter().map(|file| file.path.as_str()).collect();
+            let found: HashSet<&str> = found.iter().map(|file| file.name.as_str()).collect();
             for gone in known.keys().filter(|path| !found.contains(path.as_str())) {
                 changed |= self.index.forget_settled(gone);
             }
         }
         let mut builder = SegmentBuilder::default();
+        let mut batches = BATCHES_BYTES.iter();
+        let mut batch = batches.next();
+        let mut kept_bytes = self.index.bytes();
         for file in &found {
             if stop.is_cancelled() {
                 break;
             }
-            if known.get(&file.path) == Some(&file.stamp) {
+            if known.get(&file.name) == Some(&file.stamp) {
                 continue;
             }
             pace.rest();
             let Some(text) = read(file) else {
                 // It was text once, perhaps.
-                changed |= self.index.forget_settled(&file.path);
+                changed |= self.index.forget_settled(&file.name);
                 continue;
             };
             filled.read += 1;
             changed = true;
-            if builder.len() + text.len() > BATCH_BYTES {
+            if batch.is_some_and(|bytes| builder.len() + text.len() > *bytes) {
                 self.index.adopt(std::mem::take(&mut builder).build());
                 self.tidy();
+                heard(&self.index);
+                batch = batches.next().or(batch);
+                // A process that is killed has read little in vain, and writes at most twice as much.
+                if let Some(store) = store.filter(|_| self.index.bytes() > 2 * kept_bytes) {
+                    self.keep(store);
+                    kept_bytes = self.index.bytes();
+                }
             }
-            builder.push(&file.path, file.stamp, &text);
+            builder.push(&file.name, file.stamp, &text);
         }
         if !builder.is_empty() {
             self.index.adopt(builder.build());
@@ -128,26 +142,76 @@ impl Memory {
         filled
     }
 
-    /// Reads one file again, after it was changed on disk.
-    pub fn refresh(&mut self, path: &str) {
-        let full_path = self.root().join(path);
-        let metadata = fs::symlink_metadata(&full_path).ok();
-        let file = metadata
-            .filter(|metadata| metadata.is_file() && is_remembered(self.root(), &full_path))
-            .and_then(|metadata| found(self.root(), &full_path, &metadata));
-        match file.and_then(|file| Some((read(&file)?, file.stamp))) {
-            Some((text, stamp)) => self.index.set_settled(path, stamp, &text),
-            None => {
-                self.index.forget_settled(path);
+    /// Takes what is kept; returns how many files of it were damaged.
+    fn recall(&mut self, store: &Store, pace: &mut Pace) -> usize {
+        let mut damaged = 0;
+        for folder in &self.folders {
+            let (segments, broken) = store.read(&folder.root, &folder.prefix);
+            damaged += broken;
+            for segment in segments {
+                self.index.adopt(segment);
+                pace.rest();
             }
         }
+        if damaged > 0 {
+            tracing::warn!(damaged, "files of the memory are damaged and made anew");
+        }
+        damaged
+    }
+
+    /// Reads a file again, or all files of a folder, after it was changed on disk.
+    pub fn refresh(&mut self, path: &Path, limits: &Limits) {
+        let of_folder = |folder: &&Folder| path.starts_with(&folder.root);
+        let Some(folder) = self.folders.iter().find(of_folder).cloned() else {
+            return;
+        };
+        let Some(name) = folder.name_of(path) else {
+            return;
+        };
+        let found = list(&folder, path, &CancelToken::new(), &mut Pace::new(100));
+        let names: HashSet<&str> = found.iter().map(|file| file.name.as_str()).collect();
+        let inside = format!("{name}/");
+        let gone = self.index.paths().filter(|known| {
+            (*known == name || known.starts_with(&inside)) && !names.contains(known)
+        });
+        let gone: Vec<String> = gone.map(str::to_owned).collect();
+        for gone in &gone {
+            self.index.forget_settled(gone);
+        }
+        for file in &found {
+            if self.index.stamp(&file.name) == Some(file.stamp) {
+                continue;
+            }
+            match read(file) {
+                Some(text) if self.has_room(&text, limits) => {
+                    self.index.set_settled(&file.name, file.stamp, &text);
+                }
+                _ => {
+                    self.index.forget_settled(&file.name);
+                }
+            }
+        }
+        self.tidy();
+    }
+
+    fn has_room(&self, text: &str, limits: &Limits) -> bool {
+        let bytes = text.len() as u64 * BYTES_PER_TEXT_BYTE_TENTHS / 10;
+        self.index.bytes() as u64 + bytes <= limits.bytes_max
     }
 
     /// Writes what was read from disk; texts that are only in an editor are not written.
     fn keep(&self, store: &Store) {
-        let written = store.write(self.root(), self.index.kept_texts());
-        if let Err(error) = written {
-            tracing::warn!(%error, folder = %store.folder().display(), "the memory cannot be kept");
+        for folder in &self.folders {
+            let files = self.index.kept_texts().map(|files| {
+                let of_folder = files.into_iter().filter_map(|(name, stamp, text)| {
+                    Some((name.strip_prefix(folder.prefix.as_str())?, stamp, text))
+                });
+                of_folder.collect::<Vec<_>>()
+            });
+            let written = store.write(&folder.root, files.filter(|files| !files.is_empty()));
+            if let Err(error) = written {
+                tracing::warn!(%error, folder = %store.folder().display(), "the memory cannot be kept");
+            }
         }
     }
 
@@ -160,59 +224,43 @@ impl Memory {
     }
 }
 
-fn list(root: &Path, stop: &CancelToken, pace: &mut Pace) -> Vec<Found> {
+/// The files at a path: one, or those in a folder, as far as the walk from the workspace's folder
+/// comes to them.
+fn list(folder: &Folder, path: &Path, stop: &CancelToken, pace: &mut Pace) -> Vec<Found> {
     let mut all = Vec::new();
-    for entry in walk(root).build().flatten() {
+    for entry in walk(&folder.root, path).build().flatten() {
         if stop.is_cancelled() || all.len() == FILES_MAX {
             break;
         }
         pace.rest();
         let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
         if let Some(metadata) = is_file.then(|| entry.metadata().ok()).flatten() {
-            all.extend(found(root, entry.path(), &metadata));
+            all.extend(found(folder, entry.path(), &metadata));
         }
     }
-    all.sort_by(|a, b| (a.changed, &a.path).cmp(&(b.changed, &b.path)));
     all
 }
 
-fn walk(root: &Path) -> WalkBuilder {
+fn walk(root: &Path, to: &Path) -> WalkBuilder {
     let mut walk = WalkBuilder::new(root);
+    let to = to.to_owned();
     walk.require_git(false)
-        .add_custom_ignore_filename(IGNORE_FILE)
+        .add_custom_ignore_filename(rules::IGNORE_FILE)
         .max_filesize(Some(rules::FILE_BYTES_MAX))
-        .filter_entry(|entry| {
+        .filter_entry(move |entry| {
             let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-            !is_folder
-                || entry.depth() == 0
-                || rules::walks_into(&entry.file_name().to_string_lossy())
+            let on_the_way = entry.path().starts_with(&to) || to.starts_with(entry.path());
+            on_the_way
+                && (!is_folder
+                    || entry.depth() == 0
+                    || rules::walks_into(&entry.file_name().to_string_lossy()))
         });
     walk
 }
 
-/// Whether the walk would come to this file: only the folders on its way are looked at.
-fn is_remembered(root: &Path, path: &Path) -> bool {
-    let target = path.to_owned();
-    let mut walk = walk(root);
-    walk.filter_entry(move |entry| {
-        let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-        target.starts_with(entry.path())
-            && (!is_folder
-                || entry.depth() == 0
-                || rules::walks_into(&entry.file_name().to_string_lossy()))
-    });
-    walk.build().flatten().any(|entry| entry.path() == path)
-}
-
-fn found(root: &Path, full_path: &Path, metadata: &Metadata) -> Option<Found> {
-    let parts: Vec<&str> = full_path
-        .strip_prefix(root)
-        .ok()?
-        .iter()
-        .map(|part| part.to_str())
-        .collect::<Option<_>>()?;
-    let path = parts.join("/");
-    if !rules::reads(&path) || metadata.len() > rules::FILE_BYTES_MAX {
+fn found(folder: &Folder, full_path: &Path, metadata: &Metadata) -> Option<Found> {
+    let name = folder.name_of(full_path)?;
+    if !rules::reads(&name) || metadata.len() > rules::FILE_BYTES_MAX {
         return None;
     }
     let changed = metadata
@@ -221,7 +269,7 @@ fn found(root: &Path, full_path: &Path, metadata: &Metadata) -> Option<Found> {
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let changed = changed.map_or(0, |time| time.as_nanos() as u64);
     Some(Found {
-        path,
+        name,
         full_path: full_path.to_owned(),
         changed,
         // 0 means that nothing is known.

@@ -9,6 +9,9 @@ use crate::completion::is_secret_file;
 /// Longer files are data.
 pub const FILE_BYTES_MAX: u64 = 400_000;
 
+/// The user's own list of what is not to be remembered, in the form of `.gitignore`.
+pub(super) const IGNORE_FILE: &str = ".caratignore";
+
 /// A line longer than this, or lines that are longer on average, were written by a tool.
 const LINE_BYTES_MAX: usize = 2_000;
 const LINE_BYTES_MEAN_MAX: usize = 120;
@@ -35,6 +38,18 @@ pub(super) fn walks_into(name: &str) -> bool {
         .folders
         .iter()
         .any(|folder| folder.eq_ignore_ascii_case(name))
+}
+
+/// Whether a path in the workspace is one that the memory may read, as far as its parts tell; a file
+/// or a folder.
+pub fn may_be_read(path: &str) -> bool {
+    let hidden = |part: &str| part.starts_with('.') || !walks_into(part);
+    !path.split('/').any(hidden) && reads(path)
+}
+
+/// Whether a file says which others are ignored.
+pub fn is_ignore_file(name: &str) -> bool {
+    [".gitignore", ".ignore", IGNORE_FILE].contains(&name)
 }
 
 /// Whether a file is read, by its path in the workspace.

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -16,11 +17,17 @@ use crate::echo::{Segment, SegmentBuilder};
 pub const FOLDER_VARIABLE: &str = "CARAT_MEMORY";
 
 /// The first bytes of every file; the last are the version of the form.
-const MAGIC: &[u8; 8] = b"CARATM01";
+const MAGIC: &[u8; 8] = b"CARATM02";
 
 const DIGEST_BYTES: usize = 32;
 
 const EXTENSION: &str = "segment";
+
+/// How files are called while they are written.
+const UNFINISHED: &str = "unfinished-";
+
+/// A file is written within this time, or never: its process was killed.
+const WRITING: Duration = Duration::from_mins(10);
 
 /// The memories of all workspaces.
 #[derive(Clone, Debug)]
@@ -120,8 +127,8 @@ impl Store {
         }
     }
 
-    /// What is kept of a workspace. Damaged files are removed; how many is said.
-    pub fn read(&self, root: &Path) -> (Vec<Segment>, usize) {
+    /// What is kept of a workspace, its paths behind `prefix`. Damaged files are removed; how many is said.
+    pub fn read(&self, root: &Path, prefix: &str) -> (Vec<Segment>, usize) {
         let (mut segments, mut damaged) = (Vec::new(), 0);
         let files = fs::read_dir(self.of(root)).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = files.map(|file| file.path()).collect();
@@ -130,7 +137,7 @@ impl Store {
             .iter()
             .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
         {
-            if let Some(segment) = fs::read(path).ok().and_then(|bytes| decode(&bytes)) {
+            if let Some(segment) = fs::read(path).ok().and_then(|bytes| decode(&bytes, prefix)) {
                 segments.push(segment);
             } else {
                 damaged += 1;
@@ -152,14 +159,18 @@ impl Store {
         let mut written = Vec::new();
         for (number, files) in segments.enumerate() {
             let path = folder.join(format!("{number:04}.{EXTENSION}"));
-            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-            file.write_all(&encode(&files))?;
+            let mut file = tempfile::Builder::new()
+                .prefix(UNFINISHED)
+                .tempfile_in(&folder)?;
+            encode(&files, file.as_file_mut())?;
             file.persist(&path).map_err(|error| error.error)?;
             written.push(path);
         }
         for file in fs::read_dir(&folder)?.flatten() {
             let path = file.path();
-            if path.extension().is_some_and(|e| e == EXTENSION) && !written.contains(&path) {
+            let is_old =
+                path.extension().is_some_and(|e| e == EXTENSION) && !written.contains(&path);
+            if is_old || is_abandoned(&file) {
                 fs::remove_file(path)?;
             }
         }
@@ -176,22 +187,37 @@ fn create_private(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-fn encode(files: &[(&str, u64, &str)]) -> Vec<u8> {
-    let mut payload = Vec::new();
+/// A file that nobody finishes any more.
+fn is_abandoned(file: &fs::DirEntry) -> bool {
+    let name = file.file_name();
+    let changed = file.metadata().and_then(|metadata| metadata.modified());
+    let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+    name.to_string_lossy().starts_with(UNFINISHED) && age.is_some_and(|age| age > WRITING)
+}
+
+fn encode(files: &[(&str, u64, &str)], out: &mut dyn io::Write) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
+    out.write_all(MAGIC)?;
+    let mut digest = Sha256::new();
+    let mut put = |bytes: &[u8]| {
+        digest.update(bytes);
+        out.write_all(bytes)
+    };
     for (path, stamp, text) in files {
-        payload.extend_from_slice(&stamp.to_le_bytes());
+        put(&stamp.to_le_bytes())?;
         for part in [path, text] {
-            payload.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            payload.extend_from_slice(part.as_bytes());
+            put(&(part.len() as u32).to_le_bytes())?;
+            put(part.as_bytes())?;
         }
     }
-    let digest = Sha256::digest(&payload);
-    [MAGIC.as_slice(), digest.as_slice(), &payload].concat()
+    out.write_all(&digest.finalize())?;
+    out.flush()
 }
 
 /// `None` if the file is of another version, cut off or altered.
-fn decode(bytes: &[u8]) -> Option<Segment> {
-    let (digest, mut rest) = bytes.strip_prefix(MAGIC)?.split_at_checked(DIGEST_BYTES)?;
+fn decode(bytes: &[u8], prefix: &str) -> Option<Segment> {
+    let payload = bytes.strip_prefix(MAGIC)?;
+    let (mut rest, digest) = payload.split_at_checked(payload.len().checked_sub(DIGEST_BYTES)?)?;
     if Sha256::digest(rest).as_slice() != digest {
         return None;
     }
@@ -200,7 +226,7 @@ fn decode(bytes: &[u8]) -> Option<Segment> {
         let (stamp, behind) = rest.split_first_chunk()?;
         let (path, behind) = part(behind)?;
         let (text, behind) = part(behind)?;
-        if !builder.push(path, u64::from_le_bytes(*stamp), text) {
+        if !builder.push(&format!("{prefix}{path}"), u64::from_le_bytes(*stamp), text) {
             return None;
         }
         rest = behind;
@@ -235,12 +261,12 @@ mod tests {
         store
             .write(root, [first, vec![("b.rs", 9, "")]].into_iter())
             .expect("written");
-        let (segments, damaged) = store.read(root);
+        let (segments, damaged) = store.read(root, "");
         assert_eq!((segments.len(), damaged), (2, 0));
         let file = &segments[0].files()[1];
         assert_eq!((file.path.as_str(), file.stamp), ("src/ä.rs", 8));
         assert_eq!(segments[0].text_of(file), "let ä = 1;\n".as_bytes());
-        assert_eq!(store.read(Path::new("/w/other")).0.len(), 0);
+        assert_eq!(store.read(Path::new("/w/other"), "").0.len(), 0);
         let all = store.all();
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].root, root);
@@ -250,7 +276,7 @@ mod tests {
         store
             .write(root, std::iter::once(vec![("b.rs", 9, "")]))
             .expect("written");
-        assert_eq!(store.read(root).0.len(), 1);
+        assert_eq!(store.read(root, "").0.len(), 1);
         assert!(store.clear(root).expect("cleared"));
         assert!(!store.clear(root).expect("cleared"));
         assert!(store.all().is_empty());
@@ -260,17 +286,18 @@ mod tests {
     fn every_damage_is_noticed_once() {
         let (_folder, store) = store();
         let root = Path::new("/w/project");
-        let bytes = encode(&[("src/a.rs", 7, "let a = 1;\n")]);
+        let mut bytes = Vec::new();
+        encode(&[("src/a.rs", 7, "let a = 1;\n")], &mut bytes).expect("written");
         let path = store.of(root).join("0000.segment");
         fs::create_dir_all(store.of(root)).expect("a folder");
         for at in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[at] ^= 0x10;
-            assert!(decode(&altered).is_none(), "byte {at}");
-            assert!(decode(&bytes[..at]).is_none(), "{at} bytes");
+            assert!(decode(&altered, "").is_none(), "byte {at}");
+            assert!(decode(&bytes[..at], "").is_none(), "{at} bytes");
         }
         fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
-        assert_eq!(store.read(root).1, 1);
-        assert_eq!(store.read(root).1, 0);
+        assert_eq!(store.read(root, "").1, 1);
+        assert_eq!(store.read(root, "").1, 0);
     }
 }

@@ -43,9 +43,13 @@ impl Fixture {
 
     fn fill(&self) -> (Memory, Filled) {
         let mut memory = Memory::new(&self.root);
-        let filled = memory.fill(Some(&self.store), &LIMITS, &CancelToken::new());
+        let filled = fill(&mut memory, Some(&self.store), &LIMITS);
         (memory, filled)
     }
+}
+
+fn fill(memory: &mut Memory, store: Option<&Store>, limits: &Limits) -> Filled {
+    memory.fill(store, limits, &CancelToken::new(), &mut |_| {})
 }
 
 fn paths(memory: &Memory) -> Vec<String> {
@@ -188,7 +192,7 @@ fn the_most_recent_files_have_room() {
         bytes_max: 110_000,
         ..LIMITS
     };
-    let filled = memory.fill(None, &limits, &CancelToken::new());
+    let filled = fill(&mut memory, None, &limits);
     assert!(filled.no_room > 3 && filled.files > 2, "{filled:?}");
     assert!(paths(&memory).contains(&"9.rs".to_owned()));
     assert!(!paths(&memory).contains(&"0.rs".to_owned()));
@@ -208,17 +212,17 @@ fn files_that_the_walk_leaves_out_are_not_refreshed() {
         ".env",
     ] {
         fixture.write(path, "fn number_1_is_here() {}\n");
-        memory.refresh(path);
+        memory.refresh(&fixture.root.join(path), &LIMITS);
     }
     assert_eq!(paths(&memory), ["src/a.rs"]);
     fs::remove_file(fixture.root.join("src/a.rs")).expect("removed");
-    memory.refresh("src/a.rs");
+    memory.refresh(&fixture.root.join("src/a.rs"), &LIMITS);
     assert_eq!(paths(&memory), Vec::<String>::new());
 }
 
 #[test]
 fn a_workspace_that_is_not_there_is_empty() {
     let mut memory = Memory::new(Path::new("/no/such/folder"));
-    let filled = memory.fill(None, &LIMITS, &CancelToken::new());
+    let filled = fill(&mut memory, None, &LIMITS);
     assert_eq!(filled, Filled::default());
 }

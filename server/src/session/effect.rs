@@ -9,6 +9,7 @@ use crate::actions::CustomAction;
 use crate::documents::Snapshot;
 use crate::mailbox::{ActionJob, ActionKey, Job, Source};
 use crate::status::Status;
+use crate::workspace::Folder;
 
 /// Names a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +32,10 @@ pub enum Effect {
     StopEngines,
     /// Read the projects' own settings in these folders.
     ReadProjects(Vec<PathBuf>),
+    /// Read a workspace, for the echo, into at most so many bytes: the reading's number, the folders.
+    ReadWorkspace(u64, Vec<Folder>, u64),
+    /// Look at a file of the workspace, or a folder, that may have changed.
+    LookAt(PathBuf),
     /// Ask the client for its configuration.
     PullConfiguration,
     /// Ask the client to tell of changes of files that match these patterns.

@@ -9,6 +9,7 @@ use super::client::ClientFacts;
 use super::effect::RequestKey;
 use crate::documents::{Change, Opened};
 use crate::mailbox::{ActionKey, Report};
+use crate::memory::Recalled;
 use crate::positions::LineColumn;
 use crate::settings::ProjectFile;
 
@@ -33,6 +34,8 @@ pub enum Event {
     FoldersChanged(Vec<PathBuf>, Vec<PathBuf>),
     /// A file was saved, or changed on the disk.
     FileChanged(PathBuf),
+    /// More is known of the workspace.
+    Recalled(Box<Recalled>),
     /// The projects' own settings were read.
     ProjectsRead(Vec<ProjectFile>),
     /// A request, which gets exactly one reply.

@@ -24,6 +24,8 @@ pub struct Query {
     pub max_tokens: Option<usize>,
     /// What the user wants to see.
     pub manners: Arc<Manners>,
+    /// What the memory calls the document.
+    pub remembered_as: Arc<str>,
 }
 
 /// The selected entry of an open completion menu.

@@ -187,6 +187,7 @@ impl Requests {
                     uri: Arc::clone(&candidate.uri),
                     caret: candidate.place.clone(),
                     texts: self.texts.clone(),
+                    remembered_as: Arc::clone(&waiting.query.remembered_as),
                     cancel: candidate.cancel.clone(),
                 }));
                 self.candidates.push(candidate);

@@ -117,14 +117,14 @@ fn a_job_knows_the_other_documents_as_they_are_now() {
     bench.world.open(OTHER, "fn first() {}\n");
     bench.submit("let a = |");
     let texts = |bench: &Bench| bench.world.jobs[0].job.texts.clone();
-    assert_eq!(texts(&bench).text("other.rs"), Some("fn first() {}\n"));
+    assert_eq!(texts(&bench).text(OTHER), Some("fn first() {}\n"));
     bench.world.change(OTHER, None, "fn second() {}\n");
     bench.submit("let ab = |");
-    assert_eq!(texts(&bench).text("other.rs"), Some("fn second() {}\n"));
-    assert_eq!(texts(&bench).text("a.rs"), Some("let ab = "));
+    assert_eq!(texts(&bench).text(OTHER), Some("fn second() {}\n"));
+    assert_eq!(texts(&bench).text(URI), Some("let ab = "));
     bench.world.close(OTHER);
     bench.submit("let abc = |");
-    assert_eq!(texts(&bench).text("other.rs"), None);
+    assert_eq!(texts(&bench).text(OTHER), None);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn the_echo_knows_no_secrets() {
         .open("file:///.env", "PASSWORD=hunter2hunter2\n");
     let text = |bench: &Bench| {
         let texts = &bench.world.session.requests.texts;
-        texts.text("other.rs").unwrap_or_default().to_owned()
+        texts.text(OTHER).unwrap_or_default().to_owned()
     };
     assert!(text(&bench).contains("let other = 1;") && !text(&bench).contains(secret));
     bench.world.change(OTHER, Some([(1, 12), (1, 13)]), "2");
@@ -148,7 +148,10 @@ fn the_echo_knows_no_secrets() {
     bench.world.change(OTHER, None, "let key = \"\";\n");
     bench.world.change(OTHER, Some([(0, 11), (0, 11)]), secret);
     assert!(text(&bench).contains("let key") && !text(&bench).contains(secret));
-    assert_eq!(bench.world.session.requests.texts.text(".env"), None);
+    assert_eq!(
+        bench.world.session.requests.texts.text("file:///.env"),
+        None
+    );
 }
 
 #[test]

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use crate::actions::{CustomAction, custom};
 use crate::completion::{Eagerness, TextPolicy};
 
-use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, SHORTEST_MAX, Settings, THREADS_MAX};
+use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, MEMORY_MB_MAX, SHORTEST_MAX, Settings, THREADS_MAX};
 
 /// What only the user may set: a project comes with other people's code, and must not choose which
 /// files this process opens or how much of the machine it takes.
-pub const USER_ONLY: &[&str] = &["actions", "model", "threads"];
+pub const USER_ONLY: &[&str] = &["actions", "model", "threads", "workspaceMemoryMb"];
 
 /// When ghost text is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Options {
     /// Threads that compute. By default one for each that the processor runs at once, which is also the most that are used. Read once, when the server starts.
     #[schemars(range(min = 1, max = THREADS_MAX))]
     pub threads: Option<u64>,
+    /// Megabytes of memory for the source files of the workspace, which Carat remembers so that their names and lines come back where they belong; twice as much as the files have, the most recent ones first. `0` remembers no files but the open ones. What is kept on the disk is what `carat memory show` lists.
+    #[schemars(range(max = MEMORY_MB_MAX))]
+    pub workspace_memory_mb: Option<u64>,
     /// Milliseconds after which ghost text that the editor asked for on its own is shown as far as it is ready.
     #[schemars(range(max = DEADLINE_MS_MAX))]
     pub deadline_ms: Option<u64>,
@@ -79,6 +82,7 @@ impl From<&Settings> for Options {
             trigger: Some(settings.trigger),
             model: settings.model.clone(),
             threads: settings.threads.map(|threads| threads as u64),
+            workspace_memory_mb: Some(settings.memory_bytes_max / 1_000_000),
             deadline_ms: ms(settings.deadline),
             explicit_deadline_ms: ms(settings.explicit_deadline),
             menu_deadline_ms: ms(settings.menu_deadline),

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use carat_grammars::Language;
 
+use crate::echo::Index;
+
 /// Answers of at least this probability may have new names: the model has seen them elsewhere.
 pub(super) const SURE: f64 = 0.5;
 
@@ -51,14 +53,13 @@ const DECLARING: &[&str] = &[
     "ref",
 ];
 
-/// The first name of an answer that stands nowhere in the document, is not declared by the answer and
+/// The first name of an answer that stands nowhere in the document or the workspace, is not declared by the answer and
 /// is none of the standard library; `None` too where too little is known of the language.
 pub(super) fn unknown(
     line: &str,
     typed: &str,
     text: &str,
-    prefix: &str,
-    suffix: &str,
+    (prefix, suffix, texts): (&str, &str, &Index),
     language: &Language,
 ) -> Option<String> {
     let standard = standard(language)?;
@@ -83,7 +84,7 @@ pub(super) fn unknown(
     let exists = |at: usize, name: &str| {
         // The beginning of a name that stands before the caret is no evidence for it.
         let own = prefix.len() - line.len() + at.min(line.len());
-        stands_in(name, &prefix[..own]) || stands_in(name, suffix)
+        stands_in(name, &prefix[..own]) || stands_in(name, suffix) || texts.has_word(name)
     };
     candidates
         .into_iter()

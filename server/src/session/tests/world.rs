@@ -228,6 +228,8 @@ impl World {
             Effect::StopEngines
             | Effect::PullConfiguration
             | Effect::WatchFiles(_)
+            | Effect::ReadWorkspace(..)
+            | Effect::LookAt(_)
             | Effect::Status(_) => {}
         }
     }
@@ -260,7 +262,10 @@ impl World {
         self.session.actions.assert_invariants();
         self.session.documents.assert_invariants();
         for document in self.session.documents.iter() {
-            let known = self.session.requests.texts.text(&document.path);
+            let known = {
+                let name = self.session.workspace.remembered_as(&document.uri);
+                self.session.requests.texts.text(&name)
+            };
             let wanted = mask(&document.text.to_string()).into_owned();
             let wanted = (!is_secret_file(&document.path)).then_some(wanted);
             assert_eq!(known.map(str::to_owned), wanted);
