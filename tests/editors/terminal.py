@@ -1,6 +1,7 @@
 """A terminal program in tmux: keys in, screen out. And waiting with a deadline."""
 
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -67,6 +68,26 @@ class Terminal:
         """Waits until a text is on the screen."""
         try:
             until(f"{text!r} on the screen", lambda: text in self.screen())
+        except SystemExit:
+            self.picture("failure")
+            print(self.screen())
+            raise
+
+    def offers(self, pattern, again, patience_s=10):
+        """Waits until a text that fits a pattern is offered. Before the model is loaded nothing is: then the keys `again` ask anew."""
+        asked = time.time()
+
+        def offered():
+            nonlocal asked
+            if re.search(pattern, self.screen().rstrip()):
+                return True
+            if time.time() - asked > patience_s:
+                asked = time.time()
+                again()
+            return False
+
+        try:
+            until(f"{pattern!r} is offered", offered)
         except SystemExit:
             self.picture("failure")
             print(self.screen())

@@ -55,18 +55,32 @@ def save(screen):
     time.sleep(0.5)
 
 
+def quit(screen):
+    """Ends what asks, and hides ghost text."""
+    screen.keys("C-g")
+    time.sleep(0.5)  # what is typed behind it at once is thrown away with it
+
+
 def go_to(screen, line):
-    screen.keys("C-g")  # ends what asks, and hides ghost text
-    screen.keys("M-g", "g")
-    screen.type(str(line))
-    screen.keys("Enter")
+    def go():
+        quit(screen)
+        screen.keys("M-g", "g")
+        screen.type(str(line))
+        screen.keys("Enter")
+
+    go()
+    screen.offers(rf"\bL{line}\b", go)  # in the mode line
 
 
 def act(screen, command, entry):
-    screen.keys("M-x")
-    screen.type(command)
-    screen.keys("Enter")
-    until("a question", lambda: re.search(r"action.*:\s*$", screen.screen().rstrip(), re.M))
+    def call():
+        quit(screen)
+        screen.keys("M-x")
+        screen.type(command)
+        screen.keys("Enter")
+
+    call()
+    screen.offers(r"(?m)action.*:\s*\Z", call)
     time.sleep(0.5)
     screen.type(entry)
     screen.keys("Enter")
@@ -76,12 +90,10 @@ def ghost():
     folder, work, screen = emacs("ghost", CARAT, None, LSP_MODE, "word_count.py")
     try:
         screen.shows("LSP")
-        time.sleep(3)  # the model is loaded
-        screen.keys("M-g", "g")
-        screen.type("4")
-        screen.keys("Enter", "C-e")
+        go_to(screen, 4)
+        screen.keys("C-e")
         screen.type("Cou")
-        screen.shows("import Counter")
+        screen.offers("import Counter", lambda: screen.keys("BSpace", "u"))
         screen.picture("1-ghost")
         screen.keys("Tab")
         time.sleep(1)
@@ -124,5 +136,5 @@ def acts(name, configuration, command, attached):
 
 
 ghost()
-acts("lsp-mode", LSP_MODE, "lsp-execute-code-action", "LSP[")
+acts("lsp-mode", LSP_MODE, "lsp-execute-code-action", "LSP[carat")
 acts("eglot", EGLOT, "eglot-code-actions", "[eglot")
