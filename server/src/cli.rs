@@ -18,6 +18,7 @@ mod memory;
 mod model;
 mod output;
 mod refactor;
+mod replay;
 mod why;
 
 use std::process::ExitCode;
@@ -75,6 +76,9 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Measure how often the model's proposals are right
     Eval(eval::EvalArgs),
+    /// Type real code key by key, and tell what would have been shown and what it was worth
+    #[command(after_help = replay::HELP)]
+    Replay(replay::ReplayArgs),
     /// Tell what was found, what is slow, and what to do; for pasting into a message
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -171,6 +175,7 @@ pub fn main() -> ExitCode {
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Completions(args)) => generated::completions(&args),
         Some(Command::Man(args)) => generated::man(&args),

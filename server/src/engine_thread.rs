@@ -84,7 +84,7 @@ fn work(generator: &mut dyn Generator, mailbox: &Mailbox, report: &dyn Fn(Report
 }
 
 /// One completion, whatever happens in it.
-fn complete(generator: &mut dyn Generator, job: &Job, report: &dyn Fn(Report)) {
+pub(crate) fn complete(generator: &mut dyn Generator, job: &Job, report: &dyn Fn(Report)) {
     let result = catch_unwind(AssertUnwindSafe(|| generate(generator, job, report)));
     let (stop, proposal) = match result {
         Ok(Ok((stop, proposal))) => (Some(stop), proposal),

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod models;
 pub mod positions;
 pub mod prompt;
+pub mod replay;
 pub mod session;
 pub mod settings;
 pub mod status;

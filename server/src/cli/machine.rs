@@ -1,5 +1,8 @@
 //! Facts about this machine and this process.
 
+use std::path::Path;
+use std::time::Duration;
+
 /// The largest amount of memory that this process held so far.
 pub(super) fn peak_rss_bytes() -> Option<u64> {
     kibibytes("/proc/self/status", "VmHWM:")
@@ -25,6 +28,25 @@ pub(super) fn processor() -> Option<String> {
 /// Threads that can run at the same time.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Processor time that this process has taken so far.
+pub(super) fn cpu_time() -> Option<Duration> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten();
+    let times = threads.filter_map(|thread| run_time(&thread.path().join("schedstat")));
+    Some(times.sum())
+}
+
+/// The same of this thread alone.
+pub(super) fn cpu_time_of_thread() -> Option<Duration> {
+    run_time(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// The first number of a scheduler's statistics.
+fn run_time(file: &Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// A line such as `VmHWM:   1234 kB` of a file that only Linux has.

@@ -10,7 +10,7 @@ use carat_engine::{
 use super::model::CodeModel;
 use super::{Generator, ModelFacts, code_action};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{self, Plan, Query};
+use crate::completion::{self, Parts, Plan, Query};
 use crate::echo::Known;
 use crate::models::ModelError;
 
@@ -43,6 +43,8 @@ pub struct EngineGenerator {
     ranking: Option<Session>,
     /// Of code actions; the last one's prompt stays for the next, until they have rested for a while.
     actions: Option<Session>,
+    /// Whether the speed of the machine is to change nothing.
+    is_steady: bool,
 }
 
 impl EngineGenerator {
@@ -56,7 +58,23 @@ impl EngineGenerator {
             sessions,
             ranking: None,
             actions: None,
+            is_steady: false,
         })
+    }
+
+    /// Lets these parts of completion take part.
+    pub fn set_parts(&mut self, parts: Parts) {
+        self.model.parts = parts;
+    }
+
+    /// Answers the same on a busy machine as on an idle one, to the last bit.
+    pub fn be_steady(&mut self) {
+        let options = SessionOptions {
+            layer_time: None,
+            ..session_options(&self.model.model)
+        };
+        self.sessions = Slots::new(self.model.model.clone(), options, CACHES_BYTES);
+        self.is_steady = true;
     }
 }
 
@@ -93,7 +111,7 @@ impl Generator for EngineGenerator {
         let result =
             completion::generate(plan, session, ranking.as_mut(), source, cancel, on_piece);
         self.ranking = ranking;
-        if let Some(speed) = session.prefill_speed() {
+        if let Some(speed) = session.prefill_speed().filter(|_| !self.is_steady) {
             self.model.adapt_budget(speed);
         }
         result

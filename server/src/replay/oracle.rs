@@ -1,0 +1,458 @@
+//! What the text that was shown would have been worth: to a person who types on, and to one who takes
+//! whatever is right.
+
+use std::ops::ControlFlow;
+
+use carat_grammars::{Language, Lexer, Mark};
+
+use super::typist::Step;
+
+/// Lines with fewer letters and digits may be the same by chance.
+const TELLING_SIGNS: usize = 3;
+
+/// Text that stands at the caret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ghost {
+    /// What it would insert.
+    pub text: String,
+    /// So many bytes behind the caret it would replace.
+    pub replaces: usize,
+}
+
+/// The document after a step, as far as it matters for one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Before the caret.
+    pub before: &'a str,
+    /// Behind it.
+    pub after: &'a str,
+    /// What will stand behind it in the end.
+    pub wanted: &'a str,
+    /// The language.
+    pub language: Option<&'static Language>,
+}
+
+/// How right a proposal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// All of it is what comes.
+    pub right: bool,
+    /// Bytes of the wanted text that its first lines bring, as far as they are right as a whole.
+    pub lines: usize,
+    /// The same of its first words, with the number of words.
+    pub words: (usize, usize),
+    /// It closes what is closed already.
+    pub doubles_bracket: bool,
+    /// It ends with what follows already.
+    pub repeats_suffix: bool,
+}
+
+impl Verdict {
+    /// Judges what stands at a place.
+    pub fn of(ghost: &Ghost, place: &Place<'_>) -> Self {
+        let (lines, all) = right_lines(ghost, place);
+        Self {
+            right: all,
+            lines,
+            words: right_words(&ghost.text, place.wanted),
+            doubles_bracket: doubles_bracket(ghost, place),
+            repeats_suffix: repeats_suffix(ghost, place),
+        }
+    }
+}
+
+/// Bytes of the wanted text that come with the lines that are right; whether all lines are.
+///
+/// A line is right if the document's line is what it will be in the end, closers of the editor included.
+fn right_lines(ghost: &Ghost, place: &Place<'_>) -> (usize, bool) {
+    let begun = place.before.rsplit('\n').next().unwrap_or("");
+    let rest = place.after.get(ghost.replaces..).unwrap_or("");
+    let rest = rest.split('\n').next().unwrap_or("");
+    let found = format!("{begun}{}{rest}", ghost.text);
+    let wanted = format!("{begun}{}", place.wanted);
+    let (mut bytes, mut at) = (0, 0);
+    let mut wanted = wanted.split('\n');
+    for (index, line) in found.split('\n').enumerate() {
+        let Some(expected) = wanted.next() else {
+            return (bytes, false);
+        };
+        if line.trim_end() != expected.trim_end() {
+            return (bytes, false);
+        }
+        at += expected.len() + usize::from(index > 0);
+        bytes = at - begun.len();
+    }
+    (bytes, true)
+}
+
+/// How many bytes and words of a text are what is wanted.
+fn right_words(text: &str, wanted: &str) -> (usize, usize) {
+    let same = text.chars().zip(wanted.chars()).take_while(|(a, b)| a == b);
+    let same: usize = same.map(|(c, _)| c.len_utf8()).sum();
+    let (mut bytes, mut words, mut at) = (0, 0, 0);
+    while at < same {
+        at += word(&text[at..]);
+        if at <= same {
+            (bytes, words) = (at, words + 1);
+        }
+    }
+    (bytes, words)
+}
+
+/// Bytes up to the end of the first word: letters and digits, or signs, with the white space before.
+fn word(text: &str) -> usize {
+    let blank = text.len() - text.trim_start().len();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut chars = text[blank..].chars();
+    let Some(first) = chars.next() else {
+        return text.len();
+    };
+    let more = chars.take_while(|c| !c.is_whitespace() && is_part(*c) == is_part(first));
+    blank + first.len_utf8() + more.map(char::len_utf8).sum::<usize>()
+}
+
+/// Whether taking it would leave more brackets that close nothing.
+fn doubles_bracket(ghost: &Ghost, place: &Place<'_>) -> bool {
+    if !ghost.text.contains([')', ']', '}']) {
+        return false;
+    }
+    let rest = place.after.get(ghost.replaces..).unwrap_or("");
+    let after = [ghost.text.as_str(), rest];
+    unmatched(place, &after) > unmatched(place, &[place.after])
+}
+
+/// Closers that close nothing, in a document with these texts behind the caret.
+fn unmatched(place: &Place<'_>, after: &[&str]) -> usize {
+    let mut lexer = Lexer::new(place.language);
+    let (mut open, mut unmatched) = (Vec::new(), 0);
+    for text in [place.before].iter().chain(after) {
+        lexer.scan(text, &mut |_, mark| {
+            match mark {
+                Mark::Open(closer) => open.push(closer),
+                Mark::Close(closer) => match open.iter().rposition(|open| *open == closer) {
+                    Some(at) => open.truncate(at),
+                    None => unmatched += 1,
+                },
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    unmatched
+}
+
+/// Whether its end stands behind the caret already: the rest of the line, or the next line.
+fn repeats_suffix(ghost: &Ghost, place: &Place<'_>) -> bool {
+    let tells = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count() >= TELLING_SIGNS;
+    let after = place.after.get(ghost.replaces..).unwrap_or("");
+    let mut lines = after.lines();
+    let rest = lines.next().unwrap_or("").trim();
+    if tells(rest) && ghost.text.trim_end().ends_with(rest) {
+        return true;
+    }
+    let next = lines.map(str::trim).find(|line| !line.is_empty());
+    let last = match ghost.text.trim_end().rsplit_once('\n') {
+        Some((_, last)) => last.trim().to_owned(),
+        None => {
+            let begun = place.before.rsplit('\n').next().unwrap_or("");
+            format!("{begun}{}", ghost.text).trim().to_owned()
+        }
+    };
+    rest.is_empty() && tells(&last) && next == Some(last.as_str())
+}
+
+/// What stood at the caret after one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// What had happened.
+    pub step: Step,
+    /// What stood there, and how right it was.
+    pub shown: Option<(Ghost, Verdict)>,
+}
+
+/// Counts of what was shown and what it was worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys that a person presses to type it all.
+    pub keys: usize,
+    /// Keys after which text stood.
+    pub standing: usize,
+    /// Texts that were shown anew, to a person who types on.
+    pub shown: usize,
+    /// Of these, those that were right as a whole.
+    pub shown_right: usize,
+    /// Texts that were replaced or taken back although what was typed agreed with them.
+    pub flicker: usize,
+    /// Texts with a closer that stood there already.
+    pub doubled_brackets: usize,
+    /// Texts that ended with what followed already.
+    pub repeated_suffixes: usize,
+    /// Keys that are saved by taking whole lines that are right.
+    pub saved: usize,
+    /// The same, of lines with code.
+    pub saved_code: usize,
+    /// Keys of lines with code.
+    pub keys_code: usize,
+    /// Keys that are saved by taking whole lines and words.
+    pub saved_words: usize,
+    /// Lines that are taken, at one key each.
+    pub taken: usize,
+    /// Texts that were shown anew to the person who takes lines.
+    pub shown_to_taker: usize,
+    /// Keys after which text stood, for that person.
+    pub standing_for_taker: usize,
+}
+
+impl Counts {
+    /// Counts what was shown in one part that was typed without a break; `text` is the passage's.
+    pub fn of(moments: &[Moment], text: &str) -> Self {
+        let mut counts = Self::default();
+        let mut stood: Option<&Ghost> = None;
+        for moment in moments {
+            let typed = &text[moment.step.adds.clone()];
+            let expected = stood.and_then(|ghost| ghost.text.strip_prefix(typed));
+            let expected = expected.filter(|rest| !rest.trim().is_empty());
+            let is_key = usize::from(moment.step.is_key);
+            counts.keys += is_key;
+            counts.keys_code += usize::from(moment.step.is_key && moment.step.is_code);
+            if !moment.step.asks {
+                stood = None;
+                continue;
+            }
+            match (&moment.shown, expected) {
+                (Some((ghost, _)), Some(rest)) if !ghost.text.starts_with(rest) => {
+                    counts.flicker += 1;
+                }
+                (None, Some(_)) => counts.flicker += 1,
+                _ => {}
+            }
+            if let Some((ghost, verdict)) = &moment.shown {
+                counts.standing += is_key;
+                if expected.is_none_or(|rest| !ghost.text.starts_with(rest)) {
+                    counts.shown += 1;
+                    counts.shown_right += usize::from(verdict.right);
+                    counts.doubled_brackets += usize::from(verdict.doubles_bracket);
+                    counts.repeated_suffixes += usize::from(verdict.repeats_suffix);
+                }
+            }
+            stood = moment.shown.as_ref().map(|(ghost, _)| ghost);
+        }
+        let lines = take(moments, text, false);
+        (counts.saved, counts.saved_code) = (lines.saved, lines.saved_code);
+        (counts.taken, counts.shown_to_taker) = (lines.taken, lines.shown);
+        counts.standing_for_taker = lines.standing;
+        counts.saved_words = take(moments, text, true).saved;
+        counts
+    }
+
+    /// Adds up.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            keys,
+            standing,
+            shown,
+            shown_right,
+            flicker,
+            doubled_brackets,
+            repeated_suffixes,
+            saved,
+            saved_code,
+            keys_code,
+            saved_words,
+            taken,
+            shown_to_taker,
+            standing_for_taker,
+        } = other;
+        self.keys += keys;
+        self.standing += standing;
+        self.shown += shown;
+        self.shown_right += shown_right;
+        self.flicker += flicker;
+        self.doubled_brackets += doubled_brackets;
+        self.repeated_suffixes += repeated_suffixes;
+        self.saved += saved;
+        self.saved_code += saved_code;
+        self.keys_code += keys_code;
+        self.saved_words += saved_words;
+        self.taken += taken;
+        self.shown_to_taker += shown_to_taker;
+        self.standing_for_taker += standing_for_taker;
+    }
+}
+
+/// What the oracle did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    saved: usize,
+    saved_code: usize,
+    taken: usize,
+    shown: usize,
+    standing: usize,
+}
+
+/// Types, and takes every line that is right with one key, and every word with one key if it takes
+/// words and that saves any.
+fn take(moments: &[Moment], text: &str, words: bool) -> Taken {
+    let mut done = Taken::default();
+    let mut index = 0;
+    // What is left of the text that stood a moment ago.
+    let mut stood: Option<String> = None;
+    while let Some(moment) = moments.get(index) {
+        index += 1;
+        let typed = &text[moment.step.adds.clone()];
+        let expected = stood.take();
+        let expected = expected
+            .as_deref()
+            .and_then(|ghost| ghost.strip_prefix(typed));
+        let Some((ghost, verdict)) = &moment.shown else {
+            continue;
+        };
+        done.standing += usize::from(moment.step.is_key);
+        let same = expected.is_some_and(|rest| !rest.is_empty() && ghost.text.starts_with(rest));
+        done.shown += usize::from(!same);
+        let at = moment.step.adds.end;
+        let cost = |bytes: usize| {
+            let brought = moments[index..].iter();
+            let brought = brought.take_while(|later| later.step.adds.end <= at + bytes);
+            let keys = |(all, code): (usize, usize), later: &Moment| {
+                let key = usize::from(later.step.is_key);
+                (all + key, code + key * usize::from(later.step.is_code))
+            };
+            (brought.clone().count(), brought.fold((0, 0), keys))
+        };
+        let (steps, (keys, code)) = cost(verdict.lines);
+        if keys > 0 {
+            index += steps;
+            done.saved += keys - 1;
+            done.saved_code += code.saturating_sub(1);
+            done.taken += 1;
+            continue;
+        }
+        let (bytes, count) = verdict.words;
+        let (steps, (keys, code)) = cost(bytes);
+        if words && keys > count {
+            index += steps;
+            done.saved += keys - count;
+            done.saved_code += code.saturating_sub(count);
+            stood = ghost.text.get(bytes..).map(str::to_owned);
+            // What stands is still there when the next key comes.
+            continue;
+        }
+        stood = Some(ghost.text.clone());
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::typist::Passage;
+    use super::*;
+
+    fn ghost(text: &str, replaces: usize) -> Ghost {
+        Ghost {
+            text: text.to_owned(),
+            replaces,
+        }
+    }
+
+    #[track_caller]
+    fn check(document: &str, wanted: &str, shown: (&str, usize), lines: usize, right: bool) {
+        let (before, after) = document.split_once('|').expect("a caret");
+        let place = Place {
+            before,
+            after,
+            wanted,
+            language: carat_grammars::languages::by_id("rust"),
+        };
+        let verdict = Verdict::of(&ghost(shown.0, shown.1), &place);
+        assert_eq!((verdict.lines, verdict.right), (lines, right), "{document}");
+    }
+
+    #[test]
+    fn lines_are_right_as_a_whole_with_the_closers_behind_the_caret() {
+        check("let x|", " = 1;\nnext", (" = 1;", 0), 5, true);
+        check("let x|", " = 1;\nnext", (" = 1", 0), 0, false);
+        check("f(|)", "a, b);\n", ("a, b);", 1), 6, true);
+        check("f(|)", "a, b);\n", ("a, b", 0), 0, false);
+        check("f(|)", "a, b)\n", ("a, b", 0), 5, true);
+        check("x {|}", "\n  a\n  b\n}", ("\n  a\n  c\n", 0), 4, false);
+    }
+
+    #[test]
+    fn words_count_as_far_as_they_are_right() {
+        assert_eq!(right_words(" = value.len()", " = value.length()"), (9, 3));
+        assert_eq!(right_words("foo", "foo"), (3, 1));
+        assert_eq!(right_words("foo", "bar"), (0, 0));
+    }
+
+    #[test]
+    fn doubled_brackets_and_repeated_suffixes_are_seen() {
+        let place = |before, after| Place {
+            before,
+            after,
+            wanted: "",
+            language: carat_grammars::languages::by_id("rust"),
+        };
+        let of = |text, replaces, place: &Place<'_>| {
+            let verdict = Verdict::of(&ghost(text, replaces), place);
+            (verdict.doubles_bracket, verdict.repeats_suffix)
+        };
+        assert_eq!(of("a)", 0, &place("f(", ")")), (true, false));
+        assert_eq!(of("a)", 1, &place("f(", ")")), (false, false));
+        assert_eq!(of("\")\"", 0, &place("f(", ")")), (false, false));
+        assert_eq!(of("a + bcd", 0, &place("x = ", " bcd")), (false, true));
+        assert_eq!(
+            of("return 1;", 0, &place("", "\n  return 1;\n")),
+            (false, true)
+        );
+    }
+
+    fn moments(text: &str, shown: &[(usize, &str)]) -> Vec<Moment> {
+        let passage = Passage::new(text.to_owned());
+        let steps = passage.steps(carat_grammars::languages::by_id("rust"));
+        let moments = steps.into_iter().map(|step| {
+            let at = step.adds.end;
+            let found = shown.iter().find(|(place, _)| *place == at);
+            let shown = found.map(|(_, shown)| {
+                let ghost = ghost(shown, 0);
+                let place = Place {
+                    before: &text[..at],
+                    after: &step.closers,
+                    wanted: &text[at..],
+                    language: None,
+                };
+                let verdict = Verdict::of(&ghost, &place);
+                (ghost, verdict)
+            });
+            Moment { step, shown }
+        });
+        moments.collect()
+    }
+
+    #[test]
+    fn the_oracle_takes_right_lines_and_pays_a_key() {
+        let text = "let abc = 1;\nx";
+        let shown = [(3, " abc = 2;"), (5, "bc = 1;"), (6, "c = 1;")];
+        let counts = Counts::of(&moments(text, &shown), text);
+        assert_eq!((counts.keys, counts.standing), (14, 3));
+        assert_eq!((counts.shown, counts.shown_right), (2, 1));
+        // Seven keys come with one.
+        assert_eq!((counts.taken, counts.saved), (1, 6));
+        assert_eq!((counts.shown_to_taker, counts.standing_for_taker), (2, 2));
+        // Four more words by three keys each way: ` abc`, ` =` of the wrong line.
+        assert_eq!(counts.saved_words, 9);
+        assert_eq!(counts.flicker, 0);
+    }
+
+    #[test]
+    fn text_that_goes_although_what_was_typed_agrees_flickers() {
+        let text = "abcdef";
+        let flicker = |shown: &[(usize, &str)]| Counts::of(&moments(text, shown), text).flicker;
+        assert_eq!(flicker(&[(1, "bcdef"), (2, "cdef"), (3, "def")]), 1);
+        assert_eq!(flicker(&[(1, "bcd"), (2, "cdef"), (3, "defgh")]), 1);
+        assert_eq!(
+            flicker(&[(1, "bx"), (2, "x"), (3, "def"), (4, "ef"), (5, "f")]),
+            0
+        );
+        assert_eq!(flicker(&[(1, "bcdef"), (2, "xyz")]), 1);
+    }
+}

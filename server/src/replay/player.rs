@@ -1,0 +1,370 @@
+//! Plays scenes to a real session, with a clock that goes when told and an engine that answers at once.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece};
+use ropey::Rope;
+use serde_json::Value;
+
+use super::oracle::{Counts, Ghost, Moment, Place, Verdict};
+use super::scenes::Scene;
+use super::typist::{Passage, Step};
+use crate::actions::{Instruct, Turn};
+use crate::completion::{Manners, Plan, Query};
+use crate::documents::{Change, Opened};
+use crate::echo::Known;
+use crate::generator::{Generator, ModelFacts};
+use crate::mailbox::{Job, Report};
+use crate::positions::{self, Encoding, LineColumn};
+use crate::session::{
+    Answer, ClientFacts, Effect, Event, Reply, Request, RequestKey, Session, Wish,
+};
+use crate::{engine_thread, file_uri};
+
+/// From one key to the next. The engine answers in between, as one does that is fast enough, so that
+/// what is shown does not depend on the machine.
+const KEY_INTERVAL: Duration = Duration::from_millis(120);
+
+/// What the engine did.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// From a request to its answer, of those for which the engine ran.
+    pub times: Vec<Duration>,
+    /// Requests.
+    pub requests: usize,
+    /// Prompt tokens that were evaluated.
+    pub prompt_tokens: usize,
+    /// Tokens that were written.
+    pub written_tokens: usize,
+}
+
+/// What came of a scene.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// What was shown and what it was worth.
+    pub counts: Counts,
+    /// What it cost.
+    pub work: Work,
+    /// What was wrong with what was shown, for readers: a line each.
+    pub faults: Vec<String>,
+}
+
+/// Lets a generator answer for sessions, scene by scene.
+pub struct Player {
+    generator: Metered,
+    /// The settings of the sessions, as a client sends them.
+    options: Value,
+}
+
+impl Player {
+    /// A player; `everything` shows whatever the model proposes.
+    pub fn new(generator: Box<dyn Generator>, options: Value, everything: bool) -> Self {
+        let everything = everything.then(|| Manners {
+            everything: true,
+            ..Manners::default()
+        });
+        Self {
+            generator: Metered {
+                inner: generator,
+                everything,
+                work: Work::default(),
+            },
+            options,
+        }
+    }
+
+    /// Plays a scene to a session of its own.
+    pub fn play(&mut self, scene: &Scene) -> Played {
+        // What is computed anew and what is remembered may differ in a last bit.
+        self.generator.discard_sessions();
+        let mut stage = Stage::new(&mut self.generator, scene, &self.options);
+        let (mut counts, mut faults) = (Counts::default(), Vec::new());
+        for passage in &scene.passages {
+            stage.set_document(&passage.before, &passage.after);
+            let mut moments: Vec<Moment> = Vec::new();
+            for step in passage.steps(scene.language) {
+                if step.begins {
+                    counts.add(&Counts::of(&moments, &passage.text));
+                    moments.clear();
+                }
+                let shown = stage.happen(passage, &step);
+                let shown = shown.map(|ghost| {
+                    let verdict = stage.judge(&ghost, passage, &step);
+                    if verdict.doubles_bracket || verdict.repeats_suffix {
+                        faults.push(stage.fault(&ghost, verdict));
+                    }
+                    (ghost, verdict)
+                });
+                moments.push(Moment { step, shown });
+            }
+            counts.add(&Counts::of(&moments, &passage.text));
+        }
+        Played {
+            counts,
+            faults,
+            work: std::mem::take(&mut self.generator.work),
+        }
+    }
+}
+
+/// A session with one document.
+struct Stage<'a> {
+    generator: &'a mut Metered,
+    scene: &'a Scene,
+    session: Session,
+    uri: String,
+    version: i32,
+    requests: u64,
+    now: Instant,
+    text: Rope,
+    /// The caret, in bytes.
+    at: usize,
+    /// What the editor has put behind it.
+    closers: String,
+}
+
+impl<'a> Stage<'a> {
+    fn new(generator: &'a mut Metered, scene: &'a Scene, options: &Value) -> Self {
+        let session = Session::new(None);
+        let facts = generator.facts();
+        let mut stage = Self {
+            generator,
+            scene,
+            session,
+            uri: file_uri::uri(&scene.root.join(&scene.path)),
+            version: 0,
+            requests: 0,
+            now: Instant::now(),
+            text: Rope::new(),
+            at: 0,
+            closers: String::new(),
+        };
+        let client = ClientFacts {
+            encoding: Encoding::Utf8,
+            inline_completion: true,
+            ..ClientFacts::default()
+        };
+        let folders = vec![scene.root.clone()];
+        stage.take(Event::Introduced(
+            Box::new(client),
+            options.clone(),
+            folders,
+        ));
+        stage.take(Event::Listening);
+        stage.take(Event::Engine(Report::Ready(facts)));
+        let opened = Opened {
+            uri: stage.uri.clone(),
+            language_id: scene.language_id.clone(),
+            version: 0,
+            text: String::new(),
+        };
+        stage.take(Event::Opened(opened));
+        stage
+    }
+
+    /// The document is another one.
+    fn set_document(&mut self, before: &str, after: &str) {
+        let text = format!("{before}{after}");
+        self.text = Rope::from_str(&text);
+        self.at = before.len();
+        self.closers.clear();
+        self.change(None, text);
+    }
+
+    /// Performs a step; what stands at the caret then.
+    fn happen(&mut self, passage: &Passage, step: &Step) -> Option<Ghost> {
+        self.now += KEY_INTERVAL;
+        while let Some(due) = self.session.due().filter(|due| *due <= self.now) {
+            let now = std::mem::replace(&mut self.now, due);
+            self.take(Event::Tick);
+            self.now = now;
+        }
+        let added = &passage.text[step.adds.clone()];
+        let new = format!("{added}{}", step.closers);
+        let same = common_end(&self.closers, &new);
+        let replaced = self.at..self.at + self.closers.len() - same;
+        let range = self.line_column(replaced.start)..self.line_column(replaced.end);
+        let inserted = &new[..new.len() - same];
+        let chars = self.text.byte_to_char(replaced.start)..self.text.byte_to_char(replaced.end);
+        self.text.remove(chars.clone());
+        self.text.insert(chars.start, inserted);
+        self.change(Some(range), inserted.to_owned());
+        self.at += added.len();
+        self.closers.clone_from(&step.closers);
+        if step.asks { self.ask() } else { None }
+    }
+
+    fn change(&mut self, range: Option<std::ops::Range<LineColumn>>, text: String) {
+        self.version += 1;
+        let change = Change { range, text };
+        let version = Some(self.version);
+        self.take(Event::Changed(self.uri.clone(), version, vec![change]));
+    }
+
+    fn ask(&mut self) -> Option<Ghost> {
+        self.requests += 1;
+        let key = RequestKey(self.requests);
+        let wish = Wish {
+            uri: self.uri.clone(),
+            at: self.line_column(self.at),
+            menu: false,
+            invoked: false,
+            selected: None,
+        };
+        let begun = Instant::now();
+        let (replies, ran) = self.take(Event::Requested(key, Request::Complete(wish)));
+        self.generator.work.requests += 1;
+        if ran {
+            self.generator.work.times.push(begun.elapsed());
+        }
+        replies.into_iter().find_map(|(of, reply)| match reply {
+            Reply::Completion(Answer::Shown(shown)) if of == key => Some(Ghost {
+                replaces: shown.replace.end.saturating_sub(self.at),
+                text: shown.text,
+            }),
+            _ => None,
+        })
+    }
+
+    fn line_column(&self, at: usize) -> LineColumn {
+        positions::line_column(&self.text, Encoding::Utf8, at)
+    }
+
+    /// Lets the session take an event and does what it wants; the replies, and whether the engine ran.
+    fn take(&mut self, event: Event) -> (Vec<(RequestKey, Reply)>, bool) {
+        let (mut replies, mut ran) = (Vec::new(), false);
+        let mut effects = VecDeque::from(self.session.handle(event, self.now));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Respond(key, reply) => replies.push((key, reply)),
+                Effect::Complete(job) => {
+                    ran = true;
+                    for report in self.generator.complete(&job) {
+                        let more = self.session.handle(Event::Engine(report), self.now);
+                        effects.extend(more);
+                    }
+                }
+                // Nobody looks at the status, and no project has settings.
+                _ => {}
+            }
+        }
+        (replies, ran)
+    }
+
+    fn judge(&self, ghost: &Ghost, passage: &Passage, step: &Step) -> Verdict {
+        let (before, after) = self.around();
+        let place = Place {
+            before: &before,
+            after: &after,
+            wanted: &passage.text[step.adds.end..],
+            language: self.scene.language,
+        };
+        Verdict::of(ghost, &place)
+    }
+
+    fn around(&self) -> (String, String) {
+        let at = self.text.byte_to_char(self.at);
+        (
+            self.text.slice(..at).to_string(),
+            self.text.slice(at..).to_string(),
+        )
+    }
+
+    /// What was wrong, with the line and the next one.
+    fn fault(&self, ghost: &Ghost, verdict: Verdict) -> String {
+        let (before, after) = self.around();
+        let what = if verdict.doubles_bracket {
+            "doubled bracket"
+        } else {
+            "repeated suffix"
+        };
+        let line = before.lines().count();
+        let after: Vec<&str> = after.split('\n').take(2).collect();
+        format!(
+            "{}:{line}: {what}: {:?} then {:?} for {} bytes of {:?}",
+            self.scene.path,
+            before.rsplit('\n').next().unwrap_or(""),
+            ghost.text,
+            ghost.replaces,
+            after.join("\n"),
+        )
+    }
+}
+
+/// Bytes that both texts end with.
+fn common_end(a: &str, b: &str) -> usize {
+    let same = a.chars().rev().zip(b.chars().rev());
+    let same = same.take_while(|(a, b)| a == b);
+    same.map(|(c, _)| c.len_utf8()).sum()
+}
+
+/// A generator that counts what it does.
+struct Metered {
+    inner: Box<dyn Generator>,
+    /// What takes the place of what the user wants to see.
+    everything: Option<Manners>,
+    work: Work,
+}
+
+impl Metered {
+    /// A job from its beginning to its end.
+    fn complete(&mut self, job: &Job) -> Vec<Report> {
+        let (sender, reports) = mpsc::channel();
+        // Its receiver lives as long.
+        engine_thread::complete(self, job, &move |report| drop(sender.send(report)));
+        reports.into_iter().collect()
+    }
+}
+
+impl Generator for Metered {
+    fn facts(&self) -> ModelFacts {
+        self.inner.facts()
+    }
+
+    fn plan(&self, query: &Query<'_>) -> Plan {
+        match &self.everything {
+            Some(manners) => self.inner.plan(&Query { manners, ..*query }),
+            None => self.inner.plan(query),
+        }
+    }
+
+    fn generate(
+        &mut self,
+        document: &str,
+        plan: &Plan,
+        known: Known<'_>,
+        cancel: &CancelToken,
+        on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        let summary = self
+            .inner
+            .generate(document, plan, known, cancel, on_piece)?;
+        self.work.prompt_tokens += summary.prompt_tokens - summary.reused_tokens;
+        self.work.written_tokens += summary.tokens.len();
+        Ok(summary)
+    }
+
+    fn instruct(&self) -> Option<Instruct<'_>> {
+        self.inner.instruct()
+    }
+
+    fn act(
+        &mut self,
+        turn: &Turn<'_>,
+        cancel: &CancelToken,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<GenerationSummary, GenerateError> {
+        self.inner.act(turn, cancel, on_text)
+    }
+
+    fn release_actions(&mut self) {
+        self.inner.release_actions();
+    }
+
+    fn discard_sessions(&mut self) {
+        self.inner.discard_sessions();
+    }
+}
