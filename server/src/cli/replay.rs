@@ -115,23 +115,19 @@ fn scenes(args: &ReplayArgs) -> anyhow::Result<Vec<Scene>> {
     if let (Some(list), Some(projects)) = (&args.list, &args.projects) {
         return replay::of_list(list, projects);
     }
-    match args.commits {
-        Some(commits) => {
-            ensure!(
-                args.paths.len() <= 1,
-                "--commits takes one repository; give one folder, or none for this one"
-            );
-            let here = args.paths.first().map_or(Path::new("."), PathBuf::as_path);
-            replay::of_commits(here, commits)
-        }
-        None => {
-            ensure!(
-                !args.paths.is_empty(),
-                "what is to be typed? Give files or folders, or --commits N in a repository"
-            );
-            replay::of_paths(&args.paths)
-        }
+    if let Some(commits) = args.commits {
+        ensure!(
+            args.paths.len() <= 1,
+            "--commits takes one repository; give one folder, or none for this one"
+        );
+        let here = args.paths.first().map_or(Path::new("."), PathBuf::as_path);
+        return replay::of_commits(here, commits);
     }
+    ensure!(
+        !args.paths.is_empty(),
+        "what is to be typed? Give files or folders, or --commits N in a repository"
+    );
+    replay::of_paths(&args.paths)
 }
 
 /// Plays the scenes, some at the same time; what came of each, in their order.
@@ -194,7 +190,9 @@ fn play(
     for &index in share {
         let before = cpu_time();
         let played = player.play(&scenes[index]);
-        let cpu = before.zip(cpu_time()).map(|(before, after)| after - before);
+        let cpu = before
+            .zip(cpu_time())
+            .map(|(before, after)| after.saturating_sub(before));
         if sender.send(Ok((index, played, cpu))).is_err() {
             break;
         }

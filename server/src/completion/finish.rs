@@ -287,7 +287,7 @@ impl<'a> Surroundings<'a> {
             self.line_limit(text),
             self.scope_limit(text),
             overlap::repeats_rest(text, self.rest),
-            overlap::repeats_next_line(text, self.suffix, ended),
+            overlap::repeats_next_lines(text, self.typed, self.suffix, ended),
             overlap::circles(text, ended),
         ];
         let limit = rules.into_iter().flatten().min();

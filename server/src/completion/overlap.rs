@@ -70,20 +70,36 @@ pub(super) fn following_lines(suffix: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty())
 }
 
-/// Where the first line begins that the document has as its next one; `text` starts on the caret's
-/// line, whose own text is not looked at. The last line counts once it is `ended`.
-pub(super) fn repeats_next_line(text: &str, suffix: &str, ended: bool) -> Option<usize> {
-    let next = following_lines(suffix)
-        .find(|line| !only_closers(line))
-        .filter(|line| is_telling(line))?;
+/// Where the first line begins that the document has as its next one, or lines that it has as its next
+/// ones and that say something together. `text` starts on the caret's line, behind `typed`; the last
+/// line counts once it is `ended`.
+pub(super) fn repeats_next_lines(
+    text: &str,
+    typed: &str,
+    suffix: &str,
+    ended: bool,
+) -> Option<usize> {
+    let following: Vec<&str> = following_lines(suffix).take(LINES_MAX).collect();
+    let next = following.iter().find(|line| !only_closers(line));
+    let next = next.copied().filter(|line| is_telling(line));
+    let mut lines = Vec::new();
     let mut at = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        if index > 0 && (ended || line.ends_with('\n')) && line.trim() == next {
-            return Some(at);
+        // Of the caret's line, the answer has all only if nothing stands before.
+        let whole = index > 0 || typed.trim().is_empty();
+        if whole && (ended || line.ends_with('\n')) && !line.trim().is_empty() {
+            lines.push((at, line.trim()));
         }
         at += line.len();
     }
-    None
+    let repeats = |from: &usize| {
+        let same = lines[*from..].iter().zip(&following);
+        let same = same.take_while(|((_, line), next)| line == *next);
+        let signs = same.flat_map(|((_, line), _)| line.chars().filter(|c| c.is_alphanumeric()));
+        Some(lines[*from].1) == next || signs.count() >= LINE_LETTERS_MIN
+    };
+    let first = (0..lines.len()).find(repeats)?;
+    Some(lines[first].0)
 }
 
 /// Whether the caret's line would be a copy of its neighbor, above or below.
@@ -121,12 +137,15 @@ pub(super) fn before_rest(text: &str, rest: &str) -> usize {
         return text.len();
     }
     // The closer of the string itself has been fitted already, and may stand behind text of its own.
-    let mut ends = rest
+    let ends = rest
         .char_indices()
-        .map(|(at, c)| &rest[..at + c.len_utf8()])
-        .rev();
-    ends.find_map(|end| text.strip_suffix(end))
-        .map_or(text.len(), str::len)
+        .map(|(at, c)| &rest[..at + c.len_utf8()]);
+    let ends = ends.rev();
+    let mut left = text;
+    while let Some(shorter) = ends.clone().find_map(|end| left.strip_suffix(end)) {
+        left = shorter;
+    }
+    left.len()
 }
 
 /// Where the first round of lines ends that are repeated again and again.

@@ -216,6 +216,18 @@ const PIECES: &[&str] = &[
     "def g():",
 ];
 
+const LINES: &[&str] = &[
+    "compute(first);",
+    "x;",
+    "b",
+    "return value;",
+    "let other = 1;",
+    "a = b",
+    "if ready {",
+    "}",
+    ")",
+];
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => prop::collection::vec(prop::sample::select(PIECES), 0..25).prop_map(|pieces| pieces.concat()),
@@ -295,6 +307,41 @@ proptest! {
             let document = format!("{prefix}{text}{}", &suffix[replace_suffix_bytes..]);
             let surplus = closed.saturating_sub(open);
             prop_assert!(unmatched_closers(&document) <= surplus, "{document:?}");
+        }
+    }
+
+    /// Neither a line nor a block of them, whatever stands before it in the answer.
+    #[test]
+    fn never_shows_what_already_follows(
+        lines in prop::collection::vec(prop::sample::select(LINES), 1..6),
+        own in prop::collection::vec(prop::sample::select(LINES), 0..3),
+        copied in 1usize..6,
+        indented in any::<bool>(),
+        options in options(),
+    ) {
+        let indent = if indented { "    " } else { "" };
+        let follows: String = lines.iter().map(|line| format!("\n{indent}{line}")).collect();
+        let copied = &lines[..copied.min(lines.len())];
+        let raw: Vec<String> = own.iter().chain(copied).map(|line| format!("{line}\n{indent}")).collect();
+        let prefix = format!("first_of_all();\n{indent}");
+        let suffix = format!("{follows}\n");
+        if let Some(Suggestion { text, .. }) = finish(&raw.concat(), &prefix, &suffix, &options) {
+            let shown: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let signs: usize = shown.iter().map(|line| line.chars().filter(|c| c.is_alphanumeric()).count()).sum();
+            let follows = lines.starts_with(&shown);
+            prop_assert!(!follows || signs < 3, "{text:?} before {suffix:?}");
+        }
+    }
+
+    /// What the rules have left is what they leave of it.
+    #[test]
+    fn the_rules_are_idempotent(
+        prefix in text(), suffix in text(), raw in text(), options in options(),
+    ) {
+        if let Some(once) = finish(&raw, &prefix, &suffix, &options) {
+            let options = FinishOptions { fenced: false, ended: true, ..options };
+            let twice = finish(&once.text, &prefix, &suffix, &options);
+            prop_assert_eq!(twice.map(|twice| twice.text), Some(once.text));
         }
     }
 }

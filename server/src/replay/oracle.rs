@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use carat_grammars::{Language, Lexer, Mark};
 
-use super::typist::Step;
+use super::typist::{How, Step};
 
 /// Lines with fewer letters and digits may be the same by chance.
 const TELLING_SIGNS: usize = 3;
@@ -92,11 +92,16 @@ fn right_words(text: &str, wanted: &str) -> (usize, usize) {
     let (mut bytes, mut words, mut at) = (0, 0, 0);
     while at < same {
         at += word(&text[at..]);
-        if at <= same {
+        if at <= same && !splits_word(wanted, at) {
             (bytes, words) = (at, words + 1);
         }
     }
     (bytes, words)
+}
+
+fn splits_word(text: &str, at: usize) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text[..at].ends_with(is_part) && text[at..].starts_with(is_part)
 }
 
 /// Bytes up to the end of the first word: letters and digits, or signs, with the white space before.
@@ -150,14 +155,10 @@ fn repeats_suffix(ghost: &Ghost, place: &Place<'_>) -> bool {
         return true;
     }
     let next = lines.map(str::trim).find(|line| !line.is_empty());
-    let last = match ghost.text.trim_end().rsplit_once('\n') {
-        Some((_, last)) => last.trim().to_owned(),
-        None => {
-            let begun = place.before.rsplit('\n').next().unwrap_or("");
-            format!("{begun}{}", ghost.text).trim().to_owned()
-        }
-    };
-    rest.is_empty() && tells(&last) && next == Some(last.as_str())
+    let begun = place.before.rsplit('\n').next().unwrap_or("");
+    let whole = format!("{begun}{}", ghost.text.trim_end());
+    let last = whole.rsplit('\n').next().unwrap_or("").trim();
+    rest.is_empty() && tells(last) && next == Some(last)
 }
 
 /// What stood at the caret after one step.
@@ -211,10 +212,10 @@ impl Counts {
             let typed = &text[moment.step.adds.clone()];
             let expected = stood.and_then(|ghost| ghost.text.strip_prefix(typed));
             let expected = expected.filter(|rest| !rest.trim().is_empty());
-            let is_key = usize::from(moment.step.is_key);
+            let is_key = usize::from(moment.step.how == How::Key);
             counts.keys += is_key;
-            counts.keys_code += usize::from(moment.step.is_key && moment.step.is_code);
-            if !moment.step.asks {
+            counts.keys_code += is_key * usize::from(moment.step.is_code);
+            if moment.step.how == How::Silent {
                 stood = None;
                 continue;
             }
@@ -236,11 +237,11 @@ impl Counts {
             }
             stood = moment.shown.as_ref().map(|(ghost, _)| ghost);
         }
-        let lines = take(moments, text, false);
+        let lines = take_lines(moments, text);
         (counts.saved, counts.saved_code) = (lines.saved, lines.saved_code);
-        (counts.taken, counts.shown_to_taker) = (lines.taken, lines.shown);
+        (counts.taken, counts.shown_to_taker) = (lines.count, lines.shown);
         counts.standing_for_taker = lines.standing;
-        counts.saved_words = take(moments, text, true).saved;
+        counts.saved_words = save_with_words(moments);
         counts
     }
 
@@ -279,67 +280,74 @@ impl Counts {
     }
 }
 
-/// What the oracle did.
+/// What somebody who takes lines did.
 #[derive(Clone, Copy, Debug, Default)]
-struct Taken {
+struct Lines {
     saved: usize,
     saved_code: usize,
-    taken: usize,
+    count: usize,
     shown: usize,
     standing: usize,
 }
 
-/// Types, and takes every line that is right with one key, and every word with one key if it takes
-/// words and that saves any.
-fn take(moments: &[Moment], text: &str, words: bool) -> Taken {
-    let mut done = Taken::default();
+/// What so many bytes of the text behind a moment are: the steps, their keys, the keys of code.
+fn brought(moments: &[Moment], from: usize, bytes: usize) -> (usize, usize, usize) {
+    let at = moments[from].step.adds.end;
+    let steps = moments[from + 1..].iter();
+    let steps = steps.take_while(|later| later.step.adds.end <= at + bytes);
+    steps.fold((0, 0, 0), |(count, keys, code), later| {
+        let key = usize::from(later.step.how == How::Key);
+        let of_code = key * usize::from(later.step.is_code);
+        (count + 1, keys + key, code + of_code)
+    })
+}
+
+/// Types, and takes every line that is right with one key.
+fn take_lines(moments: &[Moment], text: &str) -> Lines {
+    let mut done = Lines::default();
     let mut index = 0;
-    // What is left of the text that stood a moment ago.
-    let mut stood: Option<String> = None;
+    // The text that stood a moment ago, while nothing but typing has happened since.
+    let mut stood: Option<&Ghost> = None;
     while let Some(moment) = moments.get(index) {
-        index += 1;
         let typed = &text[moment.step.adds.clone()];
-        let expected = stood.take();
-        let expected = expected
-            .as_deref()
-            .and_then(|ghost| ghost.strip_prefix(typed));
-        let Some((ghost, verdict)) = &moment.shown else {
-            continue;
-        };
-        done.standing += usize::from(moment.step.is_key);
-        let same = expected.is_some_and(|rest| !rest.is_empty() && ghost.text.starts_with(rest));
-        done.shown += usize::from(!same);
-        let at = moment.step.adds.end;
-        let cost = |bytes: usize| {
-            let brought = moments[index..].iter();
-            let brought = brought.take_while(|later| later.step.adds.end <= at + bytes);
-            let keys = |(all, code): (usize, usize), later: &Moment| {
-                let key = usize::from(later.step.is_key);
-                (all + key, code + key * usize::from(later.step.is_code))
-            };
-            (brought.clone().count(), brought.fold((0, 0), keys))
-        };
-        let (steps, (keys, code)) = cost(verdict.lines);
-        if keys > 0 {
-            index += steps;
-            done.saved += keys - 1;
-            done.saved_code += code.saturating_sub(1);
-            done.taken += 1;
-            continue;
+        let expected = stood.and_then(|ghost| ghost.text.strip_prefix(typed));
+        stood = None;
+        let mut next = index + 1;
+        if let Some((ghost, verdict)) = &moment.shown {
+            let is_new =
+                expected.is_none_or(|rest| rest.is_empty() || !ghost.text.starts_with(rest));
+            done.shown += usize::from(is_new);
+            done.standing += usize::from(moment.step.how == How::Key);
+            stood = Some(ghost);
+            let (steps, keys, code) = brought(moments, index, verdict.lines);
+            if keys > 0 {
+                done.count += 1;
+                done.saved += keys - 1;
+                done.saved_code += code.saturating_sub(1);
+                // What stands behind the line is looked at before the next key.
+                next = index + steps;
+                stood = None;
+            }
         }
-        let (bytes, count) = verdict.words;
-        let (steps, (keys, code)) = cost(bytes);
-        if words && keys > count {
-            index += steps;
-            done.saved += keys - count;
-            done.saved_code += code.saturating_sub(count);
-            stood = ghost.text.get(bytes..).map(str::to_owned);
-            // What stands is still there when the next key comes.
-            continue;
-        }
-        stood = Some(ghost.text.clone());
+        index = next;
     }
     done
+}
+
+/// Keys that are saved at most by taking lines and words, each with one key.
+fn save_with_words(moments: &[Moment]) -> usize {
+    let mut saved = vec![0; moments.len() + 1];
+    for index in (0..moments.len()).rev() {
+        let mut best = saved[index + 1];
+        if let Some((_, verdict)) = &moments[index].shown {
+            for (bytes, price) in [(verdict.lines, 1), verdict.words] {
+                let (steps, keys, _) = brought(moments, index, bytes);
+                best = best.max(saved[index + steps] + keys.saturating_sub(price));
+            }
+        }
+        saved[index] = best;
+    }
+    saved[0]
 }
 
 #[cfg(test)]
@@ -438,9 +446,10 @@ mod tests {
         // Seven keys come with one.
         assert_eq!((counts.taken, counts.saved), (1, 6));
         assert_eq!((counts.shown_to_taker, counts.standing_for_taker), (2, 2));
-        // Four more words by three keys each way: ` abc`, ` =` of the wrong line.
-        assert_eq!(counts.saved_words, 9);
-        assert_eq!(counts.flicker, 0);
+        // Words of the first text save four, and the line that comes later is gone then.
+        assert_eq!(counts.saved_words, 6);
+        // Both texts were gone while what was typed still agreed.
+        assert_eq!(counts.flicker, 2);
     }
 
     #[test]

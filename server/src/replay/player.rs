@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::oracle::{Counts, Ghost, Moment, Place, Verdict};
 use super::scenes::Scene;
-use super::typist::{Passage, Step};
+use super::typist::{How, Passage, Step};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Manners, Plan, Query};
 use crate::documents::{Change, Opened};
 use crate::echo::Known;
 use crate::generator::{Generator, ModelFacts};
-use crate::mailbox::{Job, Report};
+use crate::mailbox::{Job, Report, Source};
 use crate::positions::{self, Encoding, LineColumn};
 use crate::session::{
     Answer, ClientFacts, Effect, Event, Reply, Request, RequestKey, Session, Wish,
@@ -154,7 +154,7 @@ impl<'a> Stage<'a> {
             folders,
         ));
         stage.take(Event::Listening);
-        stage.take(Event::Engine(Report::Ready(facts)));
+        stage.take(Event::Engine(Report::Ready(Source::MODEL, Some(facts))));
         let opened = Opened {
             uri: stage.uri.clone(),
             language_id: scene.language_id.clone(),
@@ -194,7 +194,11 @@ impl<'a> Stage<'a> {
         self.change(Some(range), inserted.to_owned());
         self.at += added.len();
         self.closers.clone_from(&step.closers);
-        if step.asks { self.ask() } else { None }
+        if step.how == How::Silent {
+            None
+        } else {
+            self.ask()
+        }
     }
 
     fn change(&mut self, range: Option<std::ops::Range<LineColumn>>, text: String) {

@@ -21,6 +21,17 @@ pub struct Passage {
     pub typed: Vec<Range<usize>>,
 }
 
+/// How text comes into the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A key is pressed, and the editor asks for a completion.
+    Key,
+    /// The caret goes over a closer on its line that the editor has put there; the editor asks too.
+    Over,
+    /// It is pasted, or the caret goes to the line of a closer; the editor asks for nothing.
+    Silent,
+}
+
 /// Something that happens to the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -28,10 +39,8 @@ pub struct Step {
     pub adds: Range<usize>,
     /// What stands between the caret and the rest of the document afterwards: closers of the editor.
     pub closers: String,
-    /// Whether it is a key; else a closer that the caret moves over, or pasted text.
-    pub is_key: bool,
-    /// Whether the editor asks for a completion.
-    pub asks: bool,
+    /// How.
+    pub how: How,
     /// Whether it begins a part that is typed.
     pub begins: bool,
     /// Whether it stands on a line with code.
@@ -51,7 +60,7 @@ struct Pair {
 impl Passage {
     /// A whole text that is new.
     pub fn new(text: String) -> Self {
-        let typed = vec![0..text.len()];
+        let typed = std::iter::once(0..text.len()).collect();
         Self {
             text,
             typed,
@@ -176,15 +185,14 @@ impl Typist<'_> {
         }
     }
 
-    fn step(&mut self, end: usize, is_key: bool, asks: bool, begins: bool) {
+    fn step(&mut self, end: usize, how: How, begins: bool) {
         let adds = self.at..end;
         self.at = end;
         self.settle();
         let line = self.text[..adds.end].rfind('\n').map_or(0, |at| at + 1);
         self.steps.push(Step {
             closers: self.closers(),
-            is_key,
-            asks,
+            how,
             begins,
             is_code: self.code.binary_search(&line).is_ok(),
             adds,
@@ -193,7 +201,7 @@ impl Typist<'_> {
 
     fn paste(&mut self, end: usize) {
         if end > self.at {
-            self.step(end, false, false, false);
+            self.step(end, How::Silent, false);
         }
     }
 
@@ -203,12 +211,16 @@ impl Typist<'_> {
             let rest = &self.text[self.at..end];
             if let Some(over) = self.over_closer().filter(|over| *over <= end) {
                 // The caret moves; where a line is left that way, nothing is typed.
-                let same_line = !self.text[self.at..over].contains('\n');
-                self.step(over, false, same_line, begins);
+                let how = if self.text[self.at..over].contains('\n') {
+                    How::Silent
+                } else {
+                    How::Over
+                };
+                self.step(over, how, begins);
             } else if let Some(line) = rest.strip_prefix("\r\n").or(rest.strip_prefix('\n')) {
                 let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
                 // Trailing white space of a blank line is nothing that anybody types.
-                self.step(end - line.len() + blank, true, true, begins);
+                self.step(end - line.len() + blank, How::Key, begins);
             } else if self.text[..self.at].ends_with('\n') || self.at == 0 {
                 let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
                 let first = rest[blank..]
@@ -216,15 +228,11 @@ impl Typist<'_> {
                     .next()
                     .filter(|c| !"\r\n".contains(*c));
                 let end = self.at + blank + first.map_or(0, char::len_utf8);
-                self.step(
-                    end.max(self.at + 1),
-                    first.is_some(),
-                    first.is_some(),
-                    begins,
-                );
+                let how = first.map_or(How::Silent, |_| How::Key);
+                self.step(end.max(self.at + 1), how, begins);
             } else {
                 let length = rest.chars().next().map_or(1, char::len_utf8);
-                self.step(self.at + length, true, true, begins);
+                self.step(self.at + length, How::Key, begins);
             }
             begins = false;
         }
@@ -251,10 +259,10 @@ mod tests {
         let steps = passage.steps(languages::by_id("rust"));
         let mut found = Vec::new();
         for step in steps {
-            let mark = match (step.is_key, step.asks) {
-                (true, _) => "",
-                (false, true) => ">",
-                (false, false) => "+",
+            let mark = match step.how {
+                How::Key => "",
+                How::Over => ">",
+                How::Silent => "+",
             };
             let before = &passage.text[..step.adds.end];
             found.push(format!(
@@ -296,7 +304,7 @@ mod tests {
             before: "0\n".to_owned(),
             text: text.to_owned(),
             after: "9\n".to_owned(),
-            typed: vec![7..10],
+            typed: std::iter::once(7..10).collect(),
         };
         assert_eq!(
             documents(&passage),
@@ -304,6 +312,7 @@ mod tests {
                 "+0\na {\nbcd|\n}9\n",
                 "0\na {\nbcd\n|\n}9\n",
                 "0\na {\nbcd\ne|\n}9\n",
+                "0\na {\nbcd\nef|\n}9\n",
                 "+0\na {\nbcd\nef\n}\n|9\n",
             ]
         );

@@ -15,7 +15,7 @@ pub use oracle::{Counts, Ghost, Moment, Place, Verdict};
 pub use player::{Played, Player, Work};
 pub use report::{Report, Row};
 pub use scenes::{Scene, draw, of_commits, of_list, of_paths};
-pub use typist::{Passage, Step};
+pub use typist::{How, Passage, Step};
 
 /// What counts as a keystroke, for readers of the figures.
 pub const KEYSTROKES: &str = "a key is a character or Enter; indentation, and closing round, square and curly brackets, come from the editor";
