@@ -271,7 +271,15 @@ mod tests {
                 "gemma-4-12b",
                 "gemma-4-31b",
                 "codegemma-2b",
-                "codegemma-7b"
+                "codegemma-7b",
+                "qwen2.5-coder-0.5b",
+                "qwen2.5-coder-1.5b",
+                "qwen2.5-coder-3b",
+                "qwen2.5-coder-7b",
+                "qwen3-coder-30b-a3b",
+                "deepseek-coder-1.3b",
+                "deepseek-coder-6.7b",
+                "starcoder2-3b"
             ]
         );
         let mut called: Vec<_> = entries
