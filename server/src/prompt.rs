@@ -10,6 +10,7 @@ mod chat;
 mod form;
 mod healing;
 mod layout;
+mod pieces;
 mod template;
 mod writer;
 
@@ -114,6 +115,10 @@ pub fn build(
     budget: &PromptBudget,
     vocabulary: &dyn Vocabulary,
 ) -> Prompt {
+    let input = &PromptInput {
+        suffix: pieces::told_suffix(input.suffix),
+        ..*input
+    };
     let window = budget::window(input.prefix, input.suffix, budget, vocabulary);
     // No model sees a password or a key, so that none can repeat it.
     let start = input.prefix.len() - window.prefix.len();
@@ -128,3 +133,5 @@ pub fn build(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod typing_tests;

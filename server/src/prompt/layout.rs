@@ -3,6 +3,7 @@
 use carat_engine::TokenId;
 
 use super::budget::Window;
+use super::pieces::Pieces;
 use super::template;
 use super::writer::Writer;
 use super::{FimMarks, Prompt, PromptForm, PromptInput, Vocabulary};
@@ -21,12 +22,16 @@ enum Part {
     Path,
     /// The text before the caret.
     Prefix,
-    /// The text before the caret up to the start of its line.
-    LinesBefore,
-    /// What the user typed on the caret's line.
-    Typed,
+    /// The text before the caret up to the begin of the gap that it stands in.
+    Head,
+    /// The text from the begin of the gap to the caret.
+    Middle,
     /// The text after the caret.
     Suffix,
+    /// The text from the caret to the end of the gap, in whole lines.
+    Near,
+    /// The text behind the gap.
+    Far,
     /// A Markdown fence longer than any in the text.
     Fence,
     /// The language, as the tag of a fence.
@@ -67,10 +72,11 @@ const FIM_PREFIX_FIRST: Layout = Layout {
     parts: &[
         Part::Bos,
         Part::Mark(Mark::Prefix),
-        Part::Prefix,
+        Part::Head,
         Part::Mark(Mark::Suffix),
         Part::Suffix,
         Part::Mark(Mark::Middle),
+        Part::Middle,
     ],
     stops: &["<end_of_turn>"],
     banned: &[],
@@ -95,34 +101,42 @@ const PLAIN: Layout = Layout {
 };
 
 /// The role of an instruct model. It is the same for every request, so it stays in the cache.
-const ROLE: &str = "You are the completion engine of a code editor. You are shown one file in two parts: first what \
-    stands after the caret, then what stands before the line of the caret. Write the code that belongs at <CARET>, \
-    beginning with the line of the caret as far as it is typed. Stop where the code after the caret goes on. Repeat \
-    nothing of the code around it, explain nothing.";
+const ROLE: &str = "You are the completion engine of a code editor. You are shown one file that has a gap: first what \
+    stands before the gap, then what stands after it. Write the code that belongs into the gap. Its begin is written \
+    already: your answer begins with it and goes on from there. Stop where the code after it goes on. Repeat nothing \
+    of the code around the gap, explain nothing.";
 
-/// The question that an instruct model is asked. What changes least stands first, so that typing
-/// leaves most of it in the cache.
+/// The question that an instruct model is asked. What changes least stands first, so that typing and
+/// moving by some lines leave most of it in the cache.
 const QUESTION: &[Part] = &[
     Part::Text("File: "),
     Part::Path,
-    Part::Text("\n\nAfter the caret:\n"),
+    Part::Text("\n\nBefore the gap:\n"),
     Part::Fence,
     Part::FenceTag,
     Part::Text("\n"),
-    Part::Suffix,
-    Part::Text("\n"),
+    Part::Head,
     Part::Fence,
-    Part::Text("\n\nBefore the caret:\n"),
+    Part::Text("\n\nAfter the gap:\n"),
     Part::Fence,
     Part::FenceTag,
     Part::Text("\n"),
-    Part::LinesBefore,
-    Part::Text("<CARET>\n"),
+    Part::Far,
+    Part::Fence,
+];
+
+/// What is asked besides where the gap has text behind the caret.
+const END_OF_GAP: &[Part] = &[
+    Part::Text("\n\nThe gap ends with:\n"),
+    Part::Fence,
+    Part::FenceTag,
+    Part::Text("\n"),
+    Part::Near,
     Part::Fence,
 ];
 
 /// How its answer begins.
-const ANSWER: &[Part] = &[Part::Fence, Part::FenceTag, Part::Text("\n"), Part::Typed];
+const ANSWER: &[Part] = &[Part::Fence, Part::FenceTag, Part::Text("\n"), Part::Middle];
 
 /// The layout of a form without turns.
 fn layout_of(form: PromptForm) -> &'static Layout {
@@ -142,12 +156,11 @@ pub(super) fn write(
     vocabulary: &dyn Vocabulary,
 ) -> Prompt {
     let turns = template::of(form);
-    let line_start = window.prefix.rfind('\n').map_or(0, |newline| newline + 1);
-    let (lines_before, line) = window.prefix.split_at(line_start);
-    let (typed, forced_text) = if turns.is_some() {
-        split_forced(line)
+    let pieces = Pieces::new(window, input.prefix, input.suffix);
+    let (middle, forced_text) = if turns.is_some() {
+        split_forced(pieces.middle)
     } else {
-        (line, "")
+        (pieces.middle, "")
     };
     let fence = fence_for(&[window.prefix, window.suffix]);
     let marks = vocabulary.fill_in_the_middle();
@@ -163,9 +176,11 @@ pub(super) fn write(
                 Part::Text(text) => writer.push(text),
                 Part::Path => writer.push(input.path),
                 Part::Prefix => writer.push(window.prefix),
-                Part::LinesBefore => writer.push(lines_before),
-                Part::Typed => writer.push(typed),
+                Part::Head => writer.push(pieces.head),
+                Part::Middle => writer.push(middle),
                 Part::Suffix => writer.push(window.suffix),
+                Part::Near => push_lines(writer, pieces.near),
+                Part::Far => push_lines(writer, pieces.far),
                 Part::Fence => writer.push(&fence),
                 Part::FenceTag => writer.push(input.language.map_or("", |language| language.name)),
             }
@@ -174,6 +189,9 @@ pub(super) fn write(
     let (stops, banned) = if let Some(turns) = turns {
         turns.open(&mut writer, ROLE);
         write(&mut writer, QUESTION);
+        if !pieces.near.trim().is_empty() {
+            write(&mut writer, END_OF_GAP);
+        }
         turns.answer(&mut writer);
         write(&mut writer, ANSWER);
         (turns.stops, turns.banned)
@@ -205,6 +223,16 @@ pub(super) fn write(
     }
 }
 
+/// Whole lines: without the line break of the caret's own, and with one at the end.
+fn push_lines(writer: &mut Writer<'_>, text: &str) {
+    let text = text.strip_prefix("\r\n").unwrap_or(text);
+    let text = text.strip_prefix('\n').unwrap_or(text);
+    writer.push(text);
+    if !text.is_empty() && !text.ends_with('\n') {
+        writer.push("\n");
+    }
+}
+
 /// How a mark is spelled for readers, and its token.
 fn mark_of(mark: Mark, marks: Option<FimMarks>) -> (&'static str, Option<TokenId>) {
     match mark {
@@ -214,13 +242,13 @@ fn mark_of(mark: Mark, marks: Option<FimMarks>) -> (&'static str, Option<TokenId
     }
 }
 
-/// Splits a line before the single space that it ends with.
+/// Splits a text before the single space that it ends with.
 ///
 /// Chat models have hardly seen a text that ends so: their tokens carry the space in front of the
 /// next word. Longer runs are indentation or alignment, which are tokens of their own.
-fn split_forced(line: &str) -> (&str, &str) {
-    match line.strip_suffix(' ') {
+fn split_forced(text: &str) -> (&str, &str) {
+    match text.strip_suffix(' ') {
         Some(rest) if rest.ends_with(|last: char| !last.is_whitespace()) => (rest, " "),
-        _ => (line, ""),
+        _ => (text, ""),
     }
 }

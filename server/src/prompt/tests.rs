@@ -1,6 +1,7 @@
 //! Prompts as data: a document with a caret in, the exact text out, for every form.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use carat_engine::TokenId;
@@ -15,8 +16,9 @@ use crate::testing::{Case, cases, compare};
 
 /// Words, runs of white space and single other characters; every new one gets the next number.
 #[derive(Default)]
-struct Words {
+pub(super) struct Words {
     known: RefCell<Vec<String>>,
+    numbers: RefCell<HashMap<String, usize>>,
     without_fim: bool,
     controls: &'static [&'static str],
 }
@@ -31,7 +33,7 @@ const CONTROLS: &[&str] = &[
     "<end_of_turn>",
 ];
 
-fn words() -> Words {
+pub(super) fn words() -> Words {
     Words {
         controls: CONTROLS,
         ..Words::default()
@@ -40,14 +42,14 @@ fn words() -> Words {
 
 impl Words {
     fn number(&self, word: &str) -> TokenId {
-        let mut known = self.known.borrow_mut();
-        let at = known
-            .iter()
-            .position(|known| known == word)
-            .unwrap_or_else(|| {
-                known.push(word.to_owned());
-                known.len() - 1
-            });
+        let found = self.numbers.borrow().get(word).copied();
+        let at = found.unwrap_or_else(|| {
+            let mut known = self.known.borrow_mut();
+            known.push(word.to_owned());
+            let numbers = &mut self.numbers.borrow_mut();
+            numbers.insert(word.to_owned(), known.len() - 1);
+            known.len() - 1
+        });
         at as TokenId
     }
 
