@@ -58,6 +58,8 @@ pub struct Session {
     chunk_tokens: usize,
     pace: Pace,
     progress: Progress,
+    /// Layers times tokens that reading prompts has cost.
+    prompt_work: u64,
     workspace: Workspace,
     /// Those of the last evaluation, `[rows, vocabulary]`.
     logits: Vec<f32>,
@@ -84,6 +86,7 @@ impl Session {
             chunk_tokens,
             pace,
             progress: Progress::default(),
+            prompt_work: 0,
             workspace,
             logits: Vec::new(),
             row: 0,
@@ -231,7 +234,7 @@ impl Session {
         // The last token is evaluated in any case, since its logits are needed.
         let reused = self.truncate(self.shared_prefix(prompt).min(prompt.len() - 1));
         self.progress.begin(prompt.len(), reused);
-        self.append(&prompt[reused..], 1, cancel)?;
+        self.reading(|session| session.append(&prompt[reused..], 1, cancel))?;
         Ok(reused)
     }
 

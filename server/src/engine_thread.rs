@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, StopReason};
+use carat_engine::{CancelToken, GenerateError, StopReason, TokenId};
 
 use crate::actions::{Outcome, Refusal, Run, Step, change};
-use crate::completion::{self, Query};
-use crate::echo::{Index, Known};
+use crate::completion::{self, Caret, Query};
+use crate::echo::Known;
 use crate::generator::Generator;
 use crate::mailbox::{
     ActionEnd, ActionJob, Job, Mailbox, Proposal, Report, Reporter, Source, Stage, WarmJob, Work,
@@ -248,20 +248,24 @@ fn hunks(text: &ropey::Rope, outcome: &Outcome) -> Vec<(std::ops::Range<usize>, 
 /// Evaluates a prompt for later; false if it was interrupted.
 fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let around = job.caret.around();
-        let plan = generator.plan(&job.caret.query(&around));
-        // What is generated is not wanted, so nothing need be known.
-        let known = Known {
-            index: &Index::default(),
-            path: &job.caret.path,
+        let prompt = prompt_at(generator, &job.caret);
+        let needed = if job.is_guess {
+            let end = Caret {
+                at: job.caret.text.len_bytes(),
+                ..job.caret.clone()
+            };
+            shared(&prompt, &prompt_at(generator, &end))
+        } else {
+            &prompt
         };
-        generator.generate(&job.uri, &plan, known, interrupt, &mut |_| {
-            ControlFlow::Break(())
-        })
+        if needed.is_empty() {
+            return Ok(true);
+        }
+        generator.read(&job.uri, needed, interrupt)
     }));
     match result {
+        Ok(Ok(is_whole)) => is_whole,
         Ok(Err(GenerateError::Cancelled)) => false,
-        Ok(Ok(summary)) => summary.stop != StopReason::Cancelled,
         Ok(Err(error)) => {
             tracing::debug!(%error, "a prompt was not evaluated ahead");
             true
@@ -272,4 +276,16 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
             true
         }
     }
+}
+
+/// The prompt of a completion at a caret; empty where there is none.
+fn prompt_at(generator: &dyn Generator, caret: &Caret) -> Vec<TokenId> {
+    let around = caret.around();
+    generator.plan(&caret.query(&around)).prompt.tokens
+}
+
+/// What two prompts begin with.
+fn shared<'a>(one: &'a [TokenId], other: &[TokenId]) -> &'a [TokenId] {
+    let pairs = one.iter().zip(other);
+    &one[..pairs.take_while(|(a, b)| a == b).count()]
 }

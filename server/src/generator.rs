@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece};
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId};
 
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Plan, Query};
@@ -55,6 +55,15 @@ pub trait Generator: Send {
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<GenerationSummary, GenerateError>;
+
+    /// Reads the tokens of a prompt, so that a plan for it can be run at once; false if it was cancelled
+    /// before the end. What was read is kept.
+    fn read(
+        &mut self,
+        document: &str,
+        prompt: &[TokenId],
+        cancel: &CancelToken,
+    ) -> Result<bool, GenerateError>;
 
     /// How the model is told what to do; `None` if it only completes.
     fn instruct(&self) -> Option<Instruct<'_>>;

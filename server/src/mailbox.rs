@@ -114,6 +114,8 @@ pub struct WarmJob {
     pub uri: Arc<str>,
     /// Where a completion is expected.
     pub caret: Caret,
+    /// The caret is not known: only what is needed wherever it is is evaluated.
+    pub is_guess: bool,
 }
 
 /// How far an action is.
@@ -194,6 +196,8 @@ struct Running {
     class: Class,
     action: Option<ActionKey>,
     interrupt: CancelToken,
+    /// Whether it is not to go on after an interruption.
+    withdrawn: bool,
 }
 
 /// What the engine does next. The tokens interrupt what they come with.
@@ -210,6 +214,8 @@ impl Mailbox {
     /// Posts a completion, in place of one that has not begun.
     pub fn post(&self, job: Job) {
         let mut slot = self.lock();
+        // It reads the text as it is now.
+        slot.background.retain(|other| other.uri != job.uri);
         slot.completion = Some(job);
         slot.interrupt_below(Class::Completion);
         drop(slot);
@@ -237,6 +243,18 @@ impl Mailbox {
         slot.background.push_back(job);
         drop(slot);
         self.changed.notify_one();
+    }
+
+    /// Drops what is to be read in the background, and what is being read.
+    pub fn stop_background(&self) {
+        let mut slot = self.lock();
+        slot.background.clear();
+        if let Some(running) = &mut slot.running
+            && running.class == Class::Background
+        {
+            running.withdrawn = true;
+            running.interrupt.cancel();
+        }
     }
 
     /// Ends an action whose cancel token is set. One that runs ends within a layer and reports so;
@@ -276,12 +294,14 @@ impl Mailbox {
         None
     }
 
-    /// An interrupted caret waits at the head of the queue, unless there is a newer one of its document.
+    /// An interrupted caret waits at the head of the queue, unless its document has a newer one, for
+    /// which other text is to be read.
     pub(crate) fn put_back_background(&self, job: WarmJob) {
         let mut slot = self.lock();
-        slot.running = None;
-        let newer = slot.background.iter().any(|other| other.uri == job.uri);
-        if !slot.closed && !newer && slot.background.len() < BACKGROUND_MAX {
+        let withdrawn = slot.running.take().is_some_and(|it| it.withdrawn);
+        let asked = slot.completion.as_ref().is_some_and(|it| it.uri == job.uri);
+        let newer = asked || slot.background.iter().any(|other| other.uri == job.uri);
+        if !slot.closed && !withdrawn && !newer && slot.background.len() < BACKGROUND_MAX {
             slot.background.push_front(job);
         }
     }
@@ -337,6 +357,7 @@ impl Slot {
                 class,
                 action,
                 interrupt: interrupt.clone(),
+                withdrawn: false,
             });
         };
         if let Some(job) = self.actions.pop_front() {
@@ -403,13 +424,14 @@ mod tests {
         WarmJob {
             uri: uri.into(),
             caret: caret(),
+            is_guess: false,
         }
     }
 
     #[test]
     fn the_most_urgent_class_goes_first_and_a_newer_completion_replaces_an_older() {
         let mailbox = Mailbox::default();
-        mailbox.post_background(warm("a"));
+        mailbox.post_background(warm("x"));
         mailbox.post_action(action(1));
         mailbox.post(job(1));
         mailbox.post(job(2));
@@ -425,7 +447,7 @@ mod tests {
     #[test]
     fn every_class_interrupts_those_below_and_none_above() {
         let mailbox = Mailbox::default();
-        mailbox.post_background(warm("a"));
+        mailbox.post_background(warm("x"));
         let Some(Work::Warm(job, interrupt)) = mailbox.take(None) else {
             panic!("nothing else waits");
         };
@@ -448,7 +470,7 @@ mod tests {
         mailbox.done();
         assert!(matches!(mailbox.take(None), Some(Work::Act(job, _)) if job.key.0 == 2));
         mailbox.done();
-        assert!(matches!(mailbox.take(None), Some(Work::Warm(job, _)) if &*job.uri == "a"));
+        assert!(matches!(mailbox.take(None), Some(Work::Warm(job, _)) if &*job.uri == "x"));
     }
 
     #[test]
@@ -500,5 +522,38 @@ mod tests {
             matches!(mailbox.take(Some(due)), Some(Work::Act(..))),
             "work goes first"
         );
+    }
+
+    #[test]
+    fn a_completion_makes_what_was_read_ahead_of_its_document_obsolete() {
+        let mailbox = Mailbox::default();
+        mailbox.post_background(warm("a"));
+        mailbox.post_background(warm("b"));
+        let Some(Work::Warm(running, interrupt)) = mailbox.take(None) else {
+            panic!("nothing else waits");
+        };
+        assert_eq!(&*running.uri, "a");
+        mailbox.post(job(1));
+        assert!(interrupt.is_cancelled());
+        mailbox.put_back_background(running);
+        assert!(matches!(mailbox.take(None), Some(Work::Complete(_))));
+        assert!(matches!(mailbox.take(None), Some(Work::Warm(job, _)) if &*job.uri == "b"));
+    }
+
+    #[test]
+    fn what_is_stopped_in_the_background_does_not_come_back() {
+        let mailbox = Mailbox::default();
+        mailbox.post_background(warm("a"));
+        mailbox.post_background(warm("b"));
+        let Some(Work::Warm(running, interrupt)) = mailbox.take(None) else {
+            panic!("nothing else waits");
+        };
+        mailbox.stop_background();
+        assert!(interrupt.is_cancelled());
+        mailbox.put_back_background(running);
+        assert!(matches!(
+            mailbox.take(Some(Instant::now())),
+            Some(Work::Release)
+        ));
     }
 }

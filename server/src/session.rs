@@ -5,6 +5,7 @@
 //! performs that. Nothing here looks at whole texts.
 
 mod actions;
+mod ahead;
 mod candidate;
 mod client;
 mod effect;
@@ -18,8 +19,10 @@ mod texts;
 mod typed;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use carat_engine::StopReason;
 use serde_json::Value;
 
 pub use client::{ActionFacts, ClientFacts};
@@ -30,13 +33,15 @@ pub use record::Record;
 pub use requests::{BACKGROUND, GRACE, SourceState};
 
 use crate::actions::Action;
+use crate::completion::Caret;
 use crate::documents::{Documents, Snapshot, SyncFault};
-use crate::mailbox::{Report, Source};
+use crate::mailbox::{Report, Source, WarmJob};
 use crate::positions::{self, LineColumn};
 use crate::settings::{PROJECT_FILE, Store, Trigger};
 use crate::status::Status;
 use crate::workspace::Workspace;
 use actions::Actions;
+use ahead::{Ahead, Due};
 use requests::Requests;
 use texts::Wanted;
 
@@ -52,6 +57,7 @@ pub struct Session {
     settings: Store,
     client: ClientFacts,
     requests: Requests,
+    ahead: Ahead,
     actions: Actions,
     status: Status,
     start: Start,
@@ -86,6 +92,7 @@ impl Session {
             settings: Store::default(),
             client: ClientFacts::default(),
             requests: Requests::new(sources),
+            ahead: Ahead::default(),
             actions: Actions::default(),
             status: Status::default(),
             start: Start::Unknown(model),
@@ -100,6 +107,10 @@ impl Session {
         let mut effects = Vec::new();
         let status = self.status.clone();
         self.take(event, now, &mut effects);
+        if self.has_left {
+            self.ahead.forget();
+        }
+        self.read_ahead(now, &mut effects);
         if self.status != status && self.unsaid.is_none() {
             effects.push(Effect::Status(self.status.clone()));
         }
@@ -122,7 +133,9 @@ impl Session {
             Start::Awaited(_, until) => Some(*until),
             Start::Unknown(_) | Start::Done => None,
         };
-        let due = [start, self.requests.due(), self.actions.due()];
+        // What is read ahead waits until nobody waits for text.
+        let ahead = self.ahead.due().filter(|_| self.requests.is_quiet());
+        let due = [start, self.requests.due(), ahead, self.actions.due()];
         due.into_iter().flatten().min()
     }
 
@@ -147,7 +160,11 @@ impl Session {
                 let name = self.workspace.remembered_as(&opened.uri);
                 self.remember_whole(&name, &opened.text);
                 let path = self.workspace.shown(&opened.uri);
+                let uri = opened.uri.clone();
                 self.documents.open(opened, &path);
+                if let Some(document) = self.documents.snapshot(&uri) {
+                    self.ahead.opened(&document, now);
+                }
             }
             Event::Changed(uri, version, changes) => {
                 let encoding = self.client.encoding;
@@ -158,6 +175,7 @@ impl Session {
                         }
                         self.remember(&changed);
                         self.requests.edited(&changed, now, effects);
+                        self.ahead.edited(&changed, now);
                         self.actions.edited(&changed);
                     }
                     Err(SyncFault::NotOpen) => {
@@ -229,6 +247,7 @@ impl Session {
 
     fn closed(&mut self, uri: &str, now: Instant, effects: &mut Vec<Effect>) {
         self.requests.closed(uri, now, effects);
+        self.ahead.closed(uri);
         self.actions.closed(uri, effects);
     }
 
@@ -278,7 +297,11 @@ impl Session {
         let reply = match request {
             Request::Complete(wish) => match self.query(&wish) {
                 Ok(query) if !self.has_left => {
-                    return self.requests.submit(key, query, now, effects);
+                    let (uri, caret) = (Arc::clone(&query.snapshot.uri), query.caret);
+                    if let Some(generation) = self.requests.submit(key, query, now, effects) {
+                        self.ahead.asked(&uri, caret, generation, now);
+                    }
+                    return;
                 }
                 Ok(_) => Reply::Completion(Answer::Empty),
                 Err(reply) => reply,
@@ -304,6 +327,11 @@ impl Session {
             Request::LastRecord => return self.requests.read_record(key, effects),
             Request::Toggle => {
                 self.status.paused = self.settings.toggle();
+                if self.status.paused {
+                    self.requests.halt(now, effects);
+                    self.ahead.forget();
+                    effects.push(Effect::StopReading);
+                }
                 Reply::Paused(self.status.paused)
             }
         };
@@ -346,11 +374,51 @@ impl Session {
             selected: selected.filter(begun),
             explicit,
             deadline,
+            // A menu shows nothing of anyone before all have answered.
+            patience: if wish.menu {
+                Duration::ZERO
+            } else {
+                BACKGROUND
+            },
             max_tokens: settings.max_tokens,
             manners: settings.manners,
             remembered_as: self.workspace.remembered_as(&wish.uri).into(),
             snapshot,
         })
+    }
+
+    /// Lets an engine read where text will be wanted, if nobody waits for text.
+    fn read_ahead(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.requests.is_quiet() {
+            return;
+        }
+        let Some(Due { uri, caret }) = self.ahead.take(now) else {
+            return;
+        };
+        let Some(document) = self.documents.snapshot(&uri) else {
+            return;
+        };
+        let path = crate::file_uri::path(&uri);
+        let language_id = &document.language_id;
+        let settings = self.settings.of_document(path.as_deref(), language_id);
+        if !settings.completes(language_id) {
+            return;
+        }
+        effects.push(Effect::ReadAhead(WarmJob {
+            uri,
+            is_guess: caret.is_none(),
+            caret: Caret {
+                at: caret.unwrap_or(0).min(document.text.len_bytes()),
+                path: Arc::clone(&document.path),
+                language: document.language,
+                // What is not shown unasked may still be asked for.
+                explicit: true,
+                max_tokens: settings.max_tokens,
+                language_id: Arc::clone(language_id),
+                manners: settings.manners,
+                text: document.text,
+            },
+        }));
     }
 
     /// The action that is ordered, or why there is none.
@@ -421,9 +489,13 @@ impl Session {
             Report::Wrote(tokens, time) => self.status.wrote(tokens, time),
             Report::Planned(key, plan) => requests.planned(key, plan),
             Report::Produced(key, text, so_far) => {
+                self.ahead.has_read(key);
                 requests.produced(key, &text, so_far, now, effects);
             }
             Report::Ended(key, stop, proposal) => {
+                if stop != Some(StopReason::Cancelled) {
+                    self.ahead.has_read(key);
+                }
                 requests.ended(key, stop, proposal, now, effects);
             }
             Report::Acting(key, stage) => self.actions.acting(key, stage, now, effects),

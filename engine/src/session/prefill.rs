@@ -79,7 +79,7 @@ impl Session {
         let reused = self.truncate(self.shared_prefix(prompt));
         self.progress.begin(prompt.len(), reused);
         let read = if reused < prompt.len() {
-            self.read(&prompt[reused..], 0, cancel)
+            self.reading(|session| session.read(&prompt[reused..], 0, cancel))
         } else {
             Ok(())
         };
@@ -104,9 +104,23 @@ impl Session {
         self.pace.tokens_per_second()
     }
 
-    /// Layers times tokens that were computed so far: what reading has cost.
+    /// Layers times tokens that were computed so far.
     pub fn work(&self) -> u64 {
         self.workspace.work
+    }
+
+    /// Prompt tokens that were evaluated so far, whatever became of them: of a chunk that was
+    /// interrupted, the layers that were computed count.
+    pub fn prompt_tokens_evaluated(&self) -> f64 {
+        self.prompt_work as f64 / self.model.0.pass.config.last_kv_layer().max(1) as f64
+    }
+
+    /// Counts the work of what `read` reads.
+    pub(super) fn reading<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.workspace.work;
+        let result = read(self);
+        self.prompt_work += self.workspace.work - before;
+        result
     }
 
     /// Appends `tokens` to the cache and returns the logits of the last one, `[vocabulary]`.

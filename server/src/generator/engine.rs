@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use carat_engine::{
     CancelToken, ContinuationSource, GenerateError, GenerationSummary, KvType, LoadOptions, Model,
-    Piece, Session, SessionOptions, Slots,
+    Piece, Session, SessionOptions, Slots, TokenId,
 };
 
 use super::model::CodeModel;
@@ -108,13 +108,39 @@ impl Generator for EngineGenerator {
             ranking => ranking,
         };
         let session = self.sessions.session(document, &plan.prompt.tokens)?;
+        let before = session.prompt_tokens_evaluated();
         let result =
             completion::generate(plan, session, ranking.as_mut(), source, cancel, on_piece);
+        tracing::debug!(
+            tokens = session.prompt_tokens_evaluated() - before,
+            of = plan.prompt.tokens.len(),
+            "read for an answer"
+        );
         self.ranking = ranking;
         if let Some(speed) = session.prefill_speed().filter(|_| !self.is_steady) {
             self.model.adapt_budget(speed);
         }
         result
+    }
+
+    fn read(
+        &mut self,
+        document: &str,
+        prompt: &[TokenId],
+        cancel: &CancelToken,
+    ) -> Result<bool, GenerateError> {
+        let session = self.sessions.session(document, prompt)?;
+        let before = session.prompt_tokens_evaluated();
+        let read = session.prefill(prompt, cancel)?;
+        tracing::debug!(
+            tokens = session.prompt_tokens_evaluated() - before,
+            of = prompt.len(),
+            "read ahead"
+        );
+        if let Some(speed) = session.prefill_speed() {
+            self.model.adapt_budget(speed);
+        }
+        Ok(read.is_whole())
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {

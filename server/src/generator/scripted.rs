@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, StopReason, TokenScore};
+use carat_engine::{
+    CancelToken, GenerateError, GenerationSummary, Piece, StopReason, TokenId, TokenScore,
+};
 use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
@@ -241,6 +243,15 @@ impl Generator for Scripted {
         let mut summary = self.write(&script.text, 0, script.prefill_ms, cancel, on_piece);
         summary.prompt_tokens = plan.prompt.tokens.len();
         Ok(summary)
+    }
+
+    fn read(
+        &mut self,
+        _document: &str,
+        _prompt: &[TokenId],
+        cancel: &CancelToken,
+    ) -> Result<bool, GenerateError> {
+        Ok(!cancel.is_cancelled())
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {

@@ -197,6 +197,8 @@ impl Shell {
                 }
             }
             Effect::Complete(job) => inner.mailbox.post(job),
+            Effect::ReadAhead(job) => inner.mailbox.post_background(job),
+            Effect::StopReading => inner.mailbox.stop_background(),
             Effect::Act(job) => inner.mailbox.post_action(job),
             Effect::CancelAction(key) => {
                 if inner.mailbox.cancel_action(key) {

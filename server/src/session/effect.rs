@@ -7,7 +7,7 @@ use super::query::Answer;
 use super::record::Record;
 use crate::actions::CustomAction;
 use crate::documents::Snapshot;
-use crate::mailbox::{ActionJob, ActionKey, Job, Source};
+use crate::mailbox::{ActionJob, ActionKey, Job, Source, WarmJob};
 use crate::status::Status;
 use crate::workspace::Folder;
 
@@ -24,6 +24,10 @@ pub enum Effect {
     LoadModel(Source, Option<String>, Option<usize>),
     /// Ask a source for text.
     Complete(Job),
+    /// Read a text at a caret while nothing else is to be done.
+    ReadAhead(WarmJob),
+    /// Read nothing ahead any more.
+    StopReading,
     /// Run an action.
     Act(ActionJob),
     /// End an action whose token is set.

@@ -20,6 +20,8 @@ pub struct Query {
     pub selected: Option<Selected>,
     /// How long the client is to wait at most.
     pub deadline: Duration,
+    /// How much longer it may wait for the first text, if there is none by then.
+    pub patience: Duration,
     /// Most tokens of the completion; `None` leaves it to the place of the caret.
     pub max_tokens: Option<usize>,
     /// What the user wants to see.

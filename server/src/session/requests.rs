@@ -23,8 +23,9 @@ use crate::mailbox::{GenerationKey, Job, Proposal, Source};
 pub const GRACE: Duration = Duration::from_millis(150);
 
 /// How long a generation goes on after its request was answered at the deadline with less than all:
-/// the next key is answered from it, but nobody reads what comes much later.
-pub const BACKGROUND: Duration = Duration::from_secs(3);
+/// the next key is answered from it, but nobody reads what comes much later. As long, a request waits
+/// for the first text of a slow model.
+pub const BACKGROUND: Duration = Duration::from_millis(1200);
 
 /// How long a request waits for a model that is still being loaded; editors ask again soon.
 const LOADING_WAIT: Duration = Duration::from_millis(40);
@@ -56,7 +57,11 @@ pub enum SourceState {
 struct Waiting {
     key: RequestKey,
     query: Query,
+    /// When it is answered with the best that there is.
     due: Instant,
+    /// When it is answered even if there is nothing.
+    over: Instant,
+    is_due: bool,
 }
 
 /// The last request in wire order.
@@ -92,6 +97,17 @@ enum Standing {
     Waits,
 }
 
+/// For what a request waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// For the best.
+    Best,
+    /// For anything.
+    Any,
+    /// For nothing.
+    Over,
+}
+
 impl Requests {
     pub(super) fn new(mut sources: Vec<Source>) -> Self {
         sources.sort_by_key(|source| std::cmp::Reverse(source.rank));
@@ -125,7 +141,7 @@ impl Requests {
             return;
         }
         self.drop_candidates(|candidate| candidate.source == source);
-        self.settle(now, false, effects);
+        self.settle(now, effects);
     }
 
     pub(super) fn state(&self, source: Source) -> Option<&SourceState> {
@@ -133,30 +149,34 @@ impl Requests {
         found.map(|(_, state)| state)
     }
 
-    /// Takes a request: answers the one before, then this one if a candidate agrees, else asks all sources.
+    /// Takes a request: answers the one before, then this one if a candidate agrees, else asks all
+    /// sources. The last generation that was asked for, if one was.
     pub(super) fn submit(
         &mut self,
         key: RequestKey,
         query: Query,
         now: Instant,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> Option<GenerationKey> {
         self.answer(Answer::Empty, now, effects);
+        let asked_before = self.keys;
         self.last = Some(Last {
             key,
             record: Record::new(&query, now),
             readers: Vec::new(),
         });
         let is_ready = |(_, state): &(_, SourceState)| matches!(state, SourceState::Ready(_));
-        let wait = if self.sources.iter().any(is_ready) {
-            query.deadline
+        let (wait, longer) = if self.sources.iter().any(is_ready) {
+            (query.deadline, query.patience)
         } else {
-            query.deadline.min(LOADING_WAIT)
+            (query.deadline.min(LOADING_WAIT), Duration::ZERO)
         };
         let waiting = Waiting {
             key,
             query,
             due: now + wait,
+            over: now + wait + longer,
+            is_due: false,
         };
         for (source, state) in self.sources.clone() {
             let has = |candidate: &Candidate| {
@@ -194,7 +214,13 @@ impl Requests {
             }
         }
         self.waiting = Some(waiting);
-        self.settle(now, false, effects);
+        self.settle(now, effects);
+        (self.keys > asked_before).then_some(GenerationKey(self.keys))
+    }
+
+    /// Whether nobody waits for text and none is being written.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.waiting.is_none() && !self.candidates.iter().any(Candidate::runs)
     }
 
     /// The client takes a request back.
@@ -207,12 +233,9 @@ impl Requests {
 
     /// Time has passed: a request may have waited as long as it may, a candidate run for nobody.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self
-            .waiting
-            .as_ref()
-            .is_some_and(|waiting| waiting.due <= now)
-        {
-            self.settle(now, true, effects);
+        if let Some(waiting) = self.waiting.as_mut().filter(|it| it.due <= now) {
+            waiting.is_due = true;
+            self.settle(now, effects);
         }
         if self.waiting.is_none() {
             let over = |candidate: &Candidate| candidate.stop_at.is_some_and(|at| at <= now);
@@ -223,7 +246,11 @@ impl Requests {
     /// When [`Self::tick`] is next to be called.
     pub(super) fn due(&self) -> Option<Instant> {
         if let Some(waiting) = &self.waiting {
-            return Some(waiting.due);
+            return Some(if waiting.is_due {
+                waiting.over
+            } else {
+                waiting.due
+            });
         }
         let running = self.candidates.iter().filter(|candidate| candidate.runs());
         running.filter_map(|candidate| candidate.stop_at).min()
@@ -291,10 +318,14 @@ impl Requests {
         candidate.output.push_str(text);
         candidate.proposal = so_far;
         // What was typed before there was text to compare it with may turn out to be something else.
-        let disagrees = candidate.edited && candidate.typed_on().is_none();
-        if disagrees || candidate.output.len() > OUTPUT_BYTES_MAX {
+        let too_long = candidate.output.len() > OUTPUT_BYTES_MAX;
+        let ends = too_long || (candidate.edited && candidate.typed_on().is_none());
+        if ends {
             self.drop_candidates(|candidate| candidate.key == key);
-            self.settle(now, false, effects);
+        }
+        let is_due = self.waiting.as_ref().is_some_and(|waiting| waiting.is_due);
+        if is_due || ends {
+            self.settle(now, effects);
         }
     }
 
@@ -320,7 +351,7 @@ impl Requests {
             let oldest = self.candidates.iter().position(|it| !it.runs());
             oldest.map(|oldest| self.candidates.remove(oldest));
         }
-        self.settle(now, false, effects);
+        self.settle(now, effects);
     }
 
     /// The client goes away: nobody waits any more, nothing runs.
@@ -394,15 +425,20 @@ impl Requests {
         }
     }
 
-    /// Answers the request that waits as soon as no better answer can be expected; at the deadline, with
-    /// the best that there is.
-    fn settle(&mut self, now: Instant, is_due: bool, effects: &mut Vec<Effect>) {
+    /// Answers the request that waits as soon as no better answer can be expected; from the deadline on,
+    /// with the best that there is.
+    fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(waiting) = &self.waiting else { return };
+        let patience = match waiting {
+            waiting if waiting.over <= now => Patience::Over,
+            waiting if waiting.is_due => Patience::Any,
+            _ => Patience::Best,
+        };
         let mut best = None;
         let mut must_wait = false;
         let mut silence = None;
         for (source, _) in &self.sources {
-            match self.standing(*source, &waiting.query, must_wait, is_due) {
+            match self.standing(*source, &waiting.query, must_wait, patience) {
                 Standing::Has(suggestion, prompt) => {
                     best = Some((suggestion, prompt));
                     must_wait = false;
@@ -432,7 +468,14 @@ impl Requests {
     }
 
     /// What a source has for a request; if a better one is still waited for, only what is sure counts.
-    fn standing(&self, source: Source, query: &Query, better: bool, is_due: bool) -> Standing {
+    fn standing(
+        &self,
+        source: Source,
+        query: &Query,
+        better: bool,
+        patience: Patience,
+    ) -> Standing {
+        let is_due = patience != Patience::Best;
         let mut runs = false;
         let mut silence = None;
         for candidate in self.candidates.iter().rev() {
@@ -464,7 +507,7 @@ impl Requests {
                 _ => {}
             }
         }
-        if runs && !is_due {
+        if runs && patience != Patience::Over {
             Standing::Waits
         } else {
             Standing::Nothing(silence)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::completion::{self, Knowledge, Parts, Plan, is_secret_file, mask};
 use crate::documents::{Change, Opened};
 use crate::generator::ModelFacts;
-use crate::mailbox::{ActionEnd, ActionJob, ActionKey, Job, Proposal, Report, Source};
+use crate::mailbox::{ActionEnd, ActionJob, ActionKey, Job, Proposal, Report, Source, WarmJob};
 use crate::positions::{Encoding, LineColumn};
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
 use crate::session::{
@@ -35,6 +35,8 @@ pub(super) struct World {
     version: i32,
     /// Completions that were started and not ended or replaced, with what they have written.
     pub(super) jobs: Vec<Running>,
+    /// What was last to be read ahead.
+    pub(super) reading: Option<WarmJob>,
     pub(super) actions: Vec<ActionJob>,
     pub(super) requests: BTreeMap<RequestKey, Asked>,
     /// In the order in which they came.
@@ -91,6 +93,7 @@ impl World {
             },
             version: 0,
             jobs: Vec::new(),
+            reading: None,
             actions: Vec::new(),
             requests: BTreeMap::new(),
             replies: Vec::new(),
@@ -177,6 +180,8 @@ impl World {
                     written: String::new(),
                 });
             }
+            Effect::ReadAhead(job) => self.reading = Some(job),
+            Effect::StopReading => self.reading = None,
             Effect::Act(job) => self.actions.push(job),
             Effect::CancelAction(key) => {
                 let at = self.actions.iter().position(|job| job.key == key);
