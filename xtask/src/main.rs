@@ -4,6 +4,7 @@ mod ci;
 mod compare;
 mod fit;
 mod generate;
+mod latency;
 mod projects;
 mod tidy;
 
@@ -23,6 +24,9 @@ usage: cargo xtask COMMAND
           file that `carat eval --answers` wrote; writes models/thresholds.toml and docs/show-filter.svg
   generate [--check]
           the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
+  latency [--model NAME|PATH]
+          types real files in front of the release binary, and tells what a key costs; `latency --help`
+          lists the options
   projects FOLDER [rust] [python] [npm] [debian]
           the published projects that tests/quality/cases are from, for `carat eval --projects FOLDER`
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => repository_root().and_then(|root| ci::run(&root)),
         ["compare", ref options @ ..] => return compare(options),
+        ["latency", ref options @ ..] => return latency(options),
         ["projects", ref options @ ..] => return projects(options),
         ["fit"] => repository_root().and_then(|root| fit::run(&root, None)),
         ["fit", answers] => repository_root().and_then(|root| fit::run(&root, Some(answers))),
@@ -72,6 +77,20 @@ fn compare(words: &[&str]) -> ExitCode {
         Ok(options) => exit_code(repository_root().and_then(|root| compare::run(&root, &options))),
         Err(error) => {
             eprint!("xtask: {error:#}\n\n{}", compare::HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn latency(words: &[&str]) -> ExitCode {
+    if matches!(words, ["--help" | "-h"]) {
+        eprint!("{}", latency::HELP);
+        return ExitCode::SUCCESS;
+    }
+    match latency::Options::parse(words) {
+        Ok(options) => exit_code(repository_root().and_then(|root| latency::run(&root, &options))),
+        Err(error) => {
+            eprint!("xtask: {error:#}\n\n{}", latency::HELP);
             ExitCode::from(2)
         }
     }

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("carat-grammars", &[]),
     ("carat", &["carat-engine", "carat-grammars"]),
     ("carat-tests", &[]),
-    ("xtask", &[]),
+    ("xtask", &["carat-tests"]),
 ];
 
 /// Packages (by the beginning of their names) that only these members may name.

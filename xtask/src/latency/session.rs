@@ -1,0 +1,278 @@
+//! One server, one client that types.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use carat_tests::{Client, Launch, Server, cpu_time};
+use serde_json::{Value, json};
+
+use super::Options;
+use super::editor::{Document, Manner, position};
+
+/// Files that are typed, of this repository.
+const FILES: [&str; 4] = [
+    "server/src/prompt/layout.rs",
+    "server/src/completion/brackets.rs",
+    "engine/src/sampling.rs",
+    "server/src/session/typed.rs",
+];
+/// Lines that are typed in a row.
+const LINES: usize = 24;
+/// How long VS Code waits after a key before it asks.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// A pause in typing.
+const REST: Duration = Duration::from_secs(1);
+/// Keys from one pause to the next.
+const KEYS_TO_REST: usize = 15;
+/// How long after the last key the processor is to be idle, and how long that is watched.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What a session came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) keys: usize,
+    /// Prompt tokens that the engine evaluated for them.
+    pub(super) tokens: f64,
+    /// From a key to its answer, where there was text.
+    pub(super) answers: Vec<Duration>,
+    /// The same for keys that agreed with what was shown.
+    pub(super) typed_through: Vec<Duration>,
+    pub(super) rests: usize,
+    /// Rests that got text before they were over.
+    pub(super) answered: usize,
+    /// From the key before a rest to its first text.
+    pub(super) rest_answers: Vec<Duration>,
+    /// Prompt tokens evaluated from one rest to the next, and the characters that were typed since.
+    pub(super) rest_costs: Vec<(f64, usize)>,
+    /// The share of a processor that is used two seconds after the last key.
+    pub(super) idle: Option<f64>,
+}
+
+/// A server, with the documents that are typed.
+pub(super) struct Session {
+    server: Server,
+    manner: Manner,
+    files: Vec<(String, String)>,
+    keys: usize,
+    warm_up: Duration,
+    /// What of the server's log was read.
+    read: usize,
+    version: i32,
+    figures: Figures,
+    /// The last request: when its key was typed, whether that agreed with the ghost text.
+    asked: Option<(i64, Instant, bool)>,
+    /// What is shown behind the caret.
+    ghost: String,
+    /// When the text of the last key came.
+    came: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn start(
+        carat: &Path,
+        root: &Path,
+        options: &Options,
+        manner: Manner,
+    ) -> Result<Self> {
+        let files = FILES.map(|file| {
+            let text = std::fs::read_to_string(root.join(file)).with_context(|| file.to_owned());
+            Ok((file.to_owned(), text?))
+        });
+        let mut launch = Launch::new(carat)
+            .argument("lsp")
+            .environment("CARAT_LOG", "carat=debug");
+        if let Some(model) = &options.model {
+            launch = launch.argument("--model").argument(model);
+        }
+        let mut server = launch.start();
+        // Whether an answer is worth showing is another question.
+        let mut settings =
+            json!({ "eagerness": "eager", "shortest": 0, "comments": "on", "strings": "on" });
+        if let (Value::Object(all), Value::Object(more)) = (&mut settings, &options.settings) {
+            all.extend(more.clone());
+        }
+        server.initialize(&Client::inline().options(settings));
+        Ok(Self {
+            server,
+            manner,
+            files: files.into_iter().collect::<Result<_>>()?,
+            keys: options.keys,
+            warm_up: Duration::from_secs_f64(options.warm_up),
+            read: 0,
+            version: 0,
+            figures: Figures::default(),
+            asked: None,
+            ghost: String::new(),
+            came: None,
+        })
+    }
+
+    /// Types, `pace` keys a second.
+    pub(super) fn play(mut self, pace: f64) -> Result<Figures> {
+        let gap = Duration::from_secs_f64(1.0 / pace);
+        for number in 0.. {
+            if self.figures.keys >= self.keys {
+                break;
+            }
+            let (name, text) = self.files[number % self.files.len()].clone();
+            let first = 30 + number / FILES.len() * 3 * LINES;
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let Some(piece) = lines.get(first..first + LINES) else {
+                break;
+            };
+            let document = Document::new(
+                lines[..first].concat(),
+                format!("\n{}", lines[first + LINES..].concat()),
+                self.manner,
+            );
+            let uri = format!("file:///carat/{number}/{name}");
+            self.piece(&uri, document, &piece.concat(), gap);
+        }
+        let end = Instant::now() + SETTLED;
+        self.watch(end);
+        if let Some(before) = cpu_time(self.server.process_id()) {
+            self.watch(Instant::now() + REST);
+            let used = cpu_time(self.server.process_id()).unwrap_or(before) - before;
+            self.figures.idle = Some(used.as_secs_f64() / REST.as_secs_f64());
+        }
+        self.server.unread();
+        Ok(self.figures)
+    }
+
+    /// Opens a document, looks at it for a while, and types into it.
+    fn piece(&mut self, uri: &str, mut document: Document, piece: &str, gap: Duration) {
+        self.version = 0;
+        let text = format!("{}{}", document.before, document.after);
+        self.server.open(uri, "rust", &text);
+        self.ghost.clear();
+        self.ask(uri, &document, Instant::now(), false);
+        self.watch(Instant::now() + self.warm_up);
+        self.evaluated();
+        let mut rest = piece.trim_end();
+        let (mut since_rest, mut spent) = (0, 0.0);
+        while !rest.is_empty() && self.figures.keys < self.keys {
+            let at = Instant::now();
+            let before = document.clone();
+            let key = document.key(rest);
+            rest = &rest[key.typed.min(rest.len())..];
+            self.change(uri, &before, &key);
+            let agrees = !self.ghost.is_empty() && self.ghost.starts_with(&key.before);
+            let ghost = std::mem::take(&mut self.ghost);
+            if agrees {
+                ghost[key.before.len()..].clone_into(&mut self.ghost);
+            }
+            if self.manner == Manner::Pairs {
+                if let Some((id, ..)) = self.asked {
+                    self.server.cancel(id);
+                }
+                self.watch(at + DEBOUNCE.min(gap / 2));
+            }
+            self.came = None;
+            self.ask(uri, &document, at, agrees);
+            self.figures.keys += 1;
+            since_rest += key.before.len();
+            let rests = gap >= REST || self.figures.keys % KEYS_TO_REST == 0;
+            self.watch(at + if rests { gap.max(REST) } else { gap });
+            if rests {
+                self.figures.rests += 1;
+                if let Some(came) = self.came {
+                    self.figures.answered += 1;
+                    self.figures.rest_answers.push(came - at);
+                }
+                let evaluated = self.evaluated();
+                spent += evaluated;
+                self.figures.rest_costs.push((evaluated, since_rest));
+                since_rest = 0;
+            }
+        }
+        spent += self.evaluated();
+        self.figures.tokens += spent;
+    }
+
+    /// Sends what a key has changed.
+    fn change(&mut self, uri: &str, before: &Document, key: &super::editor::Key) {
+        self.version += 1;
+        let start = before.caret();
+        let end = position(&format!(
+            "{}{}",
+            before.before,
+            &before.after[..key.deleted]
+        ));
+        let text = format!("{}{}", key.before, key.behind);
+        self.server
+            .change(uri, self.version, Some(start..end), &text);
+    }
+
+    fn ask(&mut self, uri: &str, document: &Document, at: Instant, agrees: bool) {
+        let id = self.server.inline_completion(uri, document.caret());
+        self.asked = Some((id, at, agrees));
+    }
+
+    /// Takes what comes until then.
+    fn watch(&mut self, end: Instant) {
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Some(received) = self.server.receive_within(left, |_| true) else {
+                return;
+            };
+            let Some((id, at, agrees)) = self.asked else {
+                continue;
+            };
+            let text = first_text(&received.message);
+            if received.message["id"] == id
+                && let Some(text) = text
+            {
+                text.clone_into(&mut self.ghost);
+                self.came.get_or_insert(received.at);
+                let took = received.at.saturating_duration_since(at);
+                if agrees {
+                    self.figures.typed_through.push(took);
+                }
+                self.figures.answers.push(took);
+                self.asked = None;
+            }
+        }
+    }
+
+    /// Prompt tokens that the log tells of since the last look.
+    fn evaluated(&mut self) -> f64 {
+        let log = self.server.log();
+        let new = &log[self.read..];
+        let end = new.rfind('\n').map_or(0, |newline| newline + 1);
+        let tokens = new[..end].lines().filter_map(tokens_read).sum();
+        self.read += end;
+        tokens
+    }
+}
+
+/// The text of an answer.
+fn first_text(message: &Value) -> Option<&str> {
+    let items = message.get("result")?;
+    let items = items.get("items").unwrap_or(items);
+    let text = items.get(0)?.get("insertText")?;
+    text.as_str().filter(|text| !text.is_empty())
+}
+
+/// What a line of the log says was read.
+fn tokens_read(line: &str) -> Option<f64> {
+    let (_, rest) = line
+        .split_once("read for an answer tokens=")
+        .or_else(|| line.split_once("read ahead tokens="))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn understands_answers_and_the_log() {
+        let answer = json!({ "id": 1, "result": [{ "insertText": "x" }] });
+        assert_eq!(first_text(&answer), Some("x"));
+        assert_eq!(first_text(&json!({ "id": 1, "result": [] })), None);
+        let line = "DEBUG carat::generator::engine: read ahead tokens=2.5 of=12";
+        assert_eq!(tokens_read(line), Some(2.5));
+        assert_eq!(tokens_read("generated prompt_tokens=3"), None);
+    }
+}
