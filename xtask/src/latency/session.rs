@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// Types, `pace` keys a second.
-    pub(super) fn play(mut self, pace: f64) -> Result<Figures> {
+    pub(super) fn play(mut self, pace: f64) -> Figures {
         let gap = Duration::from_secs_f64(1.0 / pace);
         for number in 0.. {
             if self.figures.keys >= self.keys {
@@ -133,11 +133,12 @@ impl Session {
         self.watch(end);
         if let Some(before) = cpu_time(self.server.process_id()) {
             self.watch(Instant::now() + REST);
-            let used = cpu_time(self.server.process_id()).unwrap_or(before) - before;
+            let after = cpu_time(self.server.process_id()).unwrap_or(before);
+            let used = after.saturating_sub(before);
             self.figures.idle = Some(used.as_secs_f64() / REST.as_secs_f64());
         }
         self.server.unread();
-        Ok(self.figures)
+        self.figures
     }
 
     /// Opens a document, looks at it for a while, and types into it.
@@ -172,7 +173,7 @@ impl Session {
             self.ask(uri, &document, at, agrees);
             self.figures.keys += 1;
             since_rest += key.before.len();
-            let rests = gap >= REST || self.figures.keys % KEYS_TO_REST == 0;
+            let rests = gap >= REST || self.figures.keys.is_multiple_of(KEYS_TO_REST);
             self.watch(at + if rests { gap.max(REST) } else { gap });
             if rests {
                 self.figures.rests += 1;

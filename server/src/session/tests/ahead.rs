@@ -9,8 +9,8 @@ fn reading(bench: &mut Bench) -> Option<(String, Option<usize>)> {
     Some((job.caret.text.to_string(), caret))
 }
 
-fn here(text: &str, caret: usize) -> Option<(String, Option<usize>)> {
-    Some((text.to_owned(), Some(caret)))
+fn here(text: &str, caret: usize) -> (String, Option<usize>) {
+    (text.to_owned(), Some(caret))
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn what_a_cancelled_completion_has_not_read_is_read_on() {
     bench.cancel(key);
     assert_eq!(reading(&mut bench), None, "it may be adopted");
     bench.world.wait(GRACE);
-    assert_eq!(reading(&mut bench), here("let a = ", 8));
+    assert_eq!(reading(&mut bench), Some(here("let a = ", 8)));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_slow_model_that_has_not_read_all_in_time_reads_on() {
     assert!(!bench.stopped(), "it goes on for a while");
     bench.world.wait(BACKGROUND);
     assert!(bench.stopped());
-    assert_eq!(reading(&mut bench), here("let a = ", 8));
+    assert_eq!(reading(&mut bench), Some(here("let a = ", 8)));
 }
 
 #[test]
