@@ -134,6 +134,7 @@ impl Reader<'_> {
             language_id: "rust",
             manners: &self.manners,
             max_tokens: None,
+            texts: None,
         };
         let plan = completion::plan(
             &query,

@@ -31,7 +31,7 @@ fn who_types_and_rests_has_the_text_read_without_asking() {
     bench.world.wait(Duration::from_millis(200));
     assert_eq!(reading(&mut bench), None, "no rest yet");
     bench.world.wait(Duration::from_millis(100));
-    assert_eq!(reading(&mut bench), here("let a = fo;", 10));
+    assert_eq!(reading(&mut bench), Some(here("let a = fo;", 10)));
     bench.world.wait(Duration::from_secs(10));
     assert_eq!(reading(&mut bench), None, "once");
 }
