@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece};
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId};
 use ropey::Rope;
 use serde_json::Value;
 
@@ -349,6 +349,15 @@ impl Generator for Metered {
         self.work.prompt_tokens += summary.prompt_tokens - summary.reused_tokens;
         self.work.written_tokens += summary.tokens.len();
         Ok(summary)
+    }
+
+    fn read(
+        &mut self,
+        document: &str,
+        prompt: &[TokenId],
+        cancel: &CancelToken,
+    ) -> Result<bool, GenerateError> {
+        self.inner.read(document, prompt, cancel)
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {
