@@ -1,4 +1,6 @@
-//! Code actions from the menu to the edit: the whole pipeline behind a scripted model.
+//! Code actions from the menu to the edit: the whole pipeline behind a scripted model. What is done with an
+//! answer is tested in `server/testdata/actions`, what becomes of an action in
+//! `server/src/session/tests/actions.rs`.
 
 mod edits;
 mod life_cycle;

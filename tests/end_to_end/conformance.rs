@@ -1,4 +1,5 @@
-//! What real clients do and the specification allows or not: none of it may hurt.
+//! What real clients do and the specification allows or not: none of it may hurt. What does not depend
+//! on the form of messages is tested in `server/src/session/tests/clients.rs`, without a process.
 
 use carat_tests::{Client, Server, Units};
 use serde_json::{Value, json};
@@ -88,21 +89,6 @@ fn odd_parameters_of_initialize_do_no_harm() {
 }
 
 #[test]
-fn documents_that_are_not_open_have_no_completions() {
-    let (mut server, _) = started(&Client::inline());
-    let id = server.inline_completion("file:///never.rs", (0, 0));
-    assert_eq!(server.response(id).result(), &Value::Null);
-    server.open(URI, "rust", "x");
-    server.notify(
-        "textDocument/didClose",
-        &json!({ "textDocument": { "uri": URI } }),
-    );
-    let id = server.inline_completion(URI, (0, 0));
-    assert_eq!(server.response(id).result(), &Value::Null);
-    assert_alive(&mut server);
-}
-
-#[test]
 fn violations_of_the_protocol_do_not_end_the_server() {
     let (mut server, _) = started(&Client::inline());
     server.change("file:///never.rs", 1, Some((0, 0)..(0, 1)), "x");
@@ -113,12 +99,6 @@ fn violations_of_the_protocol_do_not_end_the_server() {
     server.notify("textDocument/didChange", &json!({}));
     server.notify("textDocument/didOpen", &json!(null));
     server.open(URI, "rust", "one");
-    server.open(URI, "rust", "two");
-    server.change(URI, 9, Some((99, 99)..(u32::MAX, u32::MAX)), "!");
-    server.change(URI, 3, Some((0, 2)..(0, 1)), "");
-    let id = server.inline_completion(URI, (77, u32::MAX));
-    assert_eq!(server.response(id).result(), &json!([]));
-    assert_eq!(server.command("carat.lastPrompt")["document"], "to!");
     // An edit that cannot be read leaves no text that could be trusted.
     let changes = json!([{ "range": { "start": 1 }, "text": 7 }]);
     server.notify(
@@ -128,45 +108,6 @@ fn violations_of_the_protocol_do_not_end_the_server() {
     let id = server.inline_completion(URI, (0, 0));
     assert_eq!(server.response(id).result(), &Value::Null);
     assert_alive(&mut server);
-}
-
-#[test]
-fn documents_of_all_schemes_are_served() {
-    let (mut server, _) = started(&Client::inline());
-    for uri in [
-        "untitled:Untitled-1",
-        "git:/project/a.rs?ref=HEAD",
-        "vscode-notebook-cell:/a.ipynb#W0s",
-        "not a uri %zz",
-        "",
-    ] {
-        server.open(uri, "", "x = ");
-        let id = server.inline_completion(uri, (0, 4));
-        assert_eq!(server.response(id).result(), &json!([]), "{uri}");
-        assert_eq!(server.command("carat.lastPrompt")["uri"], uri);
-    }
-}
-
-#[test]
-fn a_document_of_ten_megabytes_and_a_line_of_one() {
-    let (mut server, _) = started(&Client::inline().offering(&[Units::Utf16]));
-    let line = "let \u{1F600} = 漢字;\n";
-    server.open(URI, "rust", &line.repeat(10_000_000 / line.len()));
-    server.change(URI, 1, Some((300_000, 4)..(300_000, 6)), "x");
-    let id = server.inline_completion(URI, (300_000, 5));
-    assert_eq!(server.response(id).result(), &json!([]));
-    let record = server.command("carat.lastPrompt");
-    let (document, caret) = (
-        record["document"].as_str().expect("text"),
-        record["caret"].as_u64().expect("a number"),
-    );
-    assert!(document[..caret as usize].ends_with("\nlet x"));
-
-    server.open(URI, "json", &"\u{1F600}".repeat(250_000));
-    server.change(URI, 2, Some((0, 400_000)..(0, 400_001)), "");
-    let id = server.inline_completion(URI, (0, 400_000));
-    server.response(id);
-    assert_eq!(server.command("carat.lastPrompt")["caret"], 800_000);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Documents stay equal to the client's: many edits without waiting, mixed with requests, in all encodings.
+//! What needs no messages is tested in `server/src/documents/tests.rs` and `server/src/session/tests`.
 
 use std::ops::Range;
 
 use carat_tests::{Client, NaiveText, Random, Server, Units};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{URI, scripted, without_model};
 
@@ -128,49 +129,6 @@ fn five_hundred_edits_without_waiting_in_every_encoding() {
         };
         replay(server, units, seed as u64 + 1);
     }
-}
-
-#[test]
-fn documents_are_kept_without_a_model() {
-    let mut server = without_model();
-    server.initialize(&Client::inline().offering(&[Units::Utf8]));
-    server.notification("window/showMessage");
-    server.open(URI, "rust", "one\r\ntwo");
-    server.change(URI, 1, Some((1, 0)..(1, 3)), "\u{1F600}");
-    let id = server.inline_completion(URI, (1, 4));
-    assert_eq!(server.response(id).result(), &json!([]));
-    let record = server.command("carat.lastPrompt");
-    assert_eq!(
-        (&record["document"], &record["caret"]),
-        (&json!("one\r\n\u{1F600}"), &json!(9))
-    );
-    assert_eq!(
-        (&record["completion"], &record["model"]),
-        (&json!(""), &Value::Null)
-    );
-}
-
-#[test]
-fn changes_of_one_message_apply_in_order() {
-    let mut server = without_model();
-    server.initialize(&Client::inline().offering(&[Units::Utf16]));
-    server.notification("window/showMessage");
-    server.open(URI, "rust", "");
-    let at = |line: u32, character: u32| json!({ "line": line, "character": character });
-    let changes = json!([
-        { "text": "a\u{1F600}b\n" },
-        { "range": { "start": at(0, 3), "end": at(0, 3) }, "text": "X" },
-        { "range": { "start": at(0, 1), "end": at(0, 3) }, "text": "" },
-        { "range": { "start": at(1, 0), "end": at(1, 0) }, "text": "end" },
-    ]);
-    let document = json!({ "uri": URI, "version": 2 });
-    server.notify(
-        "textDocument/didChange",
-        &json!({ "textDocument": document, "contentChanges": changes }),
-    );
-    let id = server.inline_completion(URI, (1, 3));
-    server.response(id);
-    assert_eq!(server.command("carat.lastPrompt")["document"], "aXb\nend");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! What ghost text looks like on the wire. What is answered while the user types is tested in
 //! `server/src/session/tests.rs`, without a process.
 
-use std::time::{Duration, Instant};
-
 use carat_tests::{Client, Launch, Units};
 use serde_json::json;
 
@@ -34,22 +32,6 @@ fn an_item_has_a_string_and_an_empty_range_at_the_caret() {
         record["ms"].as_f64().is_some_and(|ms| ms >= 0.0),
         "{record}"
     );
-}
-
-#[test]
-fn requests_before_the_model_is_there_are_answered_at_once() {
-    let Some(mut server) = scripted(&json!({ "load_ms": 1500 })) else {
-        return;
-    };
-    server.initialize(&Client::inline());
-    server.open(URI, "rust", "let a = ");
-    let sent = Instant::now();
-    let id = server.inline_completion(URI, (0, 8));
-    let response = server.response(id);
-    assert_eq!(response.result(), &json!([]));
-    let took = response.at.saturating_duration_since(sent);
-    assert!(took < Duration::from_millis(500), "{took:?}");
-    wait_until_ready(&mut server);
 }
 
 #[test]

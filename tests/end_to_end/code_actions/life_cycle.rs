@@ -3,12 +3,9 @@
 use std::time::{Duration, Instant};
 
 use carat_tests::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
-    TEXT, answer, applied, edited, editor, message, progress, quiet, range, run,
-    until_progress_ends,
-};
+use super::{TEXT, applied, edited, editor, progress, quiet, range, run, until_progress_ends};
 use crate::{URI, activity, scripted_for};
 
 #[test]
@@ -86,124 +83,6 @@ fn a_completion_goes_first_and_the_action_loses_nothing() {
         edited(&now, &change["edits"]),
         now.replace("    b();\n", &body)
     );
-}
-
-#[test]
-fn actions_queue_and_too_many_are_refused() {
-    let script = json!({ "answers": ["() {\n    c();\n}\n```"], "answer_prefill_ms": 400 });
-    let Some(mut server) = scripted_for(&quiet(), &script, TEXT) else {
-        return;
-    };
-    for _ in 0..3 {
-        run(
-            &mut server,
-            "carat.explain",
-            &range((1, 4), (1, 4)),
-            &json!({}),
-        );
-    }
-    for _ in 0..3 {
-        let request = server.notification("window/showDocument");
-        answer(&mut server, &request, &json!({ "success": true }));
-    }
-    for _ in 0..8 {
-        run(
-            &mut server,
-            "carat.explain",
-            &range((1, 4), (1, 4)),
-            &json!({}),
-        );
-    }
-    let (mut shown, mut refused) = (0, 0);
-    while shown + refused < 8 {
-        let wanted = |message: &Value| {
-            message["method"] == "window/showDocument" || message["method"] == "window/showMessage"
-        };
-        let message = server
-            .receive_within(Duration::from_secs(30), wanted)
-            .expect("an end of each")
-            .message;
-        if message["method"] == "window/showDocument" {
-            answer(&mut server, &message, &json!({ "success": true }));
-            shown += 1;
-        } else {
-            let said = message["params"]["message"].as_str().expect("text");
-            assert!(said.contains("are under way"), "{said}");
-            refused += 1;
-        }
-    }
-    assert!(
-        shown >= 4 && refused >= 1,
-        "{shown} shown, {refused} refused"
-    );
-}
-
-#[test]
-fn closing_the_document_ends_what_would_change_it() {
-    let script = json!({ "answers": ["() {}\n```"], "answer_prefill_ms": 60_000 });
-    let Some(mut server) = scripted_for(&quiet(), &script, TEXT) else {
-        return;
-    };
-    run(
-        &mut server,
-        "carat.refactor",
-        &range((5, 4), (5, 4)),
-        &json!({}),
-    );
-    server.notify(
-        "textDocument/didClose",
-        &json!({ "textDocument": { "uri": URI } }),
-    );
-    let said = message(&mut server);
-    assert!(said.contains("was closed"), "{said}");
-    server.until("rest", |server| {
-        (activity(server)["busy"] == false).then_some(())
-    });
-    run(
-        &mut server,
-        "carat.refactor",
-        &range((5, 4), (5, 4)),
-        &json!({}),
-    );
-    assert!(message(&mut server).contains("not open"));
-}
-
-#[test]
-fn a_model_that_only_completes_says_how_to_get_another() {
-    let Some(mut server) = scripted_for(&quiet(), &json!({ "instruct": false }), TEXT) else {
-        return;
-    };
-    run(
-        &mut server,
-        "carat.explain",
-        &range((1, 4), (1, 4)),
-        &json!({}),
-    );
-    let said = message(&mut server);
-    assert!(
-        said.contains("carat model pull 26b") && said.contains("`model`"),
-        "{said}"
-    );
-    assert_eq!(said.lines().count(), 1);
-}
-
-#[test]
-fn without_a_model_the_user_hears_it() {
-    let mut server = crate::without_model();
-    server.initialize(&quiet());
-    server.open(URI, "rust", TEXT);
-    server.until("the end of loading", |server| {
-        server.receive_within(Duration::from_millis(50), |message| {
-            message["method"] == "window/showMessage"
-        })
-    });
-    run(
-        &mut server,
-        "carat.explain",
-        &range((1, 4), (1, 4)),
-        &json!({}),
-    );
-    assert!(message(&mut server).contains("no model"));
 }
 
 #[test]

@@ -67,21 +67,6 @@ fn a_client_without_literals_gets_plain_commands() {
 }
 
 #[test]
-fn a_menu_that_is_out_of_date_is_refused() {
-    let Some(mut server) = scripted_for(&quiet(), &json!({}), TEXT) else {
-        return;
-    };
-    server.change(URI, 1, Some((0, 0)..(0, 0)), "\n");
-    run(
-        &mut server,
-        "carat.refactor",
-        &range((5, 4), (5, 4)),
-        &json!({ "version": 0 }),
-    );
-    assert!(message(&mut server).contains("has changed since the menu"));
-}
-
-#[test]
 fn the_users_own_actions_run_with_their_prompt() {
     let client =
         quiet().options(json!({ "actions": [{ "title": "Call c", "prompt": "Call c." }] }));

@@ -123,3 +123,51 @@ fn an_action_on_a_closed_document_ends_and_one_in_prose_goes_on() {
     world.act(ActionKey(2), ActionEnd::Outcome(prose, Vec::new()));
     assert!(matches!(&world.delivered[..], [Delivery::Show { .. }]));
 }
+
+#[test]
+fn a_selection_behind_emoji_is_in_bytes() {
+    let text = "const F: &str = \"\u{1F600}\u{1F600}\"; fn g() { let x = \"\u{1F600}\"; h(); }\n";
+    let mut world = able();
+    world.open(URI, text);
+    let byte = text.find("h();").expect("h");
+    let column = text[..byte].encode_utf16().count() as u32;
+    let at = LineColumn { line: 0, column };
+    world.ask(Request::Act(ActionCommand {
+        uri: URI.to_owned(),
+        version: None,
+        range: at..at,
+        choice: ActionChoice::Action(Action::Document),
+    }));
+    assert_eq!(world.actions[0].request.selection, byte..byte);
+}
+
+#[test]
+fn a_menu_that_is_out_of_date_is_refused() {
+    let mut world = able();
+    let start = LineColumn { line: 0, column: 0 };
+    world.ask(Request::Act(ActionCommand {
+        uri: URI.to_owned(),
+        version: Some(7),
+        range: start..start,
+        choice: ActionChoice::Action(Action::Explain),
+    }));
+    assert!(world.actions.is_empty());
+    assert!(world.said[0].contains("open it again"), "{:?}", world.said);
+}
+
+#[test]
+fn a_model_that_only_completes_says_how_to_get_another() {
+    let mut world = able();
+    world.ask(order(URI, Action::Explain));
+    world.happen(Event::ProgressAllowed(ActionKey(1), true));
+    let refusal = crate::actions::Refusal::NoInstructions;
+    world.act(ActionKey(1), ActionEnd::Refused(refusal));
+    let [said] = &world.said[..] else {
+        panic!("{:?}", world.said);
+    };
+    assert!(
+        said.contains("carat model pull 26b") && said.contains("`model`"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1);
+}

@@ -252,6 +252,6 @@ proptest! {
         }
         world.happen(Event::Left);
         world.check_end();
-        prop_assert!(world.loads <= 1, "the model is started once");
+        prop_assert!(world.loads.len() <= 1, "the model is started once");
     }
 }

@@ -19,6 +19,7 @@ use crate::session::{
     ActionFacts, Answer, ClientFacts, Delivery, Effect, Event, Progress, Reply, Request,
     RequestKey, Session, Wish,
 };
+use crate::status::Status;
 
 /// A source that is asked beside the model, and heard if the model has nothing.
 pub(super) const ECHO: Source = Source {
@@ -45,7 +46,9 @@ pub(super) struct World {
     pub(super) delivered: Vec<Delivery>,
     bars: BTreeMap<ActionKey, Progress>,
     pub(super) reads: usize,
-    pub(super) loads: usize,
+    /// The models that were loaded, by their names.
+    pub(super) loads: Vec<Option<String>>,
+    pub(super) statuses: Vec<Status>,
     left: bool,
 }
 
@@ -101,7 +104,8 @@ impl World {
             delivered: Vec::new(),
             bars: BTreeMap::new(),
             reads: 0,
-            loads: 0,
+            loads: Vec::new(),
+            statuses: Vec::new(),
             left: false,
         }
     }
@@ -229,13 +233,13 @@ impl World {
                 assert!(fits, "{step:?} of {key:?}");
             }
             Effect::ReadProjects(_) => self.reads += 1,
-            Effect::LoadModel(..) => self.loads += 1,
+            Effect::LoadModel(_, model, _) => self.loads.push(model),
+            Effect::Status(status) => self.statuses.push(status),
             Effect::StopEngines
             | Effect::PullConfiguration
             | Effect::WatchFiles(_)
             | Effect::ReadWorkspace(..)
-            | Effect::LookAt(_)
-            | Effect::Status(_) => {}
+            | Effect::LookAt(_) => {}
         }
     }
 
