@@ -87,12 +87,13 @@ fn uri(path: &Path) -> String {
     format!("file://{}", path.display())
 }
 
-/// Waits until the status tells of so many files.
+/// Waits until the status tells of so many files, and of a model that can answer.
 fn remembers(server: &mut Server, files: u64) -> Value {
     server.until("the workspace is read", |server| {
-        let status = server.notification("carat/status");
-        let workspace = &status["params"]["workspace"];
-        (workspace["reading"] == false && workspace["files"] == files).then(|| workspace.clone())
+        let status = server.notification("carat/status")["params"].clone();
+        let workspace = &status["workspace"];
+        let is_read = workspace["reading"] == false && workspace["files"] == files;
+        (is_read && status["model"].is_string()).then(|| workspace.clone())
     })
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carat_grammars::languages;
+use carat_grammars::{Language, languages};
 use ropey::Rope;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// Its document's language, where it is known.
+    pub fn language(&self) -> Option<&'static Language> {
+        languages::of_document(&self.language, self.path.as_ref())
+    }
+
     /// The user's caret, in the hole.
     pub fn caret(&self) -> Caret {
         let mut text = Rope::from_str(&self.prefix);
@@ -63,7 +68,7 @@ impl Case {
             text,
             at,
             path: self.path.as_str().into(),
-            language: languages::of_document(&self.language, self.path.as_ref()),
+            language: self.language(),
             explicit: false,
             max_tokens: None,
             language_id: self.language.as_str().into(),

@@ -1,6 +1,6 @@
 //! One answer compared with the code that was there.
 
-use carat_grammars::{Place, languages};
+use carat_grammars::Place;
 
 use super::{Answer, Case};
 use crate::completion::place;
@@ -63,7 +63,7 @@ pub fn is_trivial(case: &Case) -> bool {
     let signs = middle.chars().filter(|c| c.is_alphanumeric()).count();
     signs < 3
         || is_comment(middle, &case.language)
-        || place(&case.prefix, languages::by_id(&case.language)) == Place::Comment
+        || place(&case.prefix, case.language()) == Place::Comment
 }
 
 /// Whether the first lines of `text` are `lines`.
