@@ -8,7 +8,7 @@ use std::path::Path;
 use super::effect::Effect;
 use super::{Session, Start};
 use crate::completion::{is_secret_file, mask, mask_part};
-use crate::documents::Changed;
+use crate::documents::{Changed, Edit};
 use crate::echo::Index;
 use crate::memory::{FILE_BYTES_MAX, Recalled, is_ignore_file, may_be_read};
 use crate::status::Remembered;
@@ -39,20 +39,26 @@ impl Session {
             texts.remove(&name);
             return;
         }
-        if let [edit] = &changed.edits[..] {
-            let before = text.len_bytes() + edit.range.len() - edit.text.len();
-            // Where a secret was masked, it is shorter.
-            let same = texts.text(&name).is_some_and(|known| known.len() == before);
-            if same && texts.edit(&name, edit.range.clone(), &edit.text) {
+        if changed.edits.is_empty() {
+            return;
+        }
+        let edits = changed.edits.iter();
+        let before = edits.clone().rev().fold(text.len_bytes(), |after, edit| {
+            after + edit.range.len() - edit.text.len()
+        });
+        // Where a secret was masked, it is shorter.
+        let same = texts.text(&name).is_some_and(|known| known.len() == before);
+        let mut apply = |edit: &Edit| {
+            texts.edit(&name, edit.range.clone(), &edit.text) && {
                 let known = texts.text(&name).unwrap_or_default();
                 // A change of a name makes a secret of the text beside it.
                 let line = lines_around(known, edit.new_range());
-                if matches!(mask_part(known, line), Cow::Borrowed(_)) {
-                    return;
-                }
+                matches!(mask_part(known, line), Cow::Borrowed(_))
             }
+        };
+        if !(same && edits.clone().all(&mut apply)) {
+            remember_whole(texts, &name, &text.to_string());
         }
-        remember_whole(texts, &name, &text.to_string());
     }
 
     /// The documents are called by other names.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::world::World;
 use super::*;
+use crate::completion::mask;
 use crate::documents::{Change, Opened};
 
 /// A session that has a model and a client that counts like this.
@@ -108,6 +109,17 @@ fn changes_of_one_message_apply_in_order() {
     ];
     happen(&mut world, Event::Changed(URI.to_owned(), Some(2), changes));
     assert_eq!(text(&world, URI), "aXb\nend");
+    let name = world.session.workspace.remembered_as(URI);
+    let known = world.session.requests.texts.text(&name);
+    assert_eq!(known, Some("aXb\nend"), "for the echo as well");
+    let secret = change(at(0, 0), at(0, 0), "password = \"hunter2hunter2\"\n");
+    let changes = vec![change(at(1, 0), at(1, 3), "more"), secret];
+    happen(&mut world, Event::Changed(URI.to_owned(), Some(3), changes));
+    let now = text(&world, URI);
+    assert!(now.ends_with("aXb\nmore"), "{now}");
+    let known = world.session.requests.texts.text(&name);
+    assert_eq!(known, Some(&*mask(&now)), "without the secret");
+    assert_ne!(known, Some(now.as_str()));
 }
 
 #[test]
