@@ -42,7 +42,7 @@ fn round() -> (Vec<Duration>, Vec<Duration>) {
     let text = line.repeat((1 << 20) / line.len());
     let middle = (text.lines().count() / 2) as u32;
     let mailbox = Mailbox::default();
-    let mut session = Session::new(None);
+    let mut session = Session::with_sources(None, vec![Source::MODEL]);
     let mut happen = |event| session.handle(event, Instant::now());
     let facts = Box::new(ClientFacts::default());
     happen(Event::Introduced(

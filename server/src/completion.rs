@@ -9,6 +9,7 @@ mod caret;
 mod finish;
 mod generate;
 mod mode;
+mod of_echo;
 mod overlap;
 mod parts;
 mod rank;
@@ -22,6 +23,8 @@ pub use caret::{Around, Caret};
 pub use finish::{FinishOptions, Suggestion, finish};
 pub use generate::generate;
 pub use mode::{Mode, mode};
+pub(crate) use of_echo::lines;
+pub use of_echo::{OfEcho, of_echo};
 pub use parts::{Part, Parts};
 pub(crate) use rank::RANKING_TOKENS;
 pub use run::{Completion, Progress, run};
@@ -95,21 +98,10 @@ pub fn plan(
         Ok(place) => (place, None),
         Err(silence) => (Place::default(), Some(silence)),
     };
-    let language = query
-        .language
-        .map_or(query.language_id, |language| language.id);
-    let thresholds = knowledge.thresholds.as_ref();
-    let thresholds = thresholds.filter(|_| parts.has(Part::Filter));
-    let filter = ShowFilter {
-        threshold: thresholds.map_or(0.0, |thresholds| {
-            thresholds.find(language, query.manners.eagerness)
-        }),
-        place,
-        manners: query.manners.clone(),
-        language: query.language,
-        texts: query.texts.cloned().unwrap_or_default(),
-        secrets: show::around(query.prefix, query.suffix),
-    };
+    let mut filter = show::filter(query, knowledge, place);
+    if !parts.has(Part::Filter) {
+        filter.threshold = 0.0;
+    }
     if silence.is_some() {
         return Plan {
             prompt: Prompt::default(),

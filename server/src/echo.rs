@@ -7,16 +7,19 @@
 
 mod anchors;
 mod candidates;
+mod here;
 mod index;
 mod lines;
 mod matches;
+mod names;
 mod segment;
 mod weights;
 mod words;
 
-pub use candidates::{LineEcho, Nearness, Neighbors, line_echoes};
+pub use candidates::{Evidence, FEATURES, LineEcho, Nearness, Neighbors, line_echoes};
+pub use here::{Here, Known};
 pub use index::{Index, Tidied, Tidying};
-pub use matches::{Echo, Here, Known};
+pub use matches::Echo;
 pub use segment::{Segment, SegmentBuilder, SegmentFile};
 pub use weights::EchoWeights;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use carat_engine::{CancelToken, GenerateError, StopReason, TokenId};
 
 use crate::actions::{Outcome, Refusal, Run, Step, change};
-use crate::completion::{self, Caret, Query};
+use crate::completion::{self, Caret, Knowledge, Query};
 use crate::echo::Known;
 use crate::generator::Generator;
 use crate::mailbox::{
@@ -81,6 +81,29 @@ fn work(generator: &mut dyn Generator, mailbox: &Mailbox, report: &dyn Fn(Report
         }
         report(Report::Busy(false));
     }
+}
+
+/// One completion by the user's own lines, which takes less than a millisecond and no model.
+pub fn echo(job: &Job, report: &dyn Fn(Report)) {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let around = job.caret.around();
+        let query = Query {
+            texts: Some(&job.texts),
+            ..job.caret.query(&around)
+        };
+        let known = Known {
+            index: &job.texts,
+            path: &job.remembered_as,
+        };
+        completion::of_echo(&query, known, &Knowledge::of_echo())
+    }));
+    let Ok(answer) = result else {
+        tracing::error!("the echo panicked");
+        return report(Report::Ended(job.key, None, None));
+    };
+    report(Report::Planned(job.key, Arc::new(answer.plan)));
+    let stop = StopReason::StopToken;
+    report(Report::Ended(job.key, Some(stop), answer.suggestion));
 }
 
 /// One completion, whatever happens in it.

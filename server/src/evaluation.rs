@@ -83,7 +83,7 @@ pub fn answer(
 }
 
 /// Knows the other files of a project as if they had been read from disk.
-fn index_of(files: &[Arc<SourceFile>]) -> Index {
+pub fn index_of(files: &[Arc<SourceFile>]) -> Index {
     let mut index = Index::default();
     let mut builder = SegmentBuilder::default();
     for file in files {

@@ -46,6 +46,12 @@ impl Source {
         name: "model",
         rank: 10,
     };
+
+    /// Whole lines of the user's own; answers at once, in every language.
+    pub const ECHO: Self = Self {
+        name: "echo",
+        rank: 5,
+    };
 }
 
 /// How urgent work is; the lower one waits for the higher.

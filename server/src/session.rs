@@ -81,7 +81,7 @@ enum Start {
 impl Session {
     /// A session with the model that the command line names; it wins over the client's setting.
     pub fn new(model: Option<String>) -> Self {
-        Self::with_sources(model, vec![Source::MODEL])
+        Self::with_sources(model, vec![Source::MODEL, Source::ECHO])
     }
 
     /// A session that asks these sources for text.

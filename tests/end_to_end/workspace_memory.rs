@@ -99,7 +99,12 @@ fn remembers(server: &mut Server, files: u64) -> Value {
 
 /// What is shown at the end of a text, in a document of its own.
 fn shown(server: &mut Server, uri: &str, text: &str) -> String {
-    server.open(uri, "rust", text);
+    shown_in(server, "rust", uri, text)
+}
+
+/// The same in another language.
+fn shown_in(server: &mut Server, language: &str, uri: &str, text: &str) -> String {
+    server.open(uri, language, text);
     let line = text.matches('\n').count() as u32;
     let column = text.len() - text.rfind('\n').map_or(0, |at| at + 1);
     let id = server.inline_completion(uri, (line, column as u32));
@@ -128,6 +133,11 @@ fn what_files_that_nobody_opened_say_is_offered() {
     let call = shown(&mut server, &workspace.uri("src/new_caller.rs"), text);
     assert!(call.starts_with("dger_record("), "{call:?}");
 
+    // A line as it is always written, in a new file.
+    let text = "impl Ledger {\n    pub fn rotate(&mut self) {\n        let _gu";
+    let line = shown(&mut server, &workspace.uri("src/rotate.rs"), text);
+    assert_eq!(format!("let _gu{line}"), USUAL);
+
     // What changes on the disk counts, as soon as the client says so.
     let of_other = CALLS
         .replace("ledger", "journal")
@@ -139,6 +149,27 @@ fn what_files_that_nobody_opened_say_is_offered() {
     let text = "fn saves(store: &mut JournalStore) {\n    store.insert_jo";
     let call = shown(&mut server, &workspace.uri("src/journals.rs"), text);
     assert!(call.starts_with("urnal_record("), "{call:?}");
+    ready_and_gone(server);
+}
+
+#[test]
+fn the_users_own_lines_come_back_in_languages_that_the_model_does_not_know() {
+    let workspace = Workspace::new();
+    for name in ["refresh", "rename", "remove"] {
+        let text = format!(
+            "local function {name}(view)\n  local lock = acquire_lock(view.name)\n  view:reload_entries(lock)\n  lock:{name}()\nend\n"
+        );
+        workspace.write(&format!("lua/{name}.lua"), &text);
+    }
+    let mut server = workspace.start(&patient(), true);
+    remembers(&mut server, 8);
+    let text = "local function reopen(view)\n  local lock = acquire_lock(view.name)\n  ";
+    let uri = workspace.uri("lua/reopen.lua");
+    let line = shown_in(&mut server, "lua", &uri, text);
+    assert_eq!(line, "view:reload_entries(lock)");
+    let record = server.command("carat.lastPrompt");
+    assert_eq!(record["source"], "echo", "{record}");
+    assert_eq!(record["prompt"], "", "no model was asked");
     ready_and_gone(server);
 }
 

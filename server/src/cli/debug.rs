@@ -1,5 +1,6 @@
 //! `carat debug`: what the engine computes, for comparison with other engines.
 
+mod echo;
 mod greedy;
 mod logits;
 mod loss;
@@ -21,6 +22,8 @@ pub(super) struct DebugArgs {
 enum Command {
     /// The logits of the last of the given tokens
     Logits(logits::LogitsArgs),
+    /// The lines that the user's own files offer for cases, with what speaks for each, as JSON Lines
+    Echo(echo::EchoArgs),
     /// The most probable continuation of the given tokens; stop tokens are ignored
     Greedy(greedy::GreedyArgs),
     /// How well the model predicts texts, in nats for each token
@@ -32,6 +35,7 @@ enum Command {
 pub(super) fn run(args: &DebugArgs) -> anyhow::Result<()> {
     match &args.command {
         Command::Logits(args) => logits::run(args),
+        Command::Echo(args) => echo::run(args),
         Command::Greedy(args) => greedy::run(args),
         Command::Loss(args) => loss::run(args),
         Command::Tokenize(args) => tokenize::run(args),

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::caret::Caret;
 use super::complete::{caret_of, path_in, remembered};
 use super::{EagernessArg, output};
-use crate::completion::{Manners, Query, Silence};
+use crate::completion::{self, Knowledge, Manners, Query, Silence};
 use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
 
@@ -62,6 +62,8 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
         path: &caret.path,
     };
     let completion = model.complete(&plan, known)?;
+    let of_echo = completion::of_echo(&query, known, &Knowledge::of_echo());
+    let line = of_echo.plan.show(of_echo.suggestion, "", false).ok();
     let threshold = plan.filter.threshold;
     let shown = plan.show(completion.suggestion, "", false);
     if args.json {
@@ -76,17 +78,37 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
             "silence": shown.as_ref().err().map(Silence::code),
             "why": shown.as_ref().err().map(ToString::to_string),
             "model": model.name,
+            "echo": shown.as_ref().ok().map(|suggestion| suggestion.scores.confidence().echo),
+            "line": line.as_ref().map(|line| json!({
+                "text": line.text,
+                "probability": line.scores.confidence().product,
+                "evidence": of_echo.evidence.as_ref().map(ToString::to_string),
+            })),
         }));
     }
+    let of_line = match (&line, &of_echo.evidence) {
+        (Some(line), Some(evidence)) => format!(
+            "\nOf your own lines, `{}` is the most likely, with {:.0}%: {evidence}.",
+            line.text,
+            line.scores.confidence().product * 100.0
+        ),
+        _ => String::new(),
+    };
     match shown {
         Ok(suggestion) => {
-            let probability = suggestion.scores.confidence().product;
+            let confidence = suggestion.scores.confidence();
             output::print(&format!(
-                "Text is shown: its probability by the model's own account is {:.0}%, at least the {:.1}% that are asked for.",
-                probability * 100.0,
-                threshold * 100.0
+                "Text is shown: its probability by the model's own account is {:.0}%, at least the {:.1}% that are asked for; {:.0}% of the weight was that of your files.{of_line}",
+                confidence.product * 100.0,
+                threshold * 100.0,
+                confidence.echo * 100.0
             ))
         }
-        Err(silence) => output::print(&format!("Nothing is shown: {silence}.")),
+        Err(silence) => match line {
+            Some(_) => output::print(&format!(
+                "The model shows nothing: {silence}. Text is shown all the same.{of_line}"
+            )),
+            None => output::print(&format!("Nothing is shown: {silence}.")),
+        },
     }
 }

@@ -8,14 +8,17 @@ use carat_engine::{
 };
 
 use super::{Plan, rank};
+use crate::echo::LineEcho;
 
 /// Generates as the plan says: the best of several lines once it is known, or one answer as it comes.
 ///
-/// `ranking` reads the text with each of the lines, to see which makes the next line most probable.
+/// `ranking` reads the text with each of the lines, to see which makes the next line most probable;
+/// `echoes` are lines of the user's own that take part in the choice.
 pub fn generate(
     plan: &Plan,
     session: &mut Session,
     ranking: Option<&mut Session>,
+    echoes: &[LineEcho],
     mut source: Option<&mut dyn ContinuationSource>,
     cancel: &CancelToken,
     on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
@@ -30,9 +33,9 @@ pub fn generate(
             cancel,
         )?;
         // A line that is too long for all of them is one for a single answer.
-        if !found.candidates.is_empty() {
+        if !found.candidates.is_empty() || !echoes.is_empty() {
             let candidates = found.candidates.clone();
-            let best = rank::best(plan, candidates, ranking, cancel)?;
+            let best = rank::best(plan, candidates, echoes, ranking, cancel)?;
             let mut summary = summary_of(&found, best);
             if tell(&summary, on_piece).is_break() {
                 summary.stop = StopReason::Callback;

@@ -9,6 +9,8 @@ pub enum Part {
     Healing,
     /// What the user's own files say, mixed into every token
     Echo,
+    /// Whole lines that stood in like places, beside what the model writes
+    Lines,
     /// Several answers at once, of which the best is taken
     Beam,
     /// Hiding what is probably wrong

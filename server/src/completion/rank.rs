@@ -1,8 +1,9 @@
 //! Which of several lines is offered: the one that is probable itself and makes what follows probable.
 
-use carat_engine::{CancelToken, Candidate, GenerateError, Session, TokenId};
+use carat_engine::{CancelToken, Candidate, GenerateError, Session, TokenId, TokenScore};
 
 use super::{Plan, Scores, Suggestion};
+use crate::echo::LineEcho;
 
 /// What the next existing line weighs, against the line itself.
 const NEXT_LINE_WEIGHT: f32 = 0.3;
@@ -19,24 +20,30 @@ const STEP_BYTES: usize = 256;
 /// Positions that a session for [`best`] needs: there is no token of less than a byte.
 pub(crate) const RANKING_TOKENS: usize = 2048;
 
-/// The best of `candidates`, and what to show of it. Lines of which nothing can be shown take no part.
+/// The best of `candidates` and of the user's own lines. Lines of which nothing can be shown take no part.
 ///
 /// `session` reads the text from top to bottom, as plain text; without one, the line itself decides.
 pub(super) fn best(
     plan: &Plan,
     candidates: Vec<Candidate>,
+    echoes: &[LineEcho],
     session: Option<&mut Session>,
     cancel: &CancelToken,
 ) -> Result<Option<Candidate>, GenerateError> {
     let rules = plan.stop_while_decoding();
     let mut shown: Vec<(Candidate, Suggestion)> = Vec::new();
-    for candidate in candidates {
+    let of_echo = echoes.iter().map(candidate_of);
+    for candidate in candidates.into_iter().chain(of_echo) {
         let Some(suggestion) = rules.finish(&candidate.text, &Scores::default(), true) else {
             continue;
         };
-        // The best of those that end up the same stands first.
-        if shown.iter().all(|(_, other)| *other != suggestion) {
-            shown.push((candidate, suggestion));
+        match shown.iter_mut().find(|(_, other)| *other == suggestion) {
+            // Of those that end up the same, the surer one tells how sure it is.
+            Some((known, _)) if known.mixed_log_prob() < candidate.mixed_log_prob() => {
+                *known = candidate;
+            }
+            Some(_) => {}
+            None => shown.push((candidate, suggestion)),
         }
     }
     let mut scores: Vec<f32> = shown
@@ -57,6 +64,34 @@ pub(super) fn best(
         .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     let best = best.map(|(index, _)| index);
     Ok(best.map(|index| shown.swap_remove(index).0))
+}
+
+/// A line of the user's own in the form of an answer. What speaks for it is spread evenly over its
+/// words: the more of it is typed, the surer is the rest.
+fn candidate_of(echo: &LineEcho) -> Candidate {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut ends = Vec::new();
+    let mut previous = None;
+    for (at, c) in echo.text.char_indices() {
+        if previous.is_some_and(|previous| is_word(previous) != is_word(c)) {
+            ends.push(at);
+        }
+        previous = Some(c);
+    }
+    ends.push(echo.text.len());
+    let score = |log_prob| TokenScore {
+        log_prob,
+        mixed_log_prob: log_prob,
+        source_weight: 1.0,
+    };
+    let each = echo.probability.ln() / ends.len() as f32;
+    Candidate {
+        text: echo.text.clone(),
+        tokens: Vec::new(),
+        scores: vec![score(each); ends.len()],
+        ends,
+        end: score(0.0),
+    }
 }
 
 /// Tells how probable the next existing line is behind a line.

@@ -17,6 +17,8 @@ struct Piece {
     minimum: f64,
     /// The same of the first one.
     first: f64,
+    /// How much the user's own texts weighed, over all tokens.
+    echo: f64,
 }
 
 /// The pieces of a text in order. The last may begin where the text ends: a line is right only if it
@@ -37,6 +39,8 @@ pub struct Confidence {
     pub mean: f64,
     /// Of the first token.
     pub first: f64,
+    /// How much the user's own texts weighed in it, on average over the tokens; the rest is the model.
+    pub echo: f64,
 }
 
 impl Scores {
@@ -49,6 +53,10 @@ impl Scores {
             sum: log_probs.clone().sum(),
             minimum: log_probs.clone().fold(0.0, f64::min),
             first: log_probs.clone().next().unwrap_or(0.0),
+            echo: scores
+                .iter()
+                .map(|score| f64::from(score.source_weight))
+                .sum(),
         });
     }
 
@@ -81,11 +89,13 @@ impl Scores {
         let tokens: usize = self.pieces.iter().map(|piece| piece.tokens).sum();
         let sum: f64 = self.pieces.iter().map(|piece| piece.sum).sum();
         let minimum = self.pieces.iter().map(|piece| piece.minimum);
+        let echo: f64 = self.pieces.iter().map(|piece| piece.echo).sum();
         Confidence {
             product: sum.exp(),
             minimum: minimum.fold(0.0, f64::min).exp(),
             mean: (sum / tokens.max(1) as f64).exp(),
             first: self.pieces.first().map_or(0.0, |piece| piece.first).exp(),
+            echo: echo / tokens.max(1) as f64,
         }
     }
 

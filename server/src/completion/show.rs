@@ -11,7 +11,8 @@ mod silence;
 mod thresholds;
 
 pub(super) use place::gate;
-pub(super) use secrets::around;
+pub(super) use secrets::MASK;
+use secrets::around;
 pub use secrets::{is_secret_file, mask, mask_part};
 pub use silence::Silence;
 pub use thresholds::{Eagerness, Thresholds};
@@ -20,6 +21,7 @@ use carat_grammars::{Language, Place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Query;
 use super::finish::Suggestion;
 use crate::echo::Index;
 
@@ -85,6 +87,18 @@ pub struct Knowledge {
     pub thresholds: Option<Thresholds>,
 }
 
+impl Knowledge {
+    /// What holds for the user's own lines, whatever the language.
+    pub fn of_echo() -> Self {
+        let model = "echo".to_owned();
+        Self {
+            thresholds: Some(Thresholds::of_model(&model)),
+            languages: None,
+            model,
+        }
+    }
+}
+
 /// Everything that answers for one caret are judged by.
 #[derive(Clone, Debug, Default)]
 pub struct ShowFilter {
@@ -100,6 +114,23 @@ pub struct ShowFilter {
     pub texts: Index,
     /// Passwords and keys around the caret.
     pub secrets: Vec<String>,
+}
+
+/// What answers at a place are judged by.
+pub(super) fn filter(query: &Query<'_>, knowledge: &Knowledge, place: Place) -> ShowFilter {
+    let language = query
+        .language
+        .map_or(query.language_id, |language| language.id);
+    let eagerness = query.manners.eagerness;
+    let thresholds = knowledge.thresholds.as_ref();
+    ShowFilter {
+        threshold: thresholds.map_or(0.0, |thresholds| thresholds.find(language, eagerness)),
+        place,
+        manners: query.manners.clone(),
+        language: query.language,
+        texts: query.texts.cloned().unwrap_or_default(),
+        secrets: around(query.prefix, query.suffix),
+    }
 }
 
 /// What of an answer is shown. `typed` is what has been typed of it already.

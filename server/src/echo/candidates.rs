@@ -1,11 +1,17 @@
 //! Whole lines that stood between the same lines before: candidates with their evidence.
 
+use std::fmt;
+use std::sync::LazyLock;
+
 use memchr::memmem::Finder;
+use serde::Deserialize;
 
 use super::anchors;
+use super::here::Here;
 use super::index::Index;
 use super::lines::{line_after, line_at, line_before, tells};
-use super::matches::Here;
+use super::matches::Echo;
+use super::weights::EchoWeights;
 
 /// What a line and the caret have in common, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,19 +37,35 @@ pub enum Nearness {
     Workspace,
 }
 
+/// What speaks for a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// The best of the places where it stands between the same lines, if there are any.
+    pub neighbors: Option<Neighbors>,
+    /// The nearest of them.
+    pub nearness: Nearness,
+    /// How many they are.
+    pub places: usize,
+    /// How many places have these neighbors, whatever line stands there.
+    pub places_of_all: usize,
+    /// The longest text that ends like the text before the caret and goes on with this line, in bytes
+    /// and what its place is worth; 0 if there is none.
+    pub matched: f32,
+    /// Of all texts that end so, weighed by length, the share that goes on with this line, 0 to 1.
+    pub share: f32,
+    /// How many they are.
+    pub matches: usize,
+    /// Bytes that are typed of the line.
+    pub typed: usize,
+}
+
 /// A line that the user wrote in a like place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineEcho {
     /// What follows the caret: the line without what is typed of it.
     pub text: String,
-    /// The best of its places.
-    pub neighbors: Neighbors,
-    /// The nearest of its places.
-    pub nearness: Nearness,
-    /// In how many places it stands.
-    pub places: usize,
-    /// How many places have these neighbors, whatever line stands there.
-    pub places_of_all: usize,
+    /// What speaks for it.
+    pub evidence: Evidence,
     /// How likely it is the line that the user wants, 0 to 1.
     pub probability: f32,
 }
@@ -58,12 +80,54 @@ const PLACES_MAX: usize = 200;
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
 /// The lines that may stand at the caret, the most likely first.
-pub fn line_echoes(index: &Index, here: Here<'_>) -> Vec<LineEcho> {
+pub fn line_echoes(index: &Index, here: Here<'_>, weights: EchoWeights) -> Vec<LineEcho> {
     let Some(caret) = Caret::new(here) else {
         return Vec::new();
     };
+    let mut all = between_same_lines(index, here, &caret);
+    let mut echo = Echo::new(index, here, weights);
+    echo.look(here.prefix.as_bytes());
+    for rest in echo.rests_of_lines() {
+        let text = rest.text.trim_ascii_end();
+        if text.is_empty() || text == caret.before || text == caret.after {
+            continue;
+        }
+        let Ok(text) = std::str::from_utf8(text) else {
+            continue;
+        };
+        let at = all
+            .iter()
+            .position(|(known, _)| known == text)
+            .unwrap_or_else(|| {
+                all.push((text.to_owned(), Evidence::none(caret.typed.len())));
+                all.len() - 1
+            });
+        let evidence = &mut all[at].1;
+        evidence.matched = evidence.matched.max(rest.length);
+        evidence.share += rest.share;
+        evidence.matches += rest.places;
+    }
+    let mut all: Vec<LineEcho> = all
+        .into_iter()
+        .map(|(text, evidence)| LineEcho {
+            text,
+            evidence,
+            probability: evidence.probability(),
+        })
+        .collect();
+    // The nearest and most recent of equals stand first.
+    all.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    all.truncate(CANDIDATES_MAX);
+    all
+}
+
+/// Lines whose neighbors are those of the caret, the nearest and most recent first.
+fn between_same_lines(index: &Index, here: Here<'_>, caret: &Caret<'_>) -> Vec<(String, Evidence)> {
+    if caret.keys().next().is_none() {
+        return Vec::new();
+    }
     let mut search = Search {
-        caret: &caret,
+        caret,
         all: Vec::new(),
     };
     search.own(here);
@@ -96,7 +160,7 @@ pub fn line_echoes(index: &Index, here: Here<'_>) -> Vec<LineEcho> {
             }
         }
     }
-    search.best()
+    search.found()
 }
 
 /// The lines around the caret, without white space on either side.
@@ -109,7 +173,7 @@ struct Caret<'a> {
 }
 
 impl<'a> Caret<'a> {
-    /// `None` if no line around the caret tells anything, or if text follows it in its line.
+    /// `None` if text follows it in its line.
     fn new(here: Here<'a>) -> Option<Self> {
         let (prefix, suffix) = (here.prefix.as_bytes(), here.suffix.as_bytes());
         let rest = suffix
@@ -131,7 +195,7 @@ impl<'a> Caret<'a> {
             after: text(suffix, line_after(suffix, rest.len())),
             typed: prefix[line..].trim_ascii_start(),
         };
-        (rest.trim_ascii().is_empty() && caret.keys().next().is_some()).then_some(caret)
+        rest.trim_ascii().is_empty().then_some(caret)
     }
 
     /// The lines whose other places are looked at.
@@ -151,8 +215,6 @@ struct Candidate<'a> {
     neighbors: Neighbors,
     nearness: Nearness,
     places: usize,
-    /// The order in which it came: the nearest and most recent first.
-    order: usize,
 }
 
 struct Search<'a> {
@@ -234,73 +296,129 @@ impl<'a> Search<'a> {
             known.places += 1;
             return;
         }
-        let order = self.all.len();
         self.all.push(Candidate {
             line,
             neighbors,
             nearness,
             places: 1,
-            order,
         });
     }
 
-    fn best(self) -> Vec<LineEcho> {
+    fn found(self) -> Vec<(String, Evidence)> {
         let total: usize = self.all.iter().map(|one| one.places).sum();
-        let order = |one: &Candidate<'_>| one.order;
-        let mut all: Vec<(usize, LineEcho)> = self
-            .all
-            .iter()
-            .filter_map(|one| {
-                let text = std::str::from_utf8(&one.line[self.caret.typed.len()..]).ok()?;
-                Some((
-                    order(one),
-                    LineEcho {
-                        text: text.to_owned(),
-                        neighbors: one.neighbors,
-                        nearness: one.nearness,
-                        places: one.places,
-                        places_of_all: total,
-                        probability: probability(
-                            one.neighbors,
-                            one.nearness,
-                            one.places,
-                            total,
-                            self.caret.typed.len(),
-                        ),
-                    },
-                ))
-            })
-            .collect();
-        all.sort_by(|(a_order, a), (b_order, b)| {
-            b.probability
-                .total_cmp(&a.probability)
-                .then(a_order.cmp(b_order))
+        let typed = self.caret.typed.len();
+        let found = self.all.iter().filter_map(|one| {
+            let text = std::str::from_utf8(&one.line[typed..]).ok()?;
+            let evidence = Evidence {
+                neighbors: Some(one.neighbors),
+                nearness: one.nearness,
+                places: one.places,
+                places_of_all: total,
+                ..Evidence::none(typed)
+            };
+            Some((text.to_owned(), evidence))
         });
-        all.truncate(CANDIDATES_MAX);
-        all.into_iter().map(|(_, one)| one).collect()
+        found.collect()
     }
 }
 
-/// How often lines with this evidence were right, fitted to the quality cases.
-fn probability(
-    neighbors: Neighbors,
-    nearness: Nearness,
-    places: usize,
-    total: usize,
-    typed: usize,
-) -> f32 {
-    let base = match neighbors {
-        Neighbors::Both => 0.58,
-        Neighbors::TwoBefore => 0.40,
-        Neighbors::After => 0.44,
-        Neighbors::Before => 0.38,
-    };
-    let share = places as f32 / total.max(1) as f32;
-    let near = match nearness {
-        Nearness::File => 1.1,
-        Nearness::Folder => 1.0,
-        Nearness::Workspace => 0.9,
-    };
-    let typed = 1.0 + 0.4 * (typed.min(8) as f32 / 8.0);
-    (base * (0.4 + 0.6 * share) * near * typed).min(0.95)
+impl Evidence {
+    fn none(typed: usize) -> Self {
+        Self {
+            neighbors: None,
+            nearness: Nearness::Workspace,
+            places: 0,
+            places_of_all: 0,
+            matched: 0.0,
+            share: 0.0,
+            matches: 0,
+            typed,
+        }
+    }
+
+    /// What a logistic function of the evidence says, with the weights of [`FITTED`].
+    fn probability(&self) -> f32 {
+        let sum: f32 = self
+            .features()
+            .iter()
+            .zip(FITTED.iter())
+            .map(|(x, w)| x * w)
+            .sum();
+        1.0 / (1.0 + (-sum).exp())
+    }
+
+    /// Numbers of about the same size.
+    pub fn features(&self) -> [f32; FEATURES] {
+        let is = |wanted: Neighbors| f32::from(u8::from(self.neighbors == Some(wanted)));
+        let ln = |count: usize| (1.0 + count as f32).ln();
+        let near = f32::from(u8::from(self.nearness == Nearness::File));
+        let share_of_places = self.places as f32 / self.places_of_all.max(1) as f32;
+        [
+            1.0,
+            is(Neighbors::Both),
+            is(Neighbors::TwoBefore),
+            is(Neighbors::After),
+            is(Neighbors::Before),
+            near,
+            share_of_places,
+            ln(self.places),
+            (self.matched / 40.0).min(3.0),
+            self.share,
+            ln(self.matches),
+            self.share * (self.matched / 40.0).min(3.0),
+            (self.typed as f32 / 8.0).min(2.0),
+        ]
+    }
 }
+
+impl fmt::Display for Evidence {
+    /// What speaks for a line, without an end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = |count: usize| if count == 1 { "place" } else { "places" };
+        if let Some(neighbors) = self.neighbors {
+            let same = match neighbors {
+                Neighbors::Both => "the same lines before and behind it",
+                Neighbors::TwoBefore => "the same two lines before it",
+                Neighbors::After => "the same line behind it",
+                Neighbors::Before => "the same line before it",
+            };
+            let (count, all) = (self.places, self.places_of_all);
+            write!(
+                f,
+                "it stands in {count} of {all} {} with {same}",
+                places(all)
+            )?;
+        }
+        if self.matches > 0 {
+            let and = if self.neighbors.is_some() {
+                ", and "
+            } else {
+                ""
+            };
+            let count = self.matches;
+            write!(
+                f,
+                "{and}{count} {} with up to {:.0} bytes as before the caret {} on like this",
+                places(count),
+                self.matched,
+                if count == 1 { "goes" } else { "go" },
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// How many numbers a probability is made of.
+pub const FEATURES: usize = 13;
+
+#[derive(Deserialize)]
+struct Fitted {
+    weights: [f32; FEATURES],
+}
+
+/// Weights of [`Evidence::features`]; `carat debug echo` gives what they are fitted to.
+static FITTED: LazyLock<[f32; FEATURES]> = LazyLock::new(|| {
+    // A test reads it too: it is never damaged in a program that was tested.
+    let fitted = toml::from_str::<Fitted>(include_str!("../../../models/echo.toml"));
+    fitted.map_or([0.0; FEATURES], |fitted| fitted.weights)
+});

@@ -80,8 +80,10 @@ impl Index {
         let word = word.as_bytes();
         let mut segments = self.segments.iter();
         let mut live = self.live.iter();
-        segments.any(|loaded| loaded.segment.has_word(word))
-            || live.any(|live| words::stands_in(word, live.text.as_bytes()))
+        segments.any(|loaded| {
+            let (text, words) = loaded.segment.words();
+            words.contains(text, word)
+        }) || live.any(|live| words::stands_in(word, live.text.as_bytes()))
     }
 
     /// What the file system said of a file when it was read; `None` if an editor decides its text, or

@@ -4,7 +4,9 @@ use carat_engine::{ContinuationSource, Continuations};
 use memchr::memmem::Finder;
 
 use super::anchors;
+use super::here::Here;
 use super::index::{Index, Loaded};
+use super::names::Names;
 use super::weights::EchoWeights;
 
 /// The end of the text so far that is compared.
@@ -43,26 +45,6 @@ const LIVE_BYTES_MAX: usize = 256 << 10;
 /// A text is scanned in blocks, the nearest to the caret first.
 const BLOCK_BYTES: usize = 32 << 10;
 
-/// The document with the caret. Its text is taken from here; what the index has under its path is ignored.
-#[derive(Clone, Copy, Debug)]
-pub struct Here<'a> {
-    /// Relative to the workspace.
-    pub path: &'a str,
-    /// All text before the caret.
-    pub prefix: &'a str,
-    /// All text after the caret.
-    pub suffix: &'a str,
-}
-
-/// What is known when something is to be proposed.
-#[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    /// The texts of the workspace.
-    pub index: &'a Index,
-    /// The document with the caret, relative to the workspace.
-    pub path: &'a str,
-}
-
 /// What may come next, for one caret. Memory is taken once; answers take none.
 #[derive(Debug)]
 pub struct Echo<'a> {
@@ -79,6 +61,7 @@ pub struct Echo<'a> {
     buckets: Vec<(usize, usize, usize)>,
     matches: Vec<Match>,
     continuations: Vec<Continuation>,
+    names: Names<'a>,
 }
 
 /// Which text a match is in.
@@ -106,6 +89,21 @@ struct Continuation {
     start: usize,
     end: usize,
     share: f32,
+    /// Of its matches.
+    length: f32,
+    places: usize,
+}
+
+/// The rest of a line that goes on like the text so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RestOfLine<'a> {
+    pub(super) text: &'a [u8],
+    /// Of all that matched, weighed by length.
+    pub(super) share: f32,
+    /// The longest match, in bytes and what its place is worth.
+    pub(super) length: f32,
+    /// How many matches go on like this.
+    pub(super) places: usize,
 }
 
 impl<'a> Echo<'a> {
@@ -127,6 +125,7 @@ impl<'a> Echo<'a> {
             buckets: Vec::with_capacity(TAIL_BYTES * index.segments.len()),
             matches: Vec::with_capacity(MATCHES_ROOM),
             continuations: Vec::with_capacity(MATCHES_MAX),
+            names: Names::new(index, here),
         }
     }
 
@@ -142,8 +141,9 @@ impl<'a> Echo<'a> {
         self.scan_own(key);
         self.scan_live(key);
         self.search_segments();
-        let longest = self.merge();
-        self.weights.weight(longest)
+        let (longest, sum) = self.merge();
+        let share = self.continuations.first().map_or(0.0, |best| best.share);
+        self.weights.weight(longest, sum * share, share)
     }
 
     /// What may come next, the most probable first, with its share; the shares make 1. A
@@ -151,6 +151,22 @@ impl<'a> Echo<'a> {
     pub fn continuations(&self) -> impl Iterator<Item = (&[u8], f32)> {
         let all = self.continuations.iter();
         all.map(|one| (&self.text(one.home)[one.start..one.end], one.share))
+    }
+
+    /// The same as whole rests of lines, without what ends the line.
+    pub(super) fn rests_of_lines(&self) -> impl Iterator<Item = RestOfLine<'_>> {
+        self.continuations.iter().map(|one| {
+            let text = &self.text(one.home)[one.start..];
+            let end = text
+                .iter()
+                .position(|byte| matches!(byte, b'\n' | b'\r' | 0));
+            RestOfLine {
+                text: &text[..end.unwrap_or(text.len())],
+                share: one.share,
+                length: one.length,
+                places: one.places,
+            }
+        })
     }
 
     fn text(&self, home: Home) -> &[u8] {
@@ -271,8 +287,9 @@ impl<'a> Echo<'a> {
         })
     }
 
-    /// Makes continuations of the longest matches; returns the length of the longest.
-    fn merge(&mut self) -> f32 {
+    /// Makes continuations of the longest matches; returns the length of the longest, and how many there
+    /// are, where shorter ones count less.
+    fn merge(&mut self) -> (f32, f32) {
         // The longest first, the most recent of equals first.
         self.matches.sort_unstable_by(|a, b| {
             let length = b.length.total_cmp(&a.length);
@@ -295,12 +312,17 @@ impl<'a> Echo<'a> {
             let same =
                 |one: &Continuation| self.text(one.home)[one.start..one.end] == text[start..end];
             match self.continuations.iter().position(same) {
-                Some(one) => self.continuations[one].share += share,
+                Some(one) => {
+                    self.continuations[one].share += share;
+                    self.continuations[one].places += 1;
+                }
                 None => self.continuations.push(Continuation {
                     home,
                     start,
                     end,
                     share,
+                    length,
+                    places: 1,
                 }),
             }
         }
@@ -313,7 +335,7 @@ impl<'a> Echo<'a> {
         for one in &mut self.continuations {
             one.share /= sum;
         }
-        longest
+        (longest, sum)
     }
 }
 
@@ -429,12 +451,19 @@ fn continuation_bytes(text: &[u8]) -> usize {
 impl ContinuationSource for Echo<'_> {
     fn continuations(&mut self, text: &[u8], into: &mut Continuations) -> f32 {
         let weight = self.look(text);
+        // What longer matches leave open, names may fill.
+        let of_names = (1.0 - weight) * self.names.look(text, self.weights.names);
         if weight > 0.0 {
             for (continuation, share) in Echo::continuations(self) {
-                into.push(continuation, share);
+                into.push(continuation, weight * share);
             }
         }
-        weight
+        if of_names > 0.0 {
+            for (rest, share) in self.names.rests() {
+                into.push(rest, of_names * share);
+            }
+        }
+        weight + of_names
     }
 }
 

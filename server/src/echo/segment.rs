@@ -135,9 +135,9 @@ impl Segment {
         self.lines.get(hash)
     }
 
-    /// Whether a word stands in one of the files.
-    pub(super) fn has_word(&self, word: &[u8]) -> bool {
-        self.words.contains(word)
+    /// The words of all files, and the text that they are in.
+    pub(super) fn words(&self) -> (&[u8], &Words) {
+        (&self.text, &self.words)
     }
 
     /// Memory that it takes.

@@ -354,26 +354,29 @@ fn a_line_between_the_same_lines_comes_back() {
             prefix: "fn b() {\n    let mut out = Vec::new();\n    ",
             suffix: "\n    fill(&mut out);\n}\n",
         };
-        let echoes = line_echoes(&index, caret);
+        let echoes = line_echoes(&index, caret, EchoWeights::default());
         let texts: Vec<_> = echoes.iter().map(|echo| echo.text.as_str()).collect();
         assert_eq!(texts, ["out.reserve(rows.len());", "out.push(1);"]);
-        assert_eq!(echoes[0].neighbors, Neighbors::Both);
-        assert_eq!(echoes[0].nearness, Nearness::Folder);
-        assert_eq!((echoes[0].places, echoes[1].places_of_all), (1, 2));
+        assert_eq!(echoes[0].evidence.neighbors, Some(Neighbors::Both));
+        assert_eq!(echoes[0].evidence.nearness, Nearness::Folder);
+        assert_eq!(
+            (echoes[0].evidence.places, echoes[1].evidence.places_of_all),
+            (1, 2)
+        );
         assert!(echoes[0].probability > echoes[1].probability);
 
         let typed = Here {
             prefix: "fn b() {\n    let mut out = Vec::new();\n    out.pu",
             ..caret
         };
-        let echoes = line_echoes(&index, typed);
+        let echoes = line_echoes(&index, typed, EchoWeights::default());
         let texts: Vec<_> = echoes.iter().map(|echo| echo.text.as_str()).collect();
         assert_eq!(texts, ["sh(1);"]);
         let inside = Here {
             suffix: "rest of the line\n",
             ..caret
         };
-        assert!(line_echoes(&index, inside).is_empty());
+        assert!(line_echoes(&index, inside, EchoWeights::default()).is_empty());
     }
 }
 
@@ -385,17 +388,17 @@ fn signs_alone_tell_no_place() {
         prefix: "    }\n    ",
         suffix: "\n    }\n",
     };
-    assert!(line_echoes(&index, caret).is_empty());
+    assert!(line_echoes(&index, caret, EchoWeights::default()).is_empty());
     // With the line before, they do.
     let index = settled(&[("a.rs", "    first();\n    }\n    next_line();\n")]);
     let caret = Here {
         prefix: "    first();\n    }\n    ",
         ..caret
     };
-    let echoes = line_echoes(&index, caret);
+    let echoes = line_echoes(&index, caret, EchoWeights::default());
     assert_eq!(echoes.len(), 1);
     assert_eq!(
-        (echoes[0].text.as_str(), echoes[0].neighbors),
-        ("next_line();", Neighbors::TwoBefore)
+        (echoes[0].text.as_str(), echoes[0].evidence.neighbors),
+        ("next_line();", Some(Neighbors::TwoBefore))
     );
 }

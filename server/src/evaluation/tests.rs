@@ -34,6 +34,7 @@ fn shown(text: &str) -> Answer {
             minimum: 0.5,
             mean: 0.5,
             first: 0.5,
+            echo: 0.0,
         }),
         log_probs: vec![-0.693],
         latency: Duration::ZERO,

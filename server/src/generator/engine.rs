@@ -107,10 +107,18 @@ impl Generator for EngineGenerator {
             None => self.model.ranking_session(plan)?,
             ranking => ranking,
         };
+        let echoes = self.model.line_echoes(known, plan);
         let session = self.sessions.session(document, &plan.prompt.tokens)?;
         let before = session.prompt_tokens_evaluated();
-        let result =
-            completion::generate(plan, session, ranking.as_mut(), source, cancel, on_piece);
+        let result = completion::generate(
+            plan,
+            session,
+            ranking.as_mut(),
+            &echoes,
+            source,
+            cancel,
+            on_piece,
+        );
         tracing::debug!(
             tokens = session.prompt_tokens_evaluated() - before,
             of = plan.prompt.tokens.len(),

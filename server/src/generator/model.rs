@@ -10,7 +10,7 @@ use crate::actions::Instruct;
 use crate::completion::{
     self, Completion, Knowledge, Part, Parts, Plan, Progress, Query, RANKING_TOKENS, Thresholds,
 };
-use crate::echo::{Echo, EchoWeights, Here, Known};
+use crate::echo::{Echo, EchoWeights, Here, Known, LineEcho};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm};
 
@@ -35,6 +35,12 @@ impl Tier {
 
 /// Tokens that a ranking session reads at once: it needs little memory, and is made quickly.
 const RANKING_CHUNK_TOKENS: usize = 128;
+
+/// Whole lines of the user's own that a model's lines are compared with; each is read once.
+const ECHOES_MAX: usize = 3;
+
+/// Less likely ones are not.
+const ECHO_PROBABILITY_MIN: f32 = 0.03;
 
 /// Lines that a small model looks for at once.
 const BEAM: usize = 5;
@@ -147,6 +153,23 @@ impl CodeModel {
         takes_part.then(|| Echo::new(known.index, here, self.echo_weights))
     }
 
+    /// Whole lines of the user's texts for the plan's caret, if they take part.
+    pub fn line_echoes(&self, known: Known<'_>, plan: &Plan) -> Vec<LineEcho> {
+        let takes_part = plan.beam > 1 && self.parts.has(Part::Echo) && self.parts.has(Part::Lines);
+        if !takes_part {
+            return Vec::new();
+        }
+        let here = Here {
+            path: known.path,
+            prefix: &plan.prefix,
+            suffix: &plan.suffix,
+        };
+        let mut echoes = completion::lines(known, here, self.echo_weights);
+        echoes.retain(|echo| echo.probability >= ECHO_PROBABILITY_MIN);
+        echoes.truncate(ECHOES_MAX);
+        echoes
+    }
+
     /// Runs a plan in a session of its own, as for an editor whose cache is empty.
     pub fn complete(&self, plan: &Plan, known: Known<'_>) -> Result<Completion, GenerateError> {
         let mut echo = self.echo(known, plan);
@@ -155,6 +178,7 @@ impl CodeModel {
             .map(|echo| echo as &mut dyn ContinuationSource);
         let mut session = self.session_for(plan)?;
         let mut ranking = self.ranking_session(plan)?;
+        let echoes = self.line_echoes(known, plan);
         let mut heard = |_: &str, _: &Progress<'_>| ControlFlow::Continue(());
         completion::run(plan, &mut heard, |on_piece| {
             let cancel = CancelToken::new();
@@ -162,6 +186,7 @@ impl CodeModel {
                 plan,
                 &mut session,
                 ranking.as_mut(),
+                &echoes,
                 source,
                 &cancel,
                 on_piece,

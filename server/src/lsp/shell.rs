@@ -14,7 +14,7 @@ use tower_lsp::jsonrpc::Id;
 
 use super::outbox::{Message, Outbox};
 use super::parent;
-use crate::mailbox::{ActionEnd, Mailbox, Report};
+use crate::mailbox::{ActionEnd, Job, Mailbox, Report, Source};
 use crate::memory::{self, Limits, Order};
 use crate::session::{ClientFacts, Effect, Event, Reply, Request, RequestKey, Session};
 use crate::settings::ProjectFile;
@@ -83,6 +83,8 @@ impl Shell {
                 orphaned: Notify::new(),
             }),
         };
+        // It needs no loading.
+        shell.handle(Event::Engine(Report::Ready(Source::ECHO, None)));
         let back = shell.clone();
         let tell = Arc::new(move |event| drop(back.handle(event)));
         let outbox = Outbox::new(client, tell, shell.inner.status.subscribe());
@@ -196,6 +198,7 @@ impl Shell {
                     }
                 }
             }
+            Effect::Complete(job) if job.source == Source::ECHO => self.ask_echo(job),
             Effect::Complete(job) => inner.mailbox.post(job),
             Effect::ReadAhead(job) => inner.mailbox.post_background(job),
             Effect::StopReading => inner.mailbox.stop_background(),
@@ -244,6 +247,14 @@ impl Shell {
             Effect::Progress(key, progress) => self.send(Message::Progress(key, progress)),
             Effect::Deliver(delivery) => self.send(Message::Deliver(delivery)),
         }
+    }
+
+    /// Lets the user's own lines answer, on a thread of their own: a model may be reading.
+    fn ask_echo(&self, job: Job) {
+        let shell = self.clone();
+        self.inner.runtime.spawn_blocking(move || {
+            engine_thread::echo(&job, &|report| drop(shell.handle(Event::Engine(report))));
+        });
     }
 
     /// Starts the thread that reads the workspace. What it tells is taken by another one: it must not

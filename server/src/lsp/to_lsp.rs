@@ -52,6 +52,8 @@ fn last_prompt(record: &Record) -> Value {
         "caret": record.caret,
         "prompt": record.prompt,
         "completion": record.completion,
+        "source": record.source,
+        "echo": record.echo,
         "tier": record.model.as_ref().map(|model| model.tier),
         "model": record.model.as_ref().map(|model| &model.name),
         "ms": record.took.as_secs_f64() * 1e3,

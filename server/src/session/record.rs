@@ -16,6 +16,10 @@ pub struct Record {
     pub caret: usize,
     /// What the model was shown; empty if it was shown nothing.
     pub prompt: String,
+    /// Who proposed what the client was answered.
+    pub source: Option<&'static str>,
+    /// How much the user's own texts weighed in it, 0 to 1.
+    pub echo: f64,
     /// What the client was answered; empty if nothing.
     pub completion: String,
     /// Why the client was answered nothing, where there was something to judge.
@@ -33,6 +37,8 @@ impl Record {
             snapshot: query.snapshot.clone(),
             caret: query.caret,
             prompt: String::new(),
+            source: None,
+            echo: 0.0,
             completion: String::new(),
             silence: None,
             took: Duration::ZERO,

@@ -34,7 +34,7 @@ const LOADING_WAIT: Duration = Duration::from_millis(40);
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// Finished candidates that are kept: enough to undo a word or two, few enough to compare with all.
-const FINISHED_MAX: usize = 4;
+const FINISHED_MAX: usize = 8;
 
 /// A source that is this sure on average, as a logarithm of a probability, is not made to wait for a
 /// better one.
@@ -165,11 +165,12 @@ impl Requests {
             record: Record::new(&query, now),
             readers: Vec::new(),
         });
-        let is_ready = |(_, state): &(_, SourceState)| matches!(state, SourceState::Ready(_));
-        let (wait, longer) = if self.sources.iter().any(is_ready) {
-            (query.deadline, query.patience)
-        } else {
+        let best = self.sources.first();
+        let is_loading = best.is_some_and(|(_, state)| *state == SourceState::Loading);
+        let (wait, longer) = if is_loading {
             (query.deadline.min(LOADING_WAIT), Duration::ZERO)
+        } else {
+            (query.deadline, query.patience)
         };
         let waiting = Waiting {
             key,
@@ -440,7 +441,7 @@ impl Requests {
         for (source, _) in &self.sources {
             match self.standing(*source, &waiting.query, must_wait, patience) {
                 Standing::Has(suggestion, prompt) => {
-                    best = Some((suggestion, prompt));
+                    best = Some((source.name, suggestion, prompt));
                     must_wait = false;
                     break;
                 }
@@ -451,10 +452,12 @@ impl Requests {
         if must_wait {
             return;
         }
-        let answer = if let Some((suggestion, prompt)) = best {
+        let answer = if let Some((source, suggestion, prompt)) = best {
             let answer = shown(&waiting.query, &suggestion);
             if let Some(last) = &mut self.last {
                 last.record.prompt = prompt.to_string();
+                last.record.source = Some(source);
+                last.record.echo = suggestion.scores.confidence().echo;
             }
             answer
         } else {

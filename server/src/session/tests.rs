@@ -151,10 +151,8 @@ fn the_echo_knows_no_secrets() {
     bench.world.change(OTHER, None, "let key = \"\";\n");
     bench.world.change(OTHER, Some([(0, 11), (0, 11)]), secret);
     assert!(text(&bench).contains("let key") && !text(&bench).contains(secret));
-    assert_eq!(
-        bench.world.session.requests.texts.text("file:///.env"),
-        None
-    );
+    let texts = &bench.world.session.requests.texts;
+    assert_eq!(texts.text("file:///.env"), None);
 }
 
 #[test]

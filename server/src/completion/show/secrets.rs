@@ -46,7 +46,7 @@ const NEAR_BYTES: usize = 8 * 1024;
 const LINE_BYTES_MAX: usize = 400;
 
 /// What a model sees in place of a secret.
-const MASK: &str = "***";
+pub(in crate::completion) const MASK: &str = "***";
 
 fn lines(data: &'static str) -> impl Iterator<Item = &'static str> {
     data.lines()

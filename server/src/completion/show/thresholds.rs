@@ -62,9 +62,12 @@ const ANY: &str = "*";
 
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     // The test below reads it too: it is never damaged in a program that was tested.
-    toml::from_str::<Table>(include_str!("../../../../models/thresholds.toml"))
-        .map(|table| table.threshold)
-        .unwrap_or_default()
+    let files = [
+        include_str!("../../../../models/thresholds.toml"),
+        include_str!("../../../../models/echo.toml"),
+    ];
+    let tables = files.map(|text| toml::from_str::<Table>(text).map(|table| table.threshold));
+    tables.into_iter().flatten().flatten().collect()
 });
 
 impl Thresholds {
@@ -118,7 +121,7 @@ mod tests {
             let ordered = 1.0 >= quiet && quiet >= balanced && balanced >= eager && eager >= 0.0;
             assert!(ordered, "{} {}", row.model, row.language);
         }
-        for model in ["default", "a model of the user"] {
+        for model in ["default", "a model of the user", "echo"] {
             let thresholds = Thresholds::of_model(model);
             assert!(
                 thresholds.find("cobol", Eagerness::Balanced) > 0.0,

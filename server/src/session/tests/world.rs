@@ -22,10 +22,7 @@ use crate::session::{
 use crate::status::Status;
 
 /// A source that is asked beside the model, and heard if the model has nothing.
-pub(super) const ECHO: Source = Source {
-    name: "echo",
-    rank: 5,
-};
+pub(super) const ECHO: Source = Source::ECHO;
 
 /// Everything of the editor's that is compared with the session's.
 pub(super) struct World {
