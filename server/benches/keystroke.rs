@@ -1,5 +1,5 @@
-//! From the arrival of an edit and of a request to the engine's mailbox, in a file of 1 MiB:
-//! `cargo bench -p carat --bench keystroke`.
+//! From the arrival of an edit and of a request to the engine's mailbox, in a file of 1 MiB and in one that
+//! is small enough for the echo to follow it: `cargo bench -p carat --bench keystroke`.
 //!
 //! Every key is one edit and one request; the engine answers each at once with a text that the next key
 //! disagrees with, so that all finished candidates are looked at and every key posts a job. Of every
@@ -20,14 +20,16 @@ const KEYS: u32 = 2000;
 const ROUNDS: usize = 7;
 
 fn main() {
-    let (mut edits, mut requests) = round();
-    for _ in 1..ROUNDS {
-        let (again, once_more) = round();
-        keep_least(&mut edits, &again);
-        keep_least(&mut requests, &once_more);
+    for kibibytes in [1024, 384] {
+        let (mut edits, mut requests) = round(kibibytes);
+        for _ in 1..ROUNDS {
+            let (again, once_more) = round(kibibytes);
+            keep_least(&mut edits, &again);
+            keep_least(&mut requests, &once_more);
+        }
+        report(&format!("{kibibytes} KiB, didChange"), edits);
+        report(&format!("{kibibytes} KiB, request to mailbox"), requests);
     }
-    report("didChange", edits);
-    report("request to mailbox", requests);
 }
 
 fn keep_least(times: &mut [Duration], again: &[Duration]) {
@@ -36,10 +38,10 @@ fn keep_least(times: &mut [Duration], again: &[Duration]) {
     }
 }
 
-/// The times of the edits and of the requests, key by key.
-fn round() -> (Vec<Duration>, Vec<Duration>) {
+/// The times of the edits and of the requests, key by key, in a file of some size.
+fn round(kibibytes: usize) -> (Vec<Duration>, Vec<Duration>) {
     let line = "    let value = compute(first, second); // a line of code\n";
-    let text = line.repeat((1 << 20) / line.len());
+    let text = line.repeat((kibibytes << 10) / line.len());
     let middle = (text.lines().count() / 2) as u32;
     let mailbox = Mailbox::default();
     let mut session = Session::with_sources(None, vec![Source::MODEL]);
