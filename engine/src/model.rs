@@ -35,6 +35,8 @@ pub struct ModelInfo {
     pub parameters: u64,
     /// Weights that one token uses; embedding tables do not count, the output matrix does.
     pub active_parameters: u64,
+    /// Programming languages that it was trained on, by their LSP identifiers, if the file says so.
+    pub languages: Option<Vec<String>>,
     /// Positions that the model was made for.
     pub context_length: usize,
     /// Layers.
@@ -162,6 +164,7 @@ fn describe(file: &ModelFile, config: &Config, weights: &Weights, threads: usize
     types.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     ModelInfo {
         has_untrained_fim: config.untrained_fim,
+        languages: metadata.languages(),
         name,
         architecture: metadata.architecture().to_owned(),
         file_bytes: file.len_bytes(),

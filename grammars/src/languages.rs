@@ -24,6 +24,8 @@ pub struct Language {
     pub id: &'static str,
     /// The name that a reader, or a model, knows it by; also the tag of a Markdown fence.
     pub name: &'static str,
+    /// The name that its users write.
+    pub title: &'static str,
     /// Extensions of its files, without the dot.
     pub extensions: &'static [&'static str],
     /// What starts a comment that ends with the line.
@@ -99,6 +101,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "rust",
         name: "rust",
+        title: "Rust",
         extensions: &["rs"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -111,6 +114,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "python",
         name: "python",
+        title: "Python",
         extensions: &["py", "pyi"],
         line_comment: "#",
         block_comment: None,
@@ -123,6 +127,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "javascript",
         name: "javascript",
+        title: "JavaScript",
         extensions: &["js", "mjs", "cjs"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -135,6 +140,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "javascriptreact",
         name: "jsx",
+        title: "JSX",
         extensions: &["jsx"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -147,6 +153,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "typescript",
         name: "typescript",
+        title: "TypeScript",
         extensions: &["ts", "mts", "cts"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -159,6 +166,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "typescriptreact",
         name: "tsx",
+        title: "TSX",
         extensions: &["tsx"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -171,6 +179,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "go",
         name: "go",
+        title: "Go",
         extensions: &["go"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -183,6 +192,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "c",
         name: "c",
+        title: "C",
         extensions: &["c", "h"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,
@@ -195,6 +205,7 @@ pub const ALL: &[Language] = &[
     Language {
         id: "cpp",
         name: "cpp",
+        title: "C++",
         extensions: &["cpp", "cc", "cxx", "hpp", "hh", "hxx"],
         line_comment: SLASHES,
         block_comment: SLASH_STAR,

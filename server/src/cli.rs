@@ -19,6 +19,7 @@ mod model;
 mod output;
 mod refactor;
 mod replay;
+mod stats;
 mod why;
 
 use std::process::ExitCode;
@@ -71,6 +72,9 @@ enum Command {
     /// Show what is remembered of workspaces, and forget it
     #[command(after_help = memory::HELP)]
     Memory(memory::MemoryArgs),
+    /// Show how much ghost text was shown and taken on this machine, and forget it
+    #[command(after_help = stats::HELP)]
+    Stats(stats::StatsArgs),
     /// Measure how fast a model loads, reads and writes
     #[command(after_help = bench::HELP)]
     Bench(bench::BenchArgs),
@@ -172,6 +176,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Refactor(args)) => refactor::run(&args),
         Some(Command::Memory(args)) => memory::run(&args),
+        Some(Command::Stats(args)) => stats::run(&args),
         Some(Command::Model(args)) => model::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),

@@ -27,7 +27,7 @@ pub(crate) use of_echo::lines;
 pub use of_echo::{OfEcho, of_echo};
 pub use parts::{Part, Parts};
 pub(crate) use rank::RANKING_TOKENS;
-pub use run::{Completion, Progress, run};
+pub use run::{Completion, Generated, Progress, run};
 pub use scores::{Confidence, Scores};
 pub use show::{
     Eagerness, Knowledge, Manners, ShowFilter, Silence, TextPolicy, Thresholds, is_secret_file,
@@ -54,6 +54,8 @@ pub struct Query<'a> {
     pub prefix: &'a str,
     /// All text after the caret.
     pub suffix: &'a str,
+    /// Bytes of the document, where `prefix` and `suffix` are windows of it.
+    pub document_bytes: usize,
     /// Whether the user asked for it; what comes unasked is kept shorter.
     pub explicit: bool,
     /// Upper bound of generated tokens; `None` leaves it to the mode.
@@ -73,6 +75,8 @@ pub struct Plan {
     pub request: GenerationRequest,
     /// Lines that are looked for at once; 1 writes one answer, token by token.
     pub beam: usize,
+    /// Lines that are looked for beside a block, for a user who asked; fewer than 2 are none.
+    pub alternatives: usize,
     /// How its answer is read.
     pub finish: FinishOptions,
     /// The text before the caret that the answer is compared with.
@@ -110,6 +114,7 @@ pub fn plan(
             prefix: String::new(),
             suffix: String::new(),
             beam: 1,
+            alternatives: 0,
             filter,
             silence,
         };
@@ -148,6 +153,7 @@ pub fn plan(
         prompt,
         request,
         beam: 1,
+        alternatives: 0,
         finish,
         prefix: query.prefix.to_owned(),
         suffix: query.suffix.to_owned(),

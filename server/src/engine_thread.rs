@@ -168,6 +168,9 @@ fn generate(
         "generated"
     );
     report(Report::Wrote(summary.tokens.len(), summary.decode));
+    if !done.others.is_empty() {
+        report(Report::Others(job.key, done.others));
+    }
     let proposal = done.suggestion;
     let stop = if job.cancel.is_cancelled() {
         StopReason::Cancelled

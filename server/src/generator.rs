@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId};
 
 use crate::actions::{Instruct, Turn};
-use crate::completion::{Plan, Query};
+use crate::completion::{Generated, Plan, Query};
 use crate::echo::Known;
 
 pub(crate) mod code_action;
@@ -54,7 +54,7 @@ pub trait Generator: Send {
         known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<GenerationSummary, GenerateError>;
+    ) -> Result<Generated, GenerateError>;
 
     /// Reads the tokens of a prompt, so that a plan for it can be run at once; false if it was cancelled
     /// before the end. What was read is kept.

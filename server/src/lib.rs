@@ -20,6 +20,7 @@ pub mod prompt;
 pub mod replay;
 pub mod session;
 pub mod settings;
+pub mod statistics;
 pub mod status;
 #[cfg(test)]
 mod testing;

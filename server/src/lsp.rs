@@ -5,6 +5,7 @@ mod backend;
 mod capabilities;
 mod client;
 mod commands;
+mod counts;
 mod from_lsp;
 mod ingress;
 mod input;

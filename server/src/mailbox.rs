@@ -165,6 +165,8 @@ pub enum Report {
     Planned(GenerationKey, Arc<Plan>),
     /// A generation has written more; with what could be shown of all that it wrote so far.
     Produced(GenerationKey, String, Option<Proposal>),
+    /// A generation that the user asked for has other answers, the better first.
+    Others(GenerationKey, Vec<Proposal>),
     /// A generation has ended, with what is to be shown of it; without a reason if it failed.
     Ended(GenerationKey, Option<StopReason>, Option<Proposal>),
     /// An action gets ahead.

@@ -10,6 +10,7 @@ mod store;
 mod thread;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::echo::Index;
 use crate::workspace::Folder;
@@ -33,6 +34,7 @@ impl Memory {
         Self::of(vec![Folder {
             root: root.to_owned(),
             prefix: String::new(),
+            left_out: Arc::default(),
         }])
     }
 

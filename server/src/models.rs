@@ -151,13 +151,15 @@ impl ModelSource {
         }
     }
 
-    /// The languages that it was trained on, by their LSP identifiers, as the catalogue says.
-    pub fn languages(&self) -> Option<Vec<String>> {
-        match self {
+    /// The languages that it was trained on, by their LSP identifiers: as its file says, else the
+    /// catalogue; nothing where neither does.
+    pub fn languages(&self, model: &Model) -> Option<Vec<String>> {
+        let listed = || match self {
             Self::Embedded => Some(Catalogue::embedded_languages()),
             Self::Pulled { entry, .. } => entry.languages.clone(),
             Self::File(_) => None,
-        }
+        };
+        model.info().languages.clone().or_else(listed)
     }
 
     /// Bytes that the model takes on the disk, or in the program.
@@ -247,6 +249,50 @@ mod tests {
             ModelSource::find(Some(DEFAULT_NAME)).is_ok(),
             cfg!(feature = "embedded-model")
         );
+    }
+
+    /// A model file with one more entry in its metadata. The entry has 64 bytes, so that tensors stay aligned.
+    fn with_languages(file: &str) -> Vec<u8> {
+        const ENTRIES_AT: usize = 16;
+        const HEADER_BYTES: usize = 24;
+        let mut bytes = std::fs::read(file).expect("a fixture");
+        let entries = &mut bytes[ENTRIES_AT..HEADER_BYTES];
+        let count = u64::from_le_bytes(entries.try_into().expect("8 bytes"));
+        entries.copy_from_slice(&(count + 1).to_le_bytes());
+        let mut entry = Vec::new();
+        let string = |text: &str, to: &mut Vec<u8>| {
+            to.extend((text.len() as u64).to_le_bytes());
+            to.extend(text.as_bytes());
+        };
+        string("carat.languages", &mut entry);
+        // An array of strings.
+        entry.extend(9u32.to_le_bytes());
+        entry.extend(8u32.to_le_bytes());
+        entry.extend(2u64.to_le_bytes());
+        string("python", &mut entry);
+        string("lua", &mut entry);
+        assert_eq!(entry.len(), 64);
+        bytes.splice(HEADER_BYTES..HEADER_BYTES, entry);
+        bytes
+    }
+
+    #[test]
+    fn a_file_says_which_languages_its_model_knows() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/parity/moe-thin.f32.gguf"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("two-languages.gguf");
+        std::fs::write(&path, with_languages(file)).expect("a file");
+        let languages = |path: &Path| {
+            let source = ModelSource::File(path.to_owned());
+            let model = source.load(&LoadOptions::default()).expect("a model");
+            source.languages(&model)
+        };
+        let known = ["python".to_owned(), "lua".to_owned()];
+        assert_eq!(languages(&path), Some(known.to_vec()));
+        assert_eq!(languages(Path::new(file)), None);
     }
 
     #[test]

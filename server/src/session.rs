@@ -6,6 +6,7 @@
 
 mod actions;
 mod ahead;
+mod asked;
 mod candidate;
 mod client;
 mod effect;
@@ -17,8 +18,8 @@ mod requests;
 mod tests;
 mod texts;
 mod typed;
+mod uptake;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,22 +33,23 @@ pub use query::{Answer, Query, Selected, Shown};
 pub use record::Record;
 pub use requests::{BACKGROUND, GRACE, SourceState};
 
-use crate::actions::Action;
-use crate::completion::Caret;
-use crate::documents::{Documents, Snapshot, SyncFault};
+use crate::completion::{Caret, Silence};
+use crate::documents::{Documents, SyncFault};
 use crate::mailbox::{Report, Source, WarmJob};
-use crate::positions::{self, LineColumn};
-use crate::settings::{PROJECT_FILE, Store, Trigger};
+use crate::settings::{PROJECT_FILE, Pause, Store};
 use crate::status::Status;
 use crate::workspace::Workspace;
 use actions::Actions;
 use ahead::{Ahead, Due};
-use requests::Requests;
+use requests::{Requests, Wants};
 use texts::Wanted;
 
 /// How long the model waits for the configuration of a client that is asked for it. Clients answer in
 /// milliseconds; one that does not is served with what it said at first.
 const FIRST_CONFIGURATION: Duration = Duration::from_secs(1);
+
+/// Nobody snoozes longer than a day.
+const SNOOZE_MAX: Duration = Duration::from_hours(24);
 
 /// The state of the server.
 #[derive(Debug)]
@@ -65,6 +67,7 @@ pub struct Session {
     wanted: Wanted,
     /// What is to be said once the client listens; `None` from then on.
     unsaid: Option<Vec<Effect>>,
+    told_why_quiet: bool,
     has_left: bool,
 }
 
@@ -98,6 +101,7 @@ impl Session {
             start: Start::Unknown(model),
             wanted: Wanted::default(),
             unsaid: Some(Vec::new()),
+            told_why_quiet: false,
             has_left: false,
         }
     }
@@ -111,6 +115,10 @@ impl Session {
             self.ahead.forget();
         }
         self.read_ahead(now, &mut effects);
+        self.tell_why_quiet(&mut effects);
+        if !self.settings.user().statistics {
+            effects.retain(|effect| !matches!(effect, Effect::Count(_)));
+        }
         if self.status != status && self.unsaid.is_none() {
             effects.push(Effect::Status(self.status.clone()));
         }
@@ -133,9 +141,14 @@ impl Session {
             Start::Awaited(_, until) => Some(*until),
             Start::Unknown(_) | Start::Done => None,
         };
+        let snooze = match self.status.pause {
+            Pause::Until(end) if !self.has_left => Some(end),
+            _ => None,
+        };
         // What is read ahead waits until nobody waits for text.
         let ahead = self.ahead.due().filter(|_| self.requests.is_quiet());
-        let due = [start, self.requests.due(), ahead, self.actions.due()];
+        let requests = self.requests.due();
+        let due = [start, snooze, requests, ahead, self.actions.due()];
         due.into_iter().flatten().min()
     }
 
@@ -157,8 +170,7 @@ impl Session {
             Event::Listening => self.listening(effects),
             Event::Opened(opened) => {
                 self.closed(&opened.uri, now, effects);
-                let name = self.workspace.remembered_as(&opened.uri);
-                self.remember_whole(&name, &opened.text);
+                self.remember_whole(&opened.uri, &opened.text);
                 let path = self.workspace.shown(&opened.uri);
                 let uri = opened.uri.clone();
                 self.documents.open(opened, &path);
@@ -233,6 +245,21 @@ impl Session {
         }
     }
 
+    /// Where there will be nothing in a whole document, the status says why; a client without a place
+    /// for that is told once which languages the model knows.
+    fn tell_why_quiet(&mut self, effects: &mut Vec<Effect>) {
+        if self.status.quiet == self.requests.quiet {
+            return;
+        }
+        self.status.quiet.clone_from(&self.requests.quiet);
+        let unknown = self.status.quiet.as_ref();
+        let unknown = unknown.filter(|why| matches!(why, Silence::UnknownLanguage { .. }));
+        if let Some(why) = unknown.filter(|_| !self.client.status && !self.told_why_quiet) {
+            self.told_why_quiet = true;
+            effects.push(Effect::Say(Severity::Info, format!("quiet here: {why}")));
+        }
+    }
+
     fn listening(&mut self, effects: &mut Vec<Effect>) {
         effects.extend(self.unsaid.take().into_iter().flatten());
         effects.push(Effect::Status(self.status.clone()));
@@ -252,8 +279,12 @@ impl Session {
     }
 
     fn configure(&mut self, options: &Value, effects: &mut Vec<Effect>) {
+        let disabled = Arc::clone(&self.settings.user().disabled);
         complain(&self.settings.configure(options), effects);
         self.remember_workspace(effects);
+        if disabled != self.settings.user().disabled {
+            self.remember_all();
+        }
     }
 
     fn read_projects(&mut self, effects: &mut Vec<Effect>) {
@@ -295,19 +326,18 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         let reply = match request {
-            Request::Complete(wish) => match self.query(&wish) {
-                Ok(query) if !self.has_left => {
-                    let (uri, caret) = (Arc::clone(&query.snapshot.uri), query.caret);
-                    if let Some(generation) = self.requests.submit(key, query, now, effects) {
-                        self.ahead.asked(&uri, caret, generation, now);
-                    }
-                    return;
-                }
-                Ok(_) => Reply::Completion(Answer::Empty),
-                Err(reply) => reply,
-            },
+            Request::Complete(wish) => {
+                return self.complete(key, &wish, Wants::Text, now, effects);
+            }
+            Request::Why(Some(wish)) => {
+                return self.complete(key, &wish, Wants::Record, now, effects);
+            }
             Request::Menu(uri) => match self.documents.snapshot(&uri) {
-                Some(document) => Reply::Menu(document, self.settings.user().actions.clone()),
+                Some(document) => {
+                    let can_act = self.status.takes_instructions != Some(false);
+                    let custom = self.settings.user().actions.clone();
+                    Reply::Menu(document, custom, can_act)
+                }
                 None => Reply::NotOpen,
             },
             Request::Act(order) => {
@@ -324,67 +354,33 @@ impl Session {
                 }
                 Reply::Ordered
             }
-            Request::LastRecord => return self.requests.read_record(key, effects),
+            Request::LastRecord | Request::Why(None) => {
+                return self.requests.read_record(key, effects);
+            }
             Request::Toggle => {
-                self.status.paused = self.settings.toggle();
-                if self.status.paused {
-                    self.requests.halt(now, effects);
-                    self.ahead.forget();
-                    effects.push(Effect::StopReading);
-                }
-                Reply::Paused(self.status.paused)
+                let pause = match self.settings.pause() {
+                    Pause::No => Pause::UntilResumed,
+                    Pause::UntilResumed | Pause::Until(_) => Pause::No,
+                };
+                self.pause(pause, now, effects)
+            }
+            Request::Snooze(time) => {
+                let pause = match time {
+                    Duration::ZERO => Pause::No,
+                    time => Pause::Until(now + time.min(SNOOZE_MAX)),
+                };
+                self.pause(pause, now, effects)
+            }
+            Request::SetLanguage(language, enabled) => {
+                self.settings.set_language(&language, enabled);
+                Reply::Language(language, enabled)
+            }
+            Request::Dismiss => {
+                self.requests.dismiss();
+                Reply::Dismissed
             }
         };
         effects.push(Effect::Respond(key, reply));
-    }
-
-    /// What a wish for text asks of the sources, or the reply without them.
-    fn query(&self, wish: &Wish) -> Result<Query, Reply> {
-        let snapshot = self.documents.snapshot(&wish.uri).ok_or(Reply::NotOpen)?;
-        // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
-        let explicit = wish.invoked && !wish.menu;
-        let path = crate::file_uri::path(&wish.uri);
-        let settings = self
-            .settings
-            .of_document(path.as_deref(), &snapshot.language_id);
-        let in_time = explicit || wish.menu || settings.trigger == Trigger::Automatic;
-        if !in_time || !settings.completes(&snapshot.language_id) {
-            return Err(Reply::Completion(Answer::Empty));
-        }
-        let deadline = match (wish.menu, explicit) {
-            (true, _) => settings.menu_deadline,
-            (false, true) => settings.explicit_deadline,
-            (false, false) => settings.deadline,
-        };
-        let caret = self.offset(&snapshot, wish.at);
-        let selected = wish.selected.as_ref().filter(|_| !wish.menu);
-        let selected = selected.map(|(range, text)| Selected {
-            range: self.offset(&snapshot, range.start)..self.offset(&snapshot, range.end),
-            text: text.clone(),
-        });
-        // An entry that would replace anything else than what was begun on the caret's line is none.
-        let begun = |selected: &Selected| {
-            selected.range.start <= selected.range.end
-                && selected.range.end == caret
-                && snapshot.text.byte_to_line(selected.range.start)
-                    == snapshot.text.byte_to_line(caret)
-        };
-        Ok(Query {
-            caret,
-            selected: selected.filter(begun),
-            explicit,
-            deadline,
-            // A menu shows nothing of anyone before all have answered.
-            patience: if wish.menu {
-                Duration::ZERO
-            } else {
-                BACKGROUND
-            },
-            max_tokens: settings.max_tokens,
-            manners: settings.manners,
-            remembered_as: self.workspace.remembered_as(&wish.uri).into(),
-            snapshot,
-        })
     }
 
     /// Lets an engine read where text will be wanted, if nobody waits for text.
@@ -401,7 +397,8 @@ impl Session {
         let path = crate::file_uri::path(&uri);
         let language_id = &document.language_id;
         let settings = self.settings.of_document(path.as_deref(), language_id);
-        if !settings.completes(language_id) {
+        let is_left_out = self.is_paused(now) || self.left_out(&uri, &document).is_some();
+        if is_left_out || !settings.completes(language_id) {
             return;
         }
         effects.push(Effect::ReadAhead(WarmJob {
@@ -421,48 +418,36 @@ impl Session {
         }));
     }
 
-    /// The action that is ordered, or why there is none.
-    fn action(&self, order: &ActionCommand) -> Result<(Snapshot, Range<usize>, Action), String> {
-        let document = self.documents.snapshot(&order.uri);
-        let document =
-            document.ok_or_else(|| "the document is not open in this editor".to_owned())?;
-        if order
-            .version
-            .is_some_and(|version| version != document.version)
-        {
-            return Err(
-                "the document has changed since the menu was opened; open it again".to_owned(),
-            );
+    /// Leaves the user alone, or ends that.
+    fn pause(&mut self, pause: Pause, now: Instant, effects: &mut Vec<Effect>) -> Reply {
+        self.settings.set_pause(pause);
+        self.status.pause = pause;
+        if pause != Pause::No {
+            self.requests.halt(now, effects);
+            self.ahead.forget();
+            effects.push(Effect::StopReading);
         }
-        let selection = self.offsets(&document, &order.range);
-        let action = match &order.choice {
-            ActionChoice::Action(action) => action.clone(),
-            ActionChoice::Fix(message, range) => Action::Fix {
-                message: message.clone(),
-                at: range
-                    .as_ref()
-                    .map_or_else(|| selection.clone(), |range| self.offsets(&document, range)),
-            },
-            ActionChoice::Custom(title) => {
-                let known = &self.settings.user().actions;
-                let known = known.iter().find(|action| action.title == *title);
-                let known =
-                    known.ok_or_else(|| format!("the settings have no action `{title}`"))?;
-                Action::Custom(known.clone())
-            }
+        Reply::Paused(pause != Pause::No)
+    }
+
+    fn complete(
+        &mut self,
+        key: RequestKey,
+        wish: &Wish,
+        wants: Wants,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some((query, silence)) = self.query(wish, now) else {
+            return effects.push(Effect::Respond(key, Reply::NotOpen));
         };
-        Ok((document, selection, action))
-    }
-
-    fn offset(&self, document: &Snapshot, at: LineColumn) -> usize {
-        positions::offset(&document.text, self.client.encoding, at)
-    }
-
-    /// A range in bytes, its ends in order.
-    fn offsets(&self, document: &Snapshot, range: &Range<LineColumn>) -> Range<usize> {
-        let a = self.offset(document, range.start);
-        let b = self.offset(document, range.end);
-        a.min(b)..a.max(b)
+        let silence = silence.or(self.has_left.then_some(Silence::Superseded));
+        let (uri, caret) = (Arc::clone(&query.snapshot.uri), query.caret);
+        let requests = &mut self.requests;
+        let generation = requests.submit(key, query, wants, silence, now, effects);
+        if let Some(generation) = generation {
+            self.ahead.asked(&uri, caret, generation, now);
+        }
     }
 
     fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {
@@ -492,6 +477,7 @@ impl Session {
                 self.ahead.has_read(key);
                 requests.produced(key, &text, so_far, now, effects);
             }
+            Report::Others(key, others) => requests.offered_others(key, others),
             Report::Ended(key, stop, proposal) => {
                 if stop != Some(StopReason::Cancelled) {
                     self.ahead.has_read(key);
@@ -506,6 +492,9 @@ impl Session {
     fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if matches!(self.start, Start::Awaited(_, until) if until <= now) {
             self.start_model(effects);
+        }
+        if matches!(self.status.pause, Pause::Until(end) if end <= now) {
+            self.pause(Pause::No, now, effects);
         }
         self.requests.tick(now, effects);
         self.actions.tick(now, self.client.actions, effects);

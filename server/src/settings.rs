@@ -3,6 +3,7 @@
 //! `options` is the form in which they are sent, `project` reads `.carat.toml`, `store` holds
 //! what one connection has said so far.
 
+mod globs;
 mod options;
 mod project;
 mod store;
@@ -11,12 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use globs::Globs;
 pub use options::{Options, Trigger, USER_ONLY, schema};
 pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
-pub use store::Store;
+pub use store::{Pause, Store};
 
 use crate::actions::{CustomAction, custom};
-use crate::completion::{Manners, Mode};
+use crate::completion::{Manners, Mode, Silence};
 
 /// The longest deadline that can be set: no editor waits longer.
 const DEADLINE_MS_MAX: u64 = 60_000;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Memory for the texts of the workspace, in bytes; 0 remembers none.
     pub memory_bytes_max: u64,
+    /// How long no key must come before new ghost text does.
+    pub delay: Duration,
     /// When a completion that the editor asked for on its own is answered at the latest.
     pub deadline: Duration,
     /// When a completion that the user asked for is answered at the latest.
@@ -64,6 +68,10 @@ pub struct Settings {
     pub max_tokens: Option<usize>,
     /// What is worth showing.
     pub manners: Arc<Manners>,
+    /// Files that are left alone.
+    pub disabled: Arc<Globs>,
+    /// Whether it is counted what was shown and taken.
+    pub statistics: bool,
     /// Code actions of the user's own.
     pub actions: Vec<CustomAction>,
 }
@@ -77,11 +85,14 @@ impl Default for Settings {
             model: None,
             threads: None,
             memory_bytes_max: MEMORY_MB_USUAL * 1_000_000,
+            delay: Duration::ZERO,
             deadline: Duration::from_millis(700),
             explicit_deadline: Duration::from_secs(5),
             menu_deadline: Duration::from_millis(400),
             max_tokens: None,
             manners: Arc::new(Manners::default()),
+            disabled: Arc::default(),
+            statistics: true,
             actions: Vec::new(),
         }
     }
@@ -102,6 +113,8 @@ impl Settings {
                 .map_or(defaults.memory_bytes_max, |mb| {
                     mb.min(MEMORY_MB_MAX) * 1_000_000
                 }),
+            disabled: Arc::new(Globs::new(options.disabled_globs.as_deref().unwrap_or_default()).0),
+            statistics: options.statistics.unwrap_or(defaults.statistics),
             // What cannot be used was named when the options were read.
             actions: custom::usable(options.actions.as_deref().unwrap_or_default()).0,
             ..defaults
@@ -110,7 +123,7 @@ impl Settings {
     }
 
     /// These settings for a document of a project. What is off in either is off; of two limits the
-    /// lower counts, so that a project costs no more than its user allows.
+    /// lower counts, of two delays the longer, so that a project costs no more than its user allows.
     fn of_project(&self, options: &Options, language_id: &str) -> Self {
         let languages = options.languages.as_ref();
         let completes = options.enable.unwrap_or(true)
@@ -123,6 +136,7 @@ impl Settings {
                 (Trigger::Manual, _) | (_, Some(Trigger::Manual)) => Trigger::Manual,
                 _ => Trigger::Automatic,
             },
+            delay: self.delay.max(within.delay),
             deadline: self.deadline.min(within.deadline),
             explicit_deadline: self.explicit_deadline.min(within.explicit_deadline),
             menu_deadline: self.menu_deadline.min(within.menu_deadline),
@@ -138,6 +152,7 @@ impl Settings {
                 *at = Duration::from_millis(ms.min(DEADLINE_MS_MAX));
             }
         };
+        set(&mut self.delay, options.delay_ms);
         set(&mut self.deadline, options.deadline_ms);
         set(&mut self.explicit_deadline, options.explicit_deadline_ms);
         set(&mut self.menu_deadline, options.menu_deadline_ms);
@@ -156,7 +171,17 @@ impl Settings {
 
     /// Whether documents of this language are completed.
     pub fn completes(&self, language_id: &str) -> bool {
-        self.enable && has_language(&self.languages, language_id)
+        self.silence(language_id).is_none()
+    }
+
+    /// What keeps documents of this language from being completed.
+    pub fn silence(&self, language_id: &str) -> Option<Silence> {
+        if !self.enable {
+            return Some(Silence::Off);
+        }
+        (!has_language(&self.languages, language_id)).then(|| Silence::LanguageOff {
+            language: language_id.to_owned(),
+        })
     }
 }
 

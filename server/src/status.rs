@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::completion::Silence;
 use crate::generator::ModelFacts;
+use crate::settings::Pause;
 
 /// Fewer tokens tell more about the clock than about the engine.
 const TOKENS_MIN: usize = 4;
@@ -26,8 +28,8 @@ pub enum State {
 pub struct Status {
     /// What the engine can do.
     pub state: State,
-    /// Whether the user has paused completion.
-    pub paused: bool,
+    /// Whether the user has paused completion, and until when.
+    pub pause: Pause,
     /// The model's name, once it is loaded.
     pub model: Option<String>,
     /// Whether that model takes instructions, or only completes.
@@ -38,6 +40,8 @@ pub struct Status {
     pub message: Option<String>,
     /// What is remembered of the workspace.
     pub remembered: Option<Remembered>,
+    /// Why there is nothing anywhere in the document that was asked about last.
+    pub quiet: Option<Silence>,
 }
 
 /// What is remembered of a workspace.
@@ -59,7 +63,7 @@ impl Status {
         match self.state {
             State::Error => "error",
             State::Loading => "loading",
-            _ if self.paused => "paused",
+            _ if self.pause != Pause::No => "paused",
             State::Ready => "ready",
             State::Busy => "busy",
         }
@@ -118,7 +122,7 @@ mod tests {
         assert_eq!(status.name(), "ready");
         status.busy(true);
         assert_eq!(status.name(), "busy");
-        status.paused = true;
+        status.pause = Pause::UntilResumed;
         assert_eq!(status.name(), "paused");
         status.wrote(1, Duration::from_millis(1));
         assert_eq!(status.tokens_per_second, None, "too few to tell");

@@ -1,8 +1,10 @@
 //! The folders of the user's work: what a file is called in them, and which files belong to them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::file_uri;
+use crate::settings::Globs;
 
 /// A folder whose files are remembered, and what their paths begin with in the memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub struct Folder {
     pub root: PathBuf,
     /// Empty, or the folder's name and `/` where there are several folders.
     pub prefix: String,
+    /// Files in it that the user leaves out.
+    pub left_out: Arc<Globs>,
 }
 
 /// The folders that the client has opened.
@@ -97,6 +101,7 @@ impl Workspace {
                     (_, 0) => format!("{name}/"),
                     (_, same) => format!("{name}:{}/", same + 1),
                 },
+                left_out: Arc::default(),
             });
         }
         folders

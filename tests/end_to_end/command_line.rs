@@ -29,8 +29,66 @@ fn keys(object: &Value) -> BTreeSet<&str> {
     object.keys().map(String::as_str).collect()
 }
 
+/// The README's first command: what it prints, at its caret, makes a file that compiles.
 #[test]
-fn complete_gives_text_for_the_caret_of_the_readme() {
+fn what_the_readme_shows_first_compiles() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("a README");
+    let command = readme
+        .lines()
+        .find_map(|line| line.strip_prefix("carat "))
+        .expect("a command");
+    let arguments: Vec<&str> = command.split(' ').chain(["--json"]).collect();
+    let answer = json_of(&arguments);
+    let caret = arguments[1];
+    let mut parts = caret.rsplitn(3, ':');
+    let mut number = || parts.next().and_then(|part| part.parse().ok());
+    let (column, line): (usize, usize) = number().zip(number()).expect("a caret");
+    let file = root.join(parts.next().expect("a file"));
+    let source = std::fs::read_to_string(&file).expect("a file");
+    let line_start: usize = source
+        .split_inclusive('\n')
+        .take(line - 1)
+        .map(str::len)
+        .sum();
+    let (before, after) = source.split_at(line_start + column - 1);
+    let text = answer["text"].as_str().expect("text");
+    assert!(!text.trim().is_empty(), "{answer}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let compiles = |name: &str, source: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, source).expect("written");
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let output = Command::new(rustc)
+            .args([
+                "--edition",
+                "2024",
+                "--crate-type",
+                "lib",
+                "--emit",
+                "metadata",
+                "-o",
+            ])
+            .arg(folder.path().join("out.rmeta"))
+            .arg(&path)
+            .output()
+            .expect("a compiler");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert!(
+        !compiles("before.rs", source.clone()).0,
+        "there is something to complete"
+    );
+    let (is_right, said) = compiles("after.rs", format!("{before}{text}{after}"));
+    assert!(is_right, "{text}: {said}");
+}
+
+#[test]
+fn complete_gives_text_and_what_it_cost() {
     let caret = "tests/fixtures/carets/severity.rs:18:34";
     let answer = json_of(&["complete", caret, "--json"]);
     let expected = [

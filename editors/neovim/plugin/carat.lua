@@ -2,12 +2,12 @@
 if vim.g.loaded_carat then return end
 vim.g.loaded_carat = true
 
-local names = { 'toggle', 'prompt', 'explain', 'refactor', 'doctor', 'status', 'restart' }
+local names = { 'doctor', 'explain', 'off', 'on', 'prompt', 'refactor', 'restart', 'snooze', 'status', 'toggle', 'why' }
 
 vim.api.nvim_create_user_command('Carat', function(call)
   require('carat.commands').run(call)
 end, {
-  nargs = '?',
+  nargs = '*',
   range = true,
   desc = 'Commands of Carat; without a name, its status',
   complete = function(begun)

@@ -8,9 +8,11 @@ export const REFACTOR = "carat.refactor";
 const ACTIONS = new Set([EXPLAIN, REFACTOR, "carat.document", "carat.writeTests", "carat.fix", "carat.custom"]);
 
 /** Runs the code action of the selection whose command is `id`. */
-export async function runAction(id: string): Promise<void> {
+export async function runAction(id: string, status: Status): Promise<void> {
     const editor = vscode.window.activeTextEditor;
     if (!editor) return;
+    // The menu has no entries then.
+    if (status.takesInstructions === false) return offerModel();
     const found = await vscode.commands.executeCommand<(vscode.CodeAction | vscode.Command)[]>(
         "vscode.executeCodeActionProvider",
         editor.document.uri,
@@ -31,11 +33,7 @@ export async function runAction(id: string): Promise<void> {
  */
 export async function completeArguments(command: string, given: unknown[], { takesInstructions }: Status): Promise<unknown[] | undefined> {
     if (ACTIONS.has(command) && takesInstructions === false) {
-        const choose = "Choose Model…";
-        // Not awaited: the message stays until the user has read it.
-        void vscode.window.showWarningMessage("Carat: this needs a model that takes instructions.", choose).then((choice) => {
-            if (choice === choose) void vscode.commands.executeCommand("carat.chooseModel");
-        });
+        offerModel();
         return undefined;
     }
     const first = given[0];
@@ -47,4 +45,12 @@ export async function completeArguments(command: string, given: unknown[], { tak
     });
     if (!instruction?.trim()) return undefined;
     return [{ ...first, instruction: instruction.trim() }, ...given.slice(1)];
+}
+
+/** Says what is missing. Not awaited: the message stays until the user has read it. */
+function offerModel(): void {
+    const choose = "Choose Model…";
+    void vscode.window.showWarningMessage("Carat: this needs a model that takes instructions.", choose).then((choice) => {
+        if (choice === choose) void vscode.commands.executeCommand("carat.chooseModel");
+    });
 }

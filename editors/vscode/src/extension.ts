@@ -5,6 +5,7 @@ import * as vscode from "vscode";
 import { LanguageClient, type LanguageClientOptions, type StaticFeature } from "vscode-languageclient/node";
 import { EXPLAIN, REFACTOR, completeArguments, runAction } from "./actions";
 import { BinaryMissing, type Binary, findBinary } from "./binary";
+import { dismiss, showMenu, snooze, switchLanguage, why } from "./manners";
 import { chooseModel } from "./models";
 import { Pages } from "./pages";
 import { applyAfterPreview } from "./preview";
@@ -32,10 +33,10 @@ export function activate(context: vscode.ExtensionContext): void {
     context.subscriptions.push(log, bar, pages);
 
     const restart = () => (turn = turn.then(() => stop()).then(() => start(context, log, bar, pages)));
-    const command = (id: string, run: () => unknown) => {
-        const told = async () => {
+    const command = <A extends unknown[]>(id: string, run: (...given: A) => unknown) => {
+        const told = async (...given: A) => {
             try {
-                await run();
+                await run(...given);
             } catch (error) {
                 void vscode.window.showErrorMessage(`Carat: ${error instanceof Error ? error.message : error}`);
             }
@@ -43,8 +44,12 @@ export function activate(context: vscode.ExtensionContext): void {
         context.subscriptions.push(vscode.commands.registerCommand(id, told));
     };
     command("carat.pauseOrResume", () => server().sendRequest("workspace/executeCommand", { command: "carat.toggle" }));
-    command("carat.explainSelection", () => runAction(EXPLAIN));
-    command("carat.refactorSelection", () => runAction(REFACTOR));
+    command("carat.explainSelection", () => runAction(EXPLAIN, bar.status));
+    command("carat.refactorSelection", () => runAction(REFACTOR, bar.status));
+    command("carat.snoozeFor", (minutes?: number) => snooze(server(), minutes));
+    command("carat.whyHere", () => why(server()));
+    command("carat.switchLanguage", switchLanguage);
+    command("carat.dismissHere", () => dismiss(server()));
     command("carat.chooseModel", async () => chooseModel((binary ??= await findBinary(context)).path));
     command("carat.showLastPrompt", () => showLastPrompt(pages));
     command("carat.doctor", async () => {
@@ -54,7 +59,7 @@ export function activate(context: vscode.ExtensionContext): void {
         await pages.show("carat doctor.txt", stdout);
     });
     command("carat.restart", restart);
-    command("carat.menu", () => showMenu(bar, log));
+    command("carat.menu", () => showMenu(bar.status, log));
 
     context.subscriptions.push(
         vscode.workspace.onDidChangeConfiguration((event) => {
@@ -152,19 +157,4 @@ async function showLastPrompt(pages: Pages): Promise<void> {
     const part = (title: string, text: string) => `--- ${title}\n${text || "(nothing)"}\n`;
     const head = `${record.uri}\nmodel ${record.model}, tier ${record.tier}, ${Math.round(record.ms)} ms\n`;
     await pages.show("carat last prompt.txt", head + part("prompt", record.prompt) + part("completion", record.completion));
-}
-
-async function showMenu(bar: StatusBar, log: vscode.LogOutputChannel): Promise<void> {
-    const entries = [
-        { label: bar.status.state === "paused" ? "Resume completion" : "Pause completion", command: "carat.pauseOrResume" },
-        { label: "Choose model…", command: "carat.chooseModel" },
-        { label: "Show last prompt", command: "carat.showLastPrompt" },
-        { label: "Doctor", command: "carat.doctor" },
-        { label: "Restart language server", command: "carat.restart" },
-        { label: "Show log", command: "" },
-    ];
-    const entry = await vscode.window.showQuickPick(entries, { title: "Carat" });
-    if (!entry) return;
-    if (entry.command) await vscode.commands.executeCommand(entry.command);
-    else log.show();
 }

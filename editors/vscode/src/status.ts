@@ -8,6 +8,10 @@ export interface Status {
     memoryBytes?: number | null;
     tokensPerSecond?: number | null;
     message?: string | null;
+    /** Why there is nothing anywhere in the document that was asked about last. */
+    quiet?: string | null;
+    /** In a pause that ends by itself: after so many seconds, as of this message. */
+    resumesInSeconds?: number | null;
 }
 
 const ICONS: Record<Status["state"], string> = {
@@ -36,7 +40,8 @@ export class StatusBar implements vscode.Disposable {
     show(status: Status): void {
         this.last = status;
         const name = status.model ? `Carat: ${status.model}` : "Carat";
-        this.item.text = `${ICONS[status.state] ?? ICONS.ready} ${name}`;
+        const isQuiet = status.quiet && (status.state === "ready" || status.state === "busy");
+        this.item.text = `${isQuiet ? "$(mute)" : (ICONS[status.state] ?? ICONS.ready)} ${name}`;
         this.item.tooltip = tooltip(status);
         this.item.accessibilityInformation = { label: `${name}, ${status.state}` };
         const color = status.state === "error" ? "statusBarItem.warningBackground" : undefined;
@@ -51,6 +56,8 @@ export class StatusBar implements vscode.Disposable {
 function tooltip(status: Status): string {
     const lines = [`Carat is ${status.state}.`];
     if (status.message) lines.push(status.message);
+    if (status.quiet) lines.push(`Quiet here: ${status.quiet}.`);
+    if (status.resumesInSeconds) lines.push(`Resumes by itself after ${Math.ceil(status.resumesInSeconds / 60)} min.`);
     if (status.model) lines.push(`Model: ${status.model}`);
     if (status.memoryBytes) lines.push(`Memory: ${Math.round(status.memoryBytes / 1048576)} MiB`);
     if (status.tokensPerSecond) lines.push(`Speed: ${status.tokensPerSecond} tokens a second`);

@@ -9,6 +9,10 @@ use super::mapping::Bytes;
 /// that is larger than itself.
 const NUMERIC_ARRAY_LEN_MAX: usize = 1 << 22;
 
+/// More programming languages, or longer names of them, nobody trains on.
+const LANGUAGES_MAX: usize = 100;
+const LANGUAGE_BYTES_MAX: usize = 40;
+
 /// The type of a value, by its number in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ValueType {
@@ -263,6 +267,15 @@ impl Metadata {
     /// The model's name, if the file gives one.
     pub(crate) fn model_name(&self) -> Option<&str> {
         self.str("general.name")
+    }
+
+    /// The programming languages that the model was trained on, by their LSP identifiers, if the file
+    /// says so. A file can claim anything, so what is too much is cut.
+    pub(crate) fn languages(&self) -> Option<Vec<String>> {
+        let named = self.str_array("carat.languages")?;
+        let named = named.filter(|name| !name.is_empty() && name.len() <= LANGUAGE_BYTES_MAX);
+        let named: Vec<String> = named.take(LANGUAGES_MAX).map(str::to_owned).collect();
+        (!named.is_empty()).then_some(named)
     }
 
     /// Strings, read from the map one after the other; a scalar gives one element.

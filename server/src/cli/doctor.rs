@@ -20,8 +20,11 @@ use crate::models::store::{FOLDER_VARIABLE, State, Store};
 /// Below this bandwidth, a model of some gigabytes writes slower than people read.
 const BANDWIDTH_MIN: f64 = 10e9;
 
-/// Below this many tokens per second a model is for a caret that rests, not for typing.
-const TOKENS_PER_S_MIN: f64 = 5.0;
+/// Tokens of a line of code, on average.
+const LINE_TOKENS: f64 = 10.0;
+
+/// Ghost text waits so long for a model while the user types (setting `deadlineMs`).
+const LINE_S_MAX: f64 = 0.7;
 
 /// Variables that change what Carat does; those that may hold secrets are not among them.
 const VARIABLES: [&str; 4] = [
@@ -218,8 +221,8 @@ fn describe_models(
     report.row("folder", shown, json!({ "free_bytes": free }));
     let _ = writeln!(
         report.text,
-        "\n{:<16} {:<14} {:>9}  tokens/s at most (bandwidth / bytes per token: an estimate)",
-        "name", "state", "memory"
+        "\n{:<16} {:<10} {:>9} {:>8}  a line of {LINE_TOKENS} tokens at best (an estimate: bytes per token / bandwidth)",
+        "name", "state", "memory", "tokens/s"
     );
     let mut models = Vec::new();
     let mut pulled = 0;
@@ -232,14 +235,15 @@ fn describe_models(
             State::Partial { .. } => "partial",
             State::Absent => "absent",
         };
-        let note = match (fits, speed < TOKENS_PER_S_MIN) {
-            (false, _) => "  too large for this machine's memory",
-            (true, true) => "  slow here",
+        let line = line_s(entry, bandwidth);
+        let note = match (fits, line > LINE_S_MAX) {
+            (false, _) => ", too large for this machine's memory",
+            (true, true) => ", too slow to type with",
             (true, false) => "",
         };
         let _ = writeln!(
             report.text,
-            "{:<16} {shown:<14} {:>9}  {speed:.1}{note}",
+            "{:<16} {shown:<10} {:>9} {speed:>8.1}  {line:.1} s{note}",
             entry.name,
             output::bytes(entry.memory_bytes)
         );
@@ -252,22 +256,82 @@ fn describe_models(
         }
         models.push(json!({
             "name": entry.name, "state": shown, "fits": fits, "tokens_per_s_max": speed,
+            "line_s_min": line,
         }));
     }
     report.fields.insert("models".to_owned(), json!(models));
     if pulled == 0
         && let Some(total) = memory
-        && let Some(best) = catalogue.suggestion(total)
     {
-        // What is slow here would disappoint; where all are slow, the best is as good a choice as any.
-        let quick = |entry: &&Entry| entry.tokens_per_s_max(bandwidth) >= TOKENS_PER_S_MIN;
-        let entry = catalogue.suggestions(total).find(quick).unwrap_or(best);
-        report.advise(format!(
-            "Get much better answers: carat model pull {0}, then --model {0} or the setting `model`.",
-            entry.name
-        ));
+        let lines: Vec<_> = catalogue
+            .suggestions(total)
+            .map(|entry| (entry.name.as_str(), line_s(entry, bandwidth)))
+            .collect();
+        report.advice.extend(recommendation(&lines));
     }
     if ModelSource::find(None).is_err() && pulled == 0 {
         report.advise("There is no model at all: pull one, or give the path of a GGUF file.");
+    }
+}
+
+/// Seconds that a model takes for a line at best.
+fn line_s(entry: &Entry, bandwidth: f64) -> f64 {
+    LINE_TOKENS / entry.tokens_per_s_max(bandwidth)
+}
+
+/// Which of the models that fit is worth its download, the best first: ghost text that comes later than
+/// the next key helps nobody, however good it would be.
+fn recommendation(models: &[(&str, f64)]) -> Option<String> {
+    let quick = models.iter().find(|(_, line)| *line <= LINE_S_MAX);
+    let best = models.first()?;
+    let get =
+        |name: &str| format!("carat model pull {name}, then --model {name} or the setting `model`");
+    Some(match quick {
+        Some((name, line)) if name == &best.0 => {
+            format!(
+                "Get better answers: {} (a line takes {line:.1} s here at best).",
+                get(name)
+            )
+        }
+        Some((name, line)) => format!(
+            "Get better answers: {} (a line takes {line:.1} s here at best; {} would fit, and takes {:.1} s: ghost text does not wait that long).",
+            get(name),
+            best.0,
+            best.1
+        ),
+        None => {
+            let (name, line) = models.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+            format!(
+                "Stay with the model in the program while you type: of those that fit, the quickest ({name}) takes {line:.1} s for a line here. For explanations and changes: {}.",
+                get(name)
+            )
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(models: &[(&str, f64)], parts: &[&str]) {
+        let said = recommendation(models).expect("a recommendation");
+        for part in parts {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_recommended_by_the_time_of_a_line() {
+        check(&[("26b", 0.5), ("e2b", 0.2)], &["model pull 26b", "0.5 s"]);
+        check(
+            &[("26b", 1.1), ("e4b", 1.2), ("e2b", 0.6)],
+            &["model pull e2b", "26b would fit", "1.1 s"],
+        );
+        check(
+            &[("26b", 5.0), ("e2b", 2.0)],
+            &["Stay with", "model pull e2b", "2.0 s"],
+        );
+        assert_eq!(recommendation(&[]), None);
     }
 }

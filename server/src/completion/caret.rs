@@ -65,6 +65,7 @@ impl Caret {
             language: self.language,
             prefix: &around.prefix,
             suffix: &around.suffix,
+            document_bytes: self.text.len_bytes(),
             explicit: self.explicit,
             max_tokens: self.max_tokens,
             language_id: &self.language_id,

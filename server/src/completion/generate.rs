@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use carat_engine::{
-    CancelToken, Candidate, ContinuationSource, GenerateError, GenerationSummary, Piece,
-    SearchSummary, Session, StopReason,
+    CancelToken, Candidate, ContinuationSource, GenerateError, GenerationRequest,
+    GenerationSummary, Piece, SearchSummary, Session, StopReason,
 };
 
-use super::{Plan, rank};
+use super::{Generated, Mode, Plan, rank};
 use crate::echo::LineEcho;
 
 /// Generates as the plan says: the best of several lines once it is known, or one answer as it comes.
@@ -22,7 +22,7 @@ pub fn generate(
     mut source: Option<&mut dyn ContinuationSource>,
     cancel: &CancelToken,
     on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-) -> Result<GenerationSummary, GenerateError> {
+) -> Result<Generated, GenerateError> {
     if plan.beam > 1 {
         let found = carat_engine::search(
             session,
@@ -40,16 +40,32 @@ pub fn generate(
             if tell(&summary, on_piece).is_break() {
                 summary.stop = StopReason::Callback;
             }
-            return Ok(summary);
+            return Ok(Generated {
+                summary,
+                others: found.candidates,
+            });
         }
     }
-    session.generate_mixed(
-        &plan.prompt.tokens,
-        &plan.request,
-        plan.mixing(source),
-        cancel,
-        on_piece,
-    )
+    let mixing = plan.mixing(source.as_deref_mut());
+    let summary =
+        session.generate_mixed(&plan.prompt.tokens, &plan.request, mixing, cancel, on_piece)?;
+    if plan.alternatives < 2 || cancel.is_cancelled() {
+        return Ok(summary.into());
+    }
+    // A block was asked for; lines that may begin it instead are looked for behind it.
+    let line = GenerationRequest {
+        single_line: true,
+        max_tokens: Mode::SingleLine.tokens_max(),
+        ..plan.request.clone()
+    };
+    let mixing = plan.mixing(source);
+    let tokens = &plan.prompt.tokens;
+    let found = carat_engine::search(session, tokens, &line, plan.alternatives, mixing, cancel);
+    Ok(Generated {
+        summary,
+        // What was interrupted has its answer all the same.
+        others: found.map_or_else(|_| Vec::new(), |found| found.candidates),
+    })
 }
 
 /// Gives the caller a whole answer, token by token.

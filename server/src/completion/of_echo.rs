@@ -32,6 +32,7 @@ pub fn of_echo(query: &Query<'_>, known: Known<'_>, knowledge: &Knowledge) -> Of
         prompt: Prompt::default(),
         request: GenerationRequest::default(),
         beam: 1,
+        alternatives: 0,
         finish: FinishOptions {
             mode: Mode::SingleLine,
             language: query.language,

@@ -3,19 +3,42 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use carat_engine::{GenerateError, GenerationSummary, Piece, StopReason};
+use carat_engine::{Candidate, GenerateError, GenerationSummary, Piece, StopReason};
 
 use super::{Plan, Scores, StopWhileDecoding, Suggestion};
+
+/// Who asks for more than one answer looks at three.
+const OTHERS_MAX: usize = 2;
 
 /// What came of a plan.
 #[derive(Clone, Debug)]
 pub struct Completion {
     /// What could be shown, before it is judged; nothing if the answer held nothing useful.
     pub suggestion: Option<Suggestion>,
+    /// What else could be shown to a user who asked, the better first; all differ.
+    pub others: Vec<Suggestion>,
     /// How probable all that the model wrote was to it.
     pub scores: Scores,
     /// What the engine did.
     pub summary: GenerationSummary,
+}
+
+/// What an engine made of a plan: one answer, and lines that may stand in its place.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// The answer.
+    pub summary: GenerationSummary,
+    /// Other lines, the more probable first.
+    pub others: Vec<Candidate>,
+}
+
+impl From<GenerationSummary> for Generated {
+    fn from(summary: GenerationSummary) -> Self {
+        Self {
+            summary,
+            others: Vec::new(),
+        }
+    }
 }
 
 /// A plan under way.
@@ -45,31 +68,32 @@ impl<'a> Progress<'a> {
 /// Generates, stopping as soon as the rest would not be shown, and finishes the answer.
 ///
 /// `generate` runs the plan's tokens on an engine; `heard` gets each piece of raw text.
-pub fn run<G>(
+pub fn run<G, R>(
     plan: &Plan,
     heard: &mut dyn FnMut(&str, &Progress<'_>) -> ControlFlow<()>,
     generate: G,
 ) -> Result<Completion, GenerateError>
 where
-    G: FnOnce(
-        &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<GenerationSummary, GenerateError>,
+    G: FnOnce(&mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Result<R, GenerateError>,
+    R: Into<Generated>,
 {
     if plan.silence.is_some() {
         return Ok(Completion {
             suggestion: None,
+            others: Vec::new(),
             scores: Scores::default(),
             summary: nothing_generated(),
         });
     }
     let mut progress = Progress::new(plan);
-    let summary = generate(&mut |piece| {
+    let generated = generate(&mut |piece| {
         let go_on = progress.watch.push(piece.text);
         let end = progress.watch.raw().len();
         progress.scores.push(end, piece.scores);
         heard(piece.text, &progress)?;
         go_on
     })?;
+    let Generated { summary, others } = generated.into();
     tracing::trace!(
         raw = summary.text,
         stop = summary.stop.as_str(),
@@ -83,10 +107,44 @@ where
     let raw = progress.watch.raw();
     let suggestion = progress.watch.finish(raw, &progress.scores, ended);
     Ok(Completion {
+        others: distinct(&progress.watch, suggestion.as_ref(), &others),
         suggestion,
         scores: progress.scores,
         summary,
     })
+}
+
+/// What can be shown of other lines, where it differs from what was shown already.
+fn distinct(
+    rules: &StopWhileDecoding<'_>,
+    first: Option<&Suggestion>,
+    others: &[Candidate],
+) -> Vec<Suggestion> {
+    let Some(first) = first else {
+        return Vec::new();
+    };
+    let mut texts = vec![first_line(&first.text).to_owned()];
+    let mut distinct = Vec::new();
+    for other in others {
+        let mut scores = Scores::default();
+        for (&end, &score) in other.ends.iter().zip(&other.scores) {
+            scores.push(end, &[score]);
+        }
+        let Some(suggestion) = rules.finish(&other.text, &scores, true) else {
+            continue;
+        };
+        let line = first_line(&suggestion.text);
+        if distinct.len() < OTHERS_MAX && texts.iter().all(|text| text != line) {
+            texts.push(line.to_owned());
+            distinct.push(suggestion);
+        }
+    }
+    distinct
+}
+
+/// The first line that says something, however it is indented.
+fn first_line(text: &str) -> &str {
+    text.trim_start().lines().next().unwrap_or("").trim_end()
 }
 
 /// What an engine does that is not asked.

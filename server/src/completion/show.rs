@@ -78,7 +78,7 @@ impl Default for &Manners {
 /// What is known of a model before it is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Knowledge {
-    /// The model's name, for messages.
+    /// What to call the model in messages.
     pub model: String,
     /// The languages that it was trained on, by their LSP identifiers; `None` if that is not known
     /// and it is taken to know them all.

@@ -10,7 +10,7 @@ use carat_engine::{
 use super::model::CodeModel;
 use super::{Generator, ModelFacts, code_action};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{self, Parts, Plan, Query};
+use crate::completion::{self, Generated, Parts, Plan, Query};
 use crate::echo::Known;
 use crate::models::ModelError;
 
@@ -98,7 +98,7 @@ impl Generator for EngineGenerator {
         known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<GenerationSummary, GenerateError> {
+    ) -> Result<Generated, GenerateError> {
         let mut echo = self.model.echo(known, plan);
         let source = echo
             .as_mut()

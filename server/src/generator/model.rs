@@ -82,9 +82,13 @@ impl CodeModel {
         let budget = PromptBudget::default().within(model.info().context_length);
         let name = source.name();
         let knowledge = Knowledge {
-            languages: source.languages(),
+            languages: source.languages(&model),
             thresholds: Some(Thresholds::of_model(&name)),
-            model: name.clone(),
+            model: if source == ModelSource::Embedded {
+                "the embedded model".to_owned()
+            } else {
+                format!("the model `{name}`")
+            },
         };
         Ok(Self {
             model,
@@ -124,8 +128,10 @@ impl CodeModel {
             &self.knowledge,
         );
         let searched = plan.request.single_line && self.parts.has(Part::Beam);
+        let asked = query.explicit && !plan.request.single_line && self.parts.has(Part::Beam);
         Plan {
             beam: if searched { self.beam } else { 1 },
+            alternatives: if asked { self.beam } else { 0 },
             ..plan
         }
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{Generator, ModelFacts};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{self, Knowledge, Parts, Plan, Query};
+use crate::completion::{self, Generated, Knowledge, Parts, Plan, Query};
 use crate::echo::Known;
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
 
@@ -232,7 +232,7 @@ impl Generator for Scripted {
         _known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<GenerationSummary, GenerateError> {
+    ) -> Result<Generated, GenerateError> {
         let _busy = Busy::begin();
         let panic_at = &self.script.panic_at;
         assert!(
@@ -242,7 +242,7 @@ impl Generator for Scripted {
         let script = &self.script;
         let mut summary = self.write(&script.text, 0, script.prefill_ms, cancel, on_piece);
         summary.prompt_tokens = plan.prompt.tokens.len();
-        Ok(summary)
+        Ok(summary.into())
     }
 
     fn read(

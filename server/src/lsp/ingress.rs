@@ -109,18 +109,13 @@ impl<S> Ingress<S> {
                 })
             }),
             "workspace/executeCommand" => {
-                let name = params.and_then(|params| params.get("command")?.as_str());
-                let request = match name {
-                    Some(commands::LAST_PROMPT) => Ok(session::Request::LastRecord),
-                    Some(commands::TOGGLE) => Ok(session::Request::Toggle),
-                    #[cfg(feature = "testing")]
-                    Some(commands::ACTIVITY) => {
-                        return Some(answered(id, Ok(to_lsp::activity())));
-                    }
-                    Some(name) => actions::order(name, params).map(session::Request::Act),
-                    None => Err("the command has no name".to_owned()),
-                };
-                request.map(|request| {
+                #[cfg(feature = "testing")]
+                if params.and_then(|params| params.get("command")?.as_str())
+                    == Some(commands::ACTIVITY)
+                {
+                    return Some(answered(id, Ok(to_lsp::activity())));
+                }
+                commands::request(params).map(|request| {
                     self.ask(id.clone(), request, |reply| {
                         std::future::ready(Ok(to_lsp::command(reply)))
                     })

@@ -56,6 +56,7 @@ fn action_facts(params: &Value) -> ActionFacts {
     let document_changes = yes("/workspace/workspaceEdit/documentChanges");
     ActionFacts {
         literals: there("/textDocument/codeAction/codeActionLiteralSupport"),
+        disabled_entries: yes("/textDocument/codeAction/disabledSupport"),
         tags: lists("/textDocument/codeAction/tagSupport/valueSet", 1.into()),
         apply_edit: yes("/workspace/applyEdit"),
         document_changes,

@@ -8,9 +8,11 @@ use tower_lsp::Client;
 
 use super::actions::{self, Views};
 use super::client::{Peer, Tell, notify, request, say};
+use super::counts;
 use super::status;
 use crate::mailbox::ActionKey;
 use crate::session::{ClientFacts, Delivery, Event, Progress, Severity};
+use crate::statistics::Tally;
 use crate::status::Status;
 
 /// The name under which clients keep the settings.
@@ -23,6 +25,8 @@ pub(super) enum Message {
     Say(Severity, String),
     Progress(ActionKey, Progress),
     Deliver(Box<Delivery>),
+    /// Count what was shown and taken; the client does not hear of it.
+    Count(Tally),
     /// Ask for the configuration.
     Pull,
     /// Ask to hear of changes of files.
@@ -53,6 +57,7 @@ impl Outbox {
     /// Sends until there is nothing more to come.
     pub(super) async fn send_all(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
         let mut views = Views::default();
+        let counts = counts::keep();
         while let Some(message) = messages.recv().await {
             match message {
                 Message::Introduced(facts) => {
@@ -66,10 +71,13 @@ impl Outbox {
                 Message::Deliver(delivery) => {
                     actions::deliver(&self.peer, &mut views, *delivery).await;
                 }
+                // Nobody who counts is needed to serve.
+                Message::Count(tally) => counts.send(tally),
                 Message::Pull => self.pull(),
                 Message::Watch(patterns) => self.watch(&patterns),
                 Message::End(done) => {
                     drop(views);
+                    counts.end().await;
                     let _ = done.send(());
                     return;
                 }

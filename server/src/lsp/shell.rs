@@ -238,6 +238,7 @@ impl Shell {
                 state.readings += 1;
                 *reading = Some(self.read_projects(folders, state.readings));
             }
+            Effect::Count(tally) => self.send(Message::Count(tally)),
             Effect::Status(status) => drop(inner.status.send_replace(status)),
             Effect::PullConfiguration => self.send(Message::Pull),
             Effect::WatchFiles(patterns) => {

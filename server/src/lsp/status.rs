@@ -1,12 +1,13 @@
 //! `carat/status`: an extension of the protocol, for clients that ask for it. docs/lsp.md describes it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tower_lsp::Client;
 use tower_lsp::gen_lsp_types::{LspNotificationMethod, MessageDirection, Notification};
 
+use crate::settings::Pause;
 use crate::status::{Status, memory_bytes};
 
 /// Shorter states are not worth a message: most completions take less.
@@ -23,6 +24,8 @@ pub(super) struct StatusParams {
     tokens_per_second: Option<f64>,
     message: Option<String>,
     workspace: Option<WorkspaceParams>,
+    quiet: Option<String>,
+    resumes_in_seconds: Option<u64>,
 }
 
 /// What is remembered of the workspace.
@@ -63,6 +66,14 @@ pub(super) fn tell(client: Client, mut watcher: watch::Receiver<Status>) {
                         files_without_room: remembered.no_room,
                         reading: remembered.is_reading,
                     }),
+                    quiet: status.quiet.as_ref().map(ToString::to_string),
+                    resumes_in_seconds: match status.pause {
+                        Pause::Until(end) => {
+                            let left = end.saturating_duration_since(Instant::now());
+                            Some(left.as_secs_f64().ceil() as u64)
+                        }
+                        Pause::No | Pause::UntilResumed => None,
+                    },
                 };
                 client.send_notification::<StatusNotification>(params).await;
                 told = Some(status);

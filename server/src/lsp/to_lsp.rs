@@ -8,6 +8,7 @@ use tower_lsp::gen_lsp_types::{
 };
 use tower_lsp::jsonrpc::{Error, Result};
 
+use crate::completion::Silence;
 use crate::documents::Snapshot;
 use crate::positions::{self, Encoding};
 use crate::session::{Answer, Record, Reply, Shown};
@@ -27,7 +28,7 @@ pub(super) fn completion(reply: Reply, menu: bool, encoding: Encoding) -> Result
         let entries = shown.iter().map(|shown| menu_item(shown, encoding));
         serde_json::to_value(self::menu(entries.collect()))
     } else {
-        let items = shown.iter().map(|shown| inline_item(shown, encoding));
+        let items = shown.iter().flat_map(|shown| inline_items(shown, encoding));
         serde_json::to_value(items.collect::<Vec<_>>())
     };
     answer.map_err(|_| Error::internal_error())
@@ -38,6 +39,7 @@ pub(super) fn command(reply: Reply) -> Value {
     match reply {
         Reply::Record(record) => record.map_or(Value::Null, |record| last_prompt(&record)),
         Reply::Paused(paused) => json!({ "paused": paused }),
+        Reply::Language(language, enabled) => json!({ "language": language, "enabled": enabled }),
         // What an action makes is delivered later.
         _ => Value::Null,
     }
@@ -57,7 +59,22 @@ fn last_prompt(record: &Record) -> Value {
         "tier": record.model.as_ref().map(|model| model.tier),
         "model": record.model.as_ref().map(|model| &model.name),
         "ms": record.took.as_secs_f64() * 1e3,
+        "silence": record.silence.as_ref().map(Silence::code),
+        "why": why(record),
+        "probability": record.probability,
     })
+}
+
+/// One sentence: what decided whether there was text.
+fn why(record: &Record) -> String {
+    match (&record.silence, record.probability) {
+        (Some(silence), _) => format!("Nothing is shown: {silence}."),
+        (None, Some(probability)) => format!(
+            "Text is shown: its probability by the model's own account is {:.0}%.",
+            probability * 100.0
+        ),
+        (None, None) => "There is no answer yet.".to_owned(),
+    }
 }
 
 /// What the scripted generator is doing.
@@ -86,14 +103,22 @@ pub(super) fn wire_range(
     json!({ "start": position(range.start), "end": position(range.end) })
 }
 
-/// A completion as ghost text. The range is always there: editors differ in what they do without.
-fn inline_item(shown: &Shown, encoding: Encoding) -> InlineCompletionItem {
-    InlineCompletionItem {
-        insert_text: InsertText::String(shown.text.clone()),
-        filter_text: None,
-        range: Some(range(shown, encoding, shown.replace.start)),
-        command: None,
-    }
+/// A completion as ghost text, and what may stand there instead. The range is always there: editors
+/// differ in what they do without.
+fn inline_items(
+    shown: &Shown,
+    encoding: Encoding,
+) -> impl Iterator<Item = InlineCompletionItem> + use<'_> {
+    let first = (&shown.replace, &shown.text);
+    let others = shown.others.iter().map(|(replace, text)| (replace, text));
+    std::iter::once(first)
+        .chain(others)
+        .map(move |(replace, text)| InlineCompletionItem {
+            insert_text: InsertText::String(text.clone()),
+            filter_text: None,
+            range: Some(range(&shown.snapshot, encoding, replace.clone())),
+            command: None,
+        })
 }
 
 /// A completion as an entry of a menu, made to stand out, to stay put and to replace the begun word.
@@ -133,7 +158,7 @@ fn menu_item(shown: &Shown, encoding: Encoding) -> CompletionItem {
         })),
         text_edit: Some(
             TextEdit {
-                range: range(shown, encoding, start),
+                range: range(&shown.snapshot, encoding, start..shown.replace.end),
                 new_text,
             }
             .into(),
@@ -151,17 +176,17 @@ fn menu(items: Vec<CompletionItem>) -> CompletionList {
     }
 }
 
-fn range(shown: &Shown, encoding: Encoding, start: usize) -> Range {
+fn range(document: &Snapshot, encoding: Encoding, bytes: std::ops::Range<usize>) -> Range {
     let position = |byte| {
-        let at = positions::line_column(&shown.snapshot.text, encoding, byte);
+        let at = positions::line_column(&document.text, encoding, byte);
         Position {
             line: at.line,
             character: at.column,
         }
     };
     Range {
-        start: position(start),
-        end: position(shown.replace.end),
+        start: position(bytes.start),
+        end: position(bytes.end),
     }
 }
 
@@ -200,17 +225,25 @@ mod tests {
             caret,
             replace: caret..caret + swallow,
             text: completion.to_owned(),
+            others: vec![(caret..caret, "another".to_owned())],
         }
     }
 
     #[test]
     fn ghost_text_always_has_a_range() {
-        let json = serde_json::to_value(inline_item(&shown("é(|)\n", "x)", 1), Encoding::Utf16))
-            .expect("json");
-        let expected = serde_json::json!({
-            "insertText": "x)",
-            "range": { "start": { "line": 0, "character": 2 }, "end": { "line": 0, "character": 3 } },
-        });
+        let shown = shown("é(|)\n", "x)", 1);
+        let items: Vec<_> = inline_items(&shown, Encoding::Utf16).collect();
+        let json = serde_json::to_value(items).expect("json");
+        let expected = serde_json::json!([
+            {
+                "insertText": "x)",
+                "range": { "start": { "line": 0, "character": 2 }, "end": { "line": 0, "character": 3 } },
+            },
+            {
+                "insertText": "another",
+                "range": { "start": { "line": 0, "character": 2 }, "end": { "line": 0, "character": 2 } },
+            },
+        ]);
         assert_eq!(json, expected);
     }
 

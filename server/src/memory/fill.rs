@@ -260,7 +260,8 @@ fn walk(root: &Path, to: &Path) -> WalkBuilder {
 
 fn found(folder: &Folder, full_path: &Path, metadata: &Metadata) -> Option<Found> {
     let name = folder.name_of(full_path)?;
-    if !rules::reads(&name) || metadata.len() > rules::FILE_BYTES_MAX {
+    let left_out = folder.left_out.find(&full_path.to_string_lossy());
+    if left_out.is_some() || !rules::reads(&name) || metadata.len() > rules::FILE_BYTES_MAX {
         return None;
     }
     let changed = metadata

@@ -186,6 +186,7 @@ mod tests {
             folders: vec![Folder {
                 root: root.to_owned(),
                 prefix: String::new(),
+                left_out: std::sync::Arc::default(),
             }],
             limits: Limits {
                 bytes_max,

@@ -129,6 +129,7 @@ impl Reader<'_> {
             language: languages::by_path(path.as_ref()),
             prefix,
             suffix,
+            document_bytes: 0,
             // Whatever would not be shown is read as well.
             explicit: true,
             language_id: "rust",

@@ -13,7 +13,7 @@ use super::oracle::{Counts, Ghost, Moment, Place, Verdict};
 use super::scenes::Scene;
 use super::typist::{How, Passage, Step};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{Manners, Plan, Query};
+use crate::completion::{Generated, Manners, Plan, Query};
 use crate::documents::{Change, Opened};
 use crate::echo::Known;
 use crate::generator::{Generator, ModelFacts};
@@ -342,13 +342,14 @@ impl Generator for Metered {
         known: Known<'_>,
         cancel: &CancelToken,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<GenerationSummary, GenerateError> {
-        let summary = self
+    ) -> Result<Generated, GenerateError> {
+        let generated = self
             .inner
             .generate(document, plan, known, cancel, on_piece)?;
+        let summary = &generated.summary;
         self.work.prompt_tokens += summary.prompt_tokens - summary.reused_tokens;
         self.work.written_tokens += summary.tokens.len();
-        Ok(summary)
+        Ok(generated)
     }
 
     fn read(

@@ -25,6 +25,8 @@ pub(super) struct Candidate {
     pub(super) output: String,
     /// What of it can be shown; only what ends at a safe place while it still runs.
     pub(super) proposal: Option<Proposal>,
+    /// Other answers, for a user who asked, the better first.
+    pub(super) others: Vec<Proposal>,
     /// Why it ended; `None` while it runs.
     pub(super) stop: Option<StopReason>,
     /// What happened to the document around the caret since it began.
@@ -51,6 +53,8 @@ enum Agreement {
 pub(super) struct Offer {
     /// What to show of what is left of it behind the caret, or why nothing.
     pub(super) suggestion: Result<Suggestion, Silence>,
+    /// What else to show to a user who asked.
+    pub(super) others: Vec<Suggestion>,
     /// Whether anything was typed since it began.
     pub(super) typed: bool,
 }
@@ -74,6 +78,7 @@ impl Candidate {
             plan: None,
             output: String::new(),
             proposal: None,
+            others: Vec::new(),
             stop: None,
             typing,
             edited: false,
@@ -109,11 +114,17 @@ impl Candidate {
         if self.runs() && self.agreement(&typed) != Agreement::Agrees {
             return None;
         }
+        let show = |proposal: Option<&Proposal>| match &self.plan {
+            Some(plan) => {
+                let left = proposal.and_then(|proposal| self.remainder(proposal, &typed));
+                plan.show(left, &typed.text, query.explicit)
+            }
+            None => Err(Silence::Nothing),
+        };
+        let others = self.others.iter().filter(|_| query.explicit);
         Some(Offer {
-            suggestion: match &self.plan {
-                Some(plan) => plan.show(self.remainder(&typed), &typed.text, query.explicit),
-                None => Err(Silence::Nothing),
-            },
+            suggestion: show(self.proposal.as_ref()),
+            others: others.filter_map(|other| show(Some(other)).ok()).collect(),
             typed: typed != Typed::default(),
         })
     }
@@ -144,9 +155,8 @@ impl Candidate {
         }
     }
 
-    /// What to show after `typed`.
-    fn remainder(&self, typed: &Typed) -> Option<Suggestion> {
-        let suggestion = self.proposal.as_ref()?;
+    /// What is left to show of a proposal after `typed`.
+    fn remainder(&self, suggestion: &Proposal, typed: &Typed) -> Option<Suggestion> {
         let text = suggestion.text.strip_prefix(typed.text.as_str())?;
         // What was typed over must have been replaced by the suggestion, and is.
         let behind = suggestion.replace_suffix_bytes.checked_sub(typed.over)?;

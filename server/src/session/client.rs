@@ -50,6 +50,8 @@ pub struct ActionFacts {
     pub literals: bool,
     /// Entries may say that a model writes the change.
     pub tags: bool,
+    /// Menus may hold entries that cannot be chosen and say why.
+    pub disabled_entries: bool,
     /// Servers may edit.
     pub apply_edit: bool,
     /// Edits may name the version that they are for.

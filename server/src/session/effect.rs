@@ -8,6 +8,7 @@ use super::record::Record;
 use crate::actions::CustomAction;
 use crate::documents::Snapshot;
 use crate::mailbox::{ActionJob, ActionKey, Job, Source, WarmJob};
+use crate::statistics::Tally;
 use crate::status::Status;
 use crate::workspace::Folder;
 
@@ -46,6 +47,8 @@ pub enum Effect {
     WatchFiles(Vec<String>),
     /// Show the client the status, if it wants to know.
     Status(Status),
+    /// Count what was shown and taken.
+    Count(Tally),
     /// Tell the user something in a sentence.
     Say(Severity, String),
     /// Show how far an action is.
@@ -61,14 +64,18 @@ pub enum Reply {
     NotOpen,
     /// What is shown at a caret.
     Completion(Answer),
-    /// What a menu of actions is made from.
-    Menu(Snapshot, Vec<CustomAction>),
+    /// What a menu of actions is made from, and whether the model can act at all.
+    Menu(Snapshot, Vec<CustomAction>, bool),
     /// The order was taken; what comes of it follows.
     Ordered,
     /// The last completion, if there was one.
     Record(Option<Box<Record>>),
     /// Whether completion is paused now.
     Paused(bool),
+    /// A language, and whether it is on now.
+    Language(String, bool),
+    /// It will not be offered again here.
+    Dismissed,
 }
 
 /// How much a message weighs.

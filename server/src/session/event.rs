@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -67,8 +68,16 @@ pub enum Request {
     Act(ActionCommand),
     /// The record of the last completion.
     LastRecord,
+    /// Why nothing, or something, comes at a caret while typing; without one, of the last request.
+    Why(Option<Wish>),
     /// Pause completion, or resume it.
     Toggle,
+    /// Pause completion for this long; for no time at all, resume it.
+    Snooze(Duration),
+    /// Switch a language on or off until the server ends.
+    SetLanguage(String, bool),
+    /// Do not offer again here what stands at the caret.
+    Dismiss,
 }
 
 /// A wish for text, as it was sent: only a document gives its positions a meaning.

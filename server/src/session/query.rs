@@ -16,9 +16,13 @@ pub struct Query {
     pub caret: usize,
     /// Whether the user asked for it, rather than the editor on its own.
     pub explicit: bool,
+    /// Whether it is for an entry of a menu, rather than for ghost text.
+    pub menu: bool,
     /// What the editor's completion menu would insert; the completion must continue it.
     pub selected: Option<Selected>,
-    /// How long the client is to wait at most.
+    /// How long no key must come before sources are asked.
+    pub delay: Duration,
+    /// How long the client is to wait at most, from then on.
     pub deadline: Duration,
     /// How much longer it may wait for the first text, if there is none by then.
     pub patience: Duration,
@@ -91,4 +95,6 @@ pub struct Shown {
     pub replace: Range<usize>,
     /// The text.
     pub text: String,
+    /// What may stand there instead: what is replaced, and by what.
+    pub others: Vec<(Range<usize>, String)>,
 }

@@ -22,8 +22,10 @@ pub struct Record {
     pub echo: f64,
     /// What the client was answered; empty if nothing.
     pub completion: String,
-    /// Why the client was answered nothing, where there was something to judge.
+    /// Why the client was answered nothing; nothing if it was answered text.
     pub silence: Option<Silence>,
+    /// How probable what was shown is by the model's own account.
+    pub probability: Option<f64>,
     /// From the request's arrival to its answer.
     pub took: Duration,
     /// The model, if there is one.
@@ -41,13 +43,15 @@ impl Record {
             echo: 0.0,
             completion: String::new(),
             silence: None,
+            probability: None,
             took: Duration::ZERO,
             model: None,
             arrived: now,
         }
     }
 
-    pub(super) fn close(&mut self, answer: &Answer, now: Instant) {
+    pub(super) fn close(&mut self, answer: &Answer, silence: Option<Silence>, now: Instant) {
+        self.silence = silence;
         self.took = now.duration_since(self.arrived);
         if let Answer::Shown(shown) = answer {
             self.completion.clone_from(&shown.text);

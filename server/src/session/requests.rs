@@ -1,18 +1,21 @@
 //! The life cycle of completion requests: who waits, which candidates there are, what is answered.
 //!
 //! At most one request waits and the newest wins; at most one candidate of a source runs. Every method
-//! pushes what is to be done, in this order.
+//! pushes what is to be done, in this order. `answers` has the choice between candidates.
+
+mod answers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carat_engine::StopReason;
 
-use super::candidate::{Candidate, Offer};
+use super::candidate::Candidate;
 use super::effect::{Effect, Reply, RequestKey};
-use super::query::{Answer, Query, Shown};
+use super::query::{Answer, Query};
 use super::record::Record;
-use crate::completion::{Plan, Silence, Suggestion};
+use super::uptake::Uptake;
+use crate::completion::{Plan, Silence};
 use crate::documents::Changed;
 use crate::echo::Index;
 use crate::generator::ModelFacts;
@@ -27,8 +30,9 @@ pub const GRACE: Duration = Duration::from_millis(150);
 /// for the first text of a slow model.
 pub const BACKGROUND: Duration = Duration::from_millis(1200);
 
-/// How long a request waits for a model that is still being loaded; editors ask again soon.
-const LOADING_WAIT: Duration = Duration::from_millis(40);
+/// How long text may take that follows upon text which was just taken: what comes later than the user
+/// has looked would stand where the next key was meant to go.
+const AFTER_ACCEPTANCE: Duration = Duration::from_millis(100);
 
 /// A generation's raw text is not kept beyond this; completions are a few hundred bytes.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -57,11 +61,25 @@ pub enum SourceState {
 struct Waiting {
     key: RequestKey,
     query: Query,
+    wants: Wants,
     /// When it is answered with the best that there is.
     due: Instant,
     /// When it is answered even if there is nothing.
     over: Instant,
     is_due: bool,
+    /// Until then, no source is asked: the user may type on.
+    held: Option<Instant>,
+    /// Text was taken here a moment ago.
+    follows: bool,
+}
+
+/// What a request is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Text to show.
+    Text,
+    /// The record of that.
+    Record,
 }
 
 /// The last request in wire order.
@@ -83,29 +101,11 @@ pub(super) struct Requests {
     candidates: Vec<Candidate>,
     last: Option<Last>,
     keys: u64,
+    uptake: Uptake,
+    /// Why there is nothing anywhere in the document that was asked about last.
+    pub(super) quiet: Option<Silence>,
     /// The user's texts, for the echo.
     pub(super) texts: Index,
-}
-
-/// What a source has for the request that waits.
-enum Standing {
-    /// Something to show.
-    Has(Suggestion, Arc<str>),
-    /// Nothing, and nothing is to come; why, if there was something to judge.
-    Nothing(Option<Silence>),
-    /// Something may come.
-    Waits,
-}
-
-/// For what a request waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// For the best.
-    Best,
-    /// For anything.
-    Any,
-    /// For nothing.
-    Over,
 }
 
 impl Requests {
@@ -120,6 +120,8 @@ impl Requests {
             candidates: Vec::new(),
             last: None,
             keys: 0,
+            uptake: Uptake::default(),
+            quiet: None,
             texts: Index::default(),
         }
     }
@@ -150,35 +152,64 @@ impl Requests {
     }
 
     /// Takes a request: answers the one before, then this one if a candidate agrees, else asks all
-    /// sources. The last generation that was asked for, if one was.
+    /// sources. With a `silence`, it is answered with nothing. The last generation that was asked for, if
+    /// one was.
     pub(super) fn submit(
         &mut self,
         key: RequestKey,
-        query: Query,
+        mut query: Query,
+        wants: Wants,
+        silence: Option<Silence>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Option<GenerationKey> {
-        self.answer(Answer::Empty, now, effects);
-        let asked_before = self.keys;
+        self.fall_silent(Silence::Superseded, now, effects);
         self.last = Some(Last {
             key,
             record: Record::new(&query, now),
             readers: Vec::new(),
         });
+        let unasked = wants == Wants::Text && !query.explicit && !query.menu;
+        let follows = unasked && self.uptake.follows(&query);
         let best = self.sources.first();
         let is_loading = best.is_some_and(|(_, state)| *state == SourceState::Loading);
-        let (wait, longer) = if is_loading {
-            (query.deadline.min(LOADING_WAIT), Duration::ZERO)
+        let longer = if follows || is_loading {
+            Duration::ZERO
         } else {
-            (query.deadline, query.patience)
+            query.patience
         };
-        let waiting = Waiting {
+        if follows {
+            query.deadline = query.deadline.min(AFTER_ACCEPTANCE);
+        }
+        let stands = |candidate: &Candidate| candidate.offer(&query).is_some();
+        let holds =
+            unasked && !follows && !query.delay.is_zero() && !self.candidates.iter().any(stands);
+        let held = holds.then(|| now + query.delay);
+        let due = held.unwrap_or(now) + query.deadline;
+        self.waiting = Some(Waiting {
             key,
             query,
-            due: now + wait,
-            over: now + wait + longer,
+            wants,
+            due,
+            over: due + longer,
             is_due: false,
-        };
+            held,
+            follows,
+        });
+        match silence {
+            Some(silence) => self.fall_silent(silence, now, effects),
+            None if holds => {}
+            None => return self.ask_sources(now, effects),
+        }
+        self.leave(GRACE, now);
+        None
+    }
+
+    /// Asks the sources that have nothing for the request that waits. The last generation that was
+    /// asked for, if one was.
+    fn ask_sources(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Option<GenerationKey> {
+        let asked_before = self.keys;
+        let waiting = self.waiting.take()?;
         for (source, state) in self.sources.clone() {
             let has = |candidate: &Candidate| {
                 candidate.source == source
@@ -227,13 +258,19 @@ impl Requests {
     /// The client takes a request back.
     pub(super) fn cancel(&mut self, key: RequestKey, now: Instant, effects: &mut Vec<Effect>) {
         if self.waits(key) {
-            self.answer(Answer::Cancelled, now, effects);
+            let silence = Some(Silence::Superseded);
+            self.answer(Answer::Cancelled, silence, now, effects);
             self.leave(GRACE, now);
         }
     }
 
     /// Time has passed: a request may have waited as long as it may, a candidate run for nobody.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let waiting = self.waiting.as_mut();
+        let held = waiting.and_then(|waiting| waiting.held.take_if(|until| *until <= now));
+        if held.is_some() {
+            self.ask_sources(now, effects);
+        }
         if let Some(waiting) = self.waiting.as_mut().filter(|it| it.due <= now) {
             waiting.is_due = true;
             self.settle(now, effects);
@@ -247,11 +284,12 @@ impl Requests {
     /// When [`Self::tick`] is next to be called.
     pub(super) fn due(&self) -> Option<Instant> {
         if let Some(waiting) = &self.waiting {
-            return Some(if waiting.is_due {
+            let due = if waiting.is_due {
                 waiting.over
             } else {
                 waiting.due
-            });
+            };
+            return Some(waiting.held.unwrap_or(due));
         }
         let running = self.candidates.iter().filter(|candidate| candidate.runs());
         running.filter_map(|candidate| candidate.stop_at).min()
@@ -259,6 +297,8 @@ impl Requests {
 
     /// A document changed: what runs and disagrees with it ends at once.
     pub(super) fn edited(&mut self, changed: &Changed, now: Instant, effects: &mut Vec<Effect>) {
+        let tallies = self.uptake.edited(changed);
+        effects.extend(tallies.into_iter().map(Effect::Count));
         let document = &changed.now;
         let of_document = |candidate: &Candidate| candidate.uri == document.uri;
         let waiting = self.waiting.as_mut().map(|waiting| &mut waiting.query);
@@ -284,7 +324,7 @@ impl Requests {
         let mut running = running.filter(|candidate| of_document(candidate) && candidate.runs());
         match running.find_map(Candidate::typed_on) {
             Some(caret) => self.move_waiting(changed, caret, now, effects),
-            None => self.answer(Answer::Empty, now, effects),
+            None => self.fall_silent(Silence::Superseded, now, effects),
         }
     }
 
@@ -292,8 +332,9 @@ impl Requests {
     pub(super) fn closed(&mut self, uri: &str, now: Instant, effects: &mut Vec<Effect>) {
         let waiting = self.waiting.as_ref();
         if waiting.is_some_and(|waiting| *waiting.query.snapshot.uri == *uri) {
-            self.answer(Answer::Empty, now, effects);
+            self.fall_silent(Silence::Superseded, now, effects);
         }
+        self.uptake.closed(uri);
         self.drop_candidates(|candidate| *candidate.uri == *uri);
     }
 
@@ -330,6 +371,18 @@ impl Requests {
         }
     }
 
+    /// A source has other answers for a user who asked, the better first.
+    pub(super) fn offered_others(&mut self, key: GenerationKey, others: Vec<Proposal>) {
+        if let Some(candidate) = self.running(key) {
+            candidate.others = others;
+        }
+    }
+
+    /// The user does not want what stands at the caret.
+    pub(super) fn dismiss(&mut self) {
+        self.uptake.dismiss();
+    }
+
     /// A source has come to its end; without a reason if it failed.
     pub(super) fn ended(
         &mut self,
@@ -357,7 +410,7 @@ impl Requests {
 
     /// The client goes away: nobody waits any more, nothing runs.
     pub(super) fn halt(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.answer(Answer::Empty, now, effects);
+        self.fall_silent(Silence::Superseded, now, effects);
         self.drop_candidates(Candidate::runs);
     }
 
@@ -391,8 +444,9 @@ impl Requests {
             let bounded = self.waiting.is_some() || candidate.stop_at.is_some();
             assert!(bounded, "what nobody waits for ends at some time");
         }
+        let held = self.waiting.as_ref().is_some_and(|it| it.held.is_some());
         assert!(
-            self.waiting.is_none() || !running.is_empty(),
+            held || self.waiting.is_none() || !running.is_empty(),
             "who waits, waits for something"
         );
     }
@@ -426,125 +480,6 @@ impl Requests {
         }
     }
 
-    /// Answers the request that waits as soon as no better answer can be expected; from the deadline on,
-    /// with the best that there is.
-    fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(waiting) = &self.waiting else { return };
-        let patience = match waiting {
-            waiting if waiting.over <= now => Patience::Over,
-            waiting if waiting.is_due => Patience::Any,
-            _ => Patience::Best,
-        };
-        let mut best = None;
-        let mut must_wait = false;
-        let mut silence = None;
-        for (source, _) in &self.sources {
-            match self.standing(*source, &waiting.query, must_wait, patience) {
-                Standing::Has(suggestion, prompt) => {
-                    best = Some((source.name, suggestion, prompt));
-                    must_wait = false;
-                    break;
-                }
-                Standing::Waits => must_wait = true,
-                Standing::Nothing(why) => silence = silence.or(why),
-            }
-        }
-        if must_wait {
-            return;
-        }
-        let answer = if let Some((source, suggestion, prompt)) = best {
-            let answer = shown(&waiting.query, &suggestion);
-            if let Some(last) = &mut self.last {
-                last.record.prompt = prompt.to_string();
-                last.record.source = Some(source);
-                last.record.echo = suggestion.scores.confidence().echo;
-            }
-            answer
-        } else {
-            if let Some(last) = &mut self.last {
-                last.record.silence = silence;
-            }
-            Answer::Empty
-        };
-        self.answer(answer, now, effects);
-        self.leave(BACKGROUND, now);
-    }
-
-    /// What a source has for a request; if a better one is still waited for, only what is sure counts.
-    fn standing(
-        &self,
-        source: Source,
-        query: &Query,
-        better: bool,
-        patience: Patience,
-    ) -> Standing {
-        let is_due = patience != Patience::Best;
-        let mut runs = false;
-        let mut silence = None;
-        for candidate in self.candidates.iter().rev() {
-            if candidate.source != source {
-                continue;
-            }
-            let Some(offer) = candidate.offer(query) else {
-                runs |= candidate.runs();
-                continue;
-            };
-            let Offer { suggestion, typed } = offer;
-            let is_sure = suggestion
-                .as_ref()
-                .is_ok_and(|suggestion| suggestion.scores.confidence().mean >= SURE);
-            let counts = if candidate.runs() {
-                // While it runs, it is asked for what it has at the deadline, or once typed through.
-                runs = true;
-                is_due || (typed && !better) || (typed && is_sure)
-            } else {
-                is_due || !better || is_sure
-            };
-            match suggestion {
-                Ok(suggestion) if counts => {
-                    let plan = candidate.plan.as_ref();
-                    let prompt = plan.map_or("", |plan| &plan.prompt.text);
-                    return Standing::Has(suggestion, prompt.into());
-                }
-                Err(why) if !candidate.runs() => silence = Some(why),
-                _ => {}
-            }
-        }
-        if runs && patience != Patience::Over {
-            Standing::Waits
-        } else {
-            Standing::Nothing(silence)
-        }
-    }
-
-    fn answer(&mut self, answer: Answer, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(waiting) = self.waiting.take() else {
-            return;
-        };
-        let model = self.sources.iter().find_map(|(_, state)| match state {
-            SourceState::Ready(facts) => facts.clone(),
-            SourceState::Loading | SourceState::Failed => None,
-        });
-        let prompt = self.candidates.iter().rev();
-        let prompt = prompt
-            .filter(|it| it.runs())
-            .find_map(|it| it.plan.as_ref());
-        let mut readers = Vec::new();
-        if let Some(last) = self.last.as_mut().filter(|last| last.key == waiting.key) {
-            last.record.close(&answer, now);
-            last.record.model = model;
-            if let (Some(plan), true) = (prompt, last.record.prompt.is_empty()) {
-                last.record.prompt.clone_from(&plan.prompt.text);
-            }
-            let record = &last.record;
-            readers.extend(last.readers.drain(..).map(|reader| {
-                Effect::Respond(reader, Reply::Record(Some(Box::new(record.clone()))))
-            }));
-        }
-        effects.push(Effect::Respond(waiting.key, Reply::Completion(answer)));
-        effects.append(&mut readers);
-    }
-
     /// The user typed on while a request waits: it is answered for the text as it is now.
     fn move_waiting(
         &mut self,
@@ -565,26 +500,7 @@ impl Requests {
             return;
         }
         // Its range would lie on another line than the request, or in another menu's text.
-        self.answer(Answer::Empty, now, effects);
+        self.fall_silent(Silence::Superseded, now, effects);
         self.leave(GRACE, now);
     }
-}
-
-/// A suggestion as an answer in the document of `query`.
-fn shown(query: &Query, suggestion: &Suggestion) -> Answer {
-    let (start, end, lead) = match &query.selected {
-        Some(selected) => (
-            selected.range.start,
-            selected.range.end,
-            selected.text.as_str(),
-        ),
-        None => (query.caret, query.caret, ""),
-    };
-    let end = (end + suggestion.replace_suffix_bytes).min(query.snapshot.text.len_bytes());
-    Answer::Shown(Shown {
-        snapshot: query.snapshot.clone(),
-        caret: query.caret,
-        replace: start..end,
-        text: format!("{lead}{}", suggestion.text),
-    })
 }

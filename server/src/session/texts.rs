@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::effect::Effect;
 use super::{Session, Start};
@@ -25,13 +26,19 @@ pub(super) struct Wanted {
 
 impl Session {
     /// A document was opened, or is called by another name.
-    pub(super) fn remember_whole(&mut self, name: &str, text: &str) {
-        remember_whole(&mut self.requests.texts, name, text);
+    pub(super) fn remember_whole(&mut self, uri: &str, text: &str) {
+        let name = self.workspace.remembered_as(uri);
+        if self.disabled(uri).is_none() {
+            remember_whole(&mut self.requests.texts, &name, text);
+        }
     }
 
     /// A document was changed.
     pub(super) fn remember(&mut self, changed: &Changed) {
         let (uri, text) = (&changed.now.uri, &changed.now.text);
+        if self.disabled(uri).is_some() {
+            return;
+        }
         let name = self.workspace.remembered_as(uri);
         let texts = &mut self.requests.texts;
         if text.len_bytes() as u64 > FILE_BYTES_MAX {
@@ -61,14 +68,13 @@ impl Session {
         }
     }
 
-    /// The documents are called by other names.
+    /// The documents are called by other names, or others are left out.
     pub(super) fn remember_all(&mut self) {
         self.requests.texts = Index::default();
         let documents: Vec<_> = self.documents.iter().cloned().collect();
         for document in documents {
             if document.text.len_bytes() as u64 <= FILE_BYTES_MAX {
-                let name = self.workspace.remembered_as(&document.uri);
-                self.remember_whole(&name, &document.text.to_string());
+                self.remember_whole(&document.uri, &document.text.to_string());
             }
         }
     }
@@ -94,6 +100,12 @@ impl Session {
             0 => Vec::new(),
             _ => self.workspace.folders(),
         };
+        let left_out = &self.settings.user().disabled;
+        let folders = folders.into_iter().map(|folder| Folder {
+            left_out: Arc::clone(left_out),
+            ..folder
+        });
+        let folders: Vec<_> = folders.collect();
         let wanted = &mut self.wanted;
         if (&wanted.folders, wanted.bytes_max) == (&folders, bytes_max)
             || folders.is_empty() && wanted.folders.is_empty()

@@ -11,11 +11,19 @@ use serde_json::{Map, Value, json};
 use crate::actions::{CustomAction, custom};
 use crate::completion::{Eagerness, TextPolicy};
 
+use super::globs::Globs;
 use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, MEMORY_MB_MAX, SHORTEST_MAX, Settings, THREADS_MAX};
 
 /// What only the user may set: a project comes with other people's code, and must not choose which
 /// files this process opens or how much of the machine it takes.
-pub const USER_ONLY: &[&str] = &["actions", "model", "threads", "workspaceMemoryMb"];
+pub const USER_ONLY: &[&str] = &[
+    "actions",
+    "disabledGlobs",
+    "model",
+    "statistics",
+    "threads",
+    "workspaceMemoryMb",
+];
 
 /// When ghost text is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +55,9 @@ pub struct Options {
     /// Megabytes of memory for the source files of the workspace, which Carat remembers so that their names and lines come back where they belong; twice as much as the files have, the most recent ones first. `0` remembers no files but the open ones. What is kept on the disk is what `carat memory show` lists.
     #[schemars(range(max = MEMORY_MB_MAX))]
     pub workspace_memory_mb: Option<u64>,
+    /// Milliseconds without a key before new ghost text comes while typing. Text that stands already stays, and what you ask for with a key comes at once.
+    #[schemars(range(max = DEADLINE_MS_MAX))]
+    pub delay_ms: Option<u64>,
     /// Milliseconds after which ghost text that the editor asked for on its own is shown as far as it is ready.
     #[schemars(range(max = DEADLINE_MS_MAX))]
     pub deadline_ms: Option<u64>,
@@ -68,6 +79,10 @@ pub struct Options {
     /// Least number of characters of ghost text that comes while typing, white space aside.
     #[schemars(range(max = SHORTEST_MAX))]
     pub shortest: Option<u64>,
+    /// Files that Carat leaves alone, as in `.gitignore`: `*.tex` is any file of that name, `infra/**/*.yml` a place, `private` a folder with all that is in it. They are neither completed nor shown to a model, not even on request. Files of secrets (`.env`, keys) are left alone in any case.
+    pub disabled_globs: Option<Vec<String>>,
+    /// Whether counts are kept on this machine: how much ghost text was shown and taken, by language and day. `carat stats` shows them, `carat stats --clear` removes them. They hold no text and are never sent.
+    pub statistics: Option<bool>,
     /// Code actions of your own. Each has a `title`, a `prompt` that says what to do with the code, and a `kind`: `rewrite` for new code, `explain` for prose.
     #[schemars(with = "Option<Vec<CustomAction>>")]
     pub actions: Option<Vec<Value>>,
@@ -83,6 +98,7 @@ impl From<&Settings> for Options {
             model: settings.model.clone(),
             threads: settings.threads.map(|threads| threads as u64),
             workspace_memory_mb: Some(settings.memory_bytes_max / 1_000_000),
+            delay_ms: ms(settings.delay),
             deadline_ms: ms(settings.deadline),
             explicit_deadline_ms: ms(settings.explicit_deadline),
             menu_deadline_ms: ms(settings.menu_deadline),
@@ -91,6 +107,8 @@ impl From<&Settings> for Options {
             comments: Some(settings.manners.comments),
             strings: Some(settings.manners.strings),
             shortest: Some(settings.manners.shortest as u64),
+            disabled_globs: Some(Vec::new()),
+            statistics: Some(settings.statistics),
             actions: Some(Vec::new()),
         }
     }
@@ -117,6 +135,9 @@ pub(super) fn usable(value: &Value, complaints: &mut Vec<String>) -> Map<String,
                 // One mistake costs one action.
                 let (_, mistakes) = custom::usable(options.actions.as_deref().unwrap_or_default());
                 complaints.extend(mistakes);
+                // One mistake costs one pattern.
+                let patterns = options.disabled_globs.as_deref().unwrap_or_default();
+                complaints.extend(Globs::new(patterns).1);
                 usable.insert(key.clone(), value.clone());
             }
             Err(_) if !known.get_or_insert_with(names).contains(key) => complaints.push(format!(

@@ -1,7 +1,8 @@
 //! What one connection has said about its settings so far, and what follows for a document.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 
@@ -15,8 +16,23 @@ const NEWS_MAX: usize = 5;
 /// Characters of a complaint.
 const LINE_CHARS_MAX: usize = 300;
 
+/// Languages that are switched on and off; there are not many more.
+const LANGUAGES_MAX: usize = 1000;
+
 /// Complaints that are remembered as told.
 const TOLD_MAX: usize = 1000;
+
+/// Whether the user wants to be left alone for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pause {
+    /// Completion goes on.
+    #[default]
+    No,
+    /// Until the user resumes it.
+    UntilResumed,
+    /// Until then, or until the user resumes it.
+    Until(Instant),
+}
 
 /// The settings of a connection. One owner; whoever needs some gets a copy.
 #[derive(Debug, Default)]
@@ -27,7 +43,9 @@ pub struct Store {
     configured: Map<String, Value>,
     user: Settings,
     projects: Vec<Project>,
-    paused: bool,
+    /// Languages that the user has switched on and off for now; they win over the settings.
+    languages: BTreeMap<String, bool>,
+    pause: Pause,
     /// Whether `model` and `threads` have been read.
     started: bool,
     /// Complaints that were handed out: one is enough.
@@ -88,18 +106,28 @@ impl Store {
             let depth = |project: &&Project| project.folder.components().count();
             self.projects.iter().filter(around).max_by_key(depth)
         });
-        let mut settings = match project {
+        match project {
             Some(project) => self.user.of_project(&project.options, language_id),
             None => self.user.clone(),
-        };
-        settings.enable &= !self.paused;
-        settings
+        }
     }
 
-    /// Pauses completion, or resumes it. Returns whether it is paused now.
-    pub fn toggle(&mut self) -> bool {
-        self.paused = !self.paused;
-        self.paused
+    /// Whether completion is paused.
+    pub fn pause(&self) -> Pause {
+        self.pause
+    }
+
+    /// Pauses completion, or resumes it.
+    pub fn set_pause(&mut self, pause: Pause) {
+        self.pause = pause;
+    }
+
+    /// Switches a language on or off until the server ends.
+    pub fn set_language(&mut self, id: &str, enabled: bool) {
+        if self.languages.len() < LANGUAGES_MAX || self.languages.contains_key(id) {
+            self.languages.insert(id.to_owned(), enabled);
+            self.resolve();
+        }
     }
 
     fn resolve(&mut self) {
@@ -108,6 +136,7 @@ impl Store {
         // Every key has been read once already.
         let options: Options = serde_json::from_value(Value::Object(options)).unwrap_or_default();
         self.user = Settings::of_user(&options);
+        self.user.languages.extend(self.languages.clone());
     }
 
     /// What was not told yet. A project's file can hold anything, so it is shown on one line and in part.

@@ -181,12 +181,33 @@ fn a_hostile_project_makes_a_short_message_of_plain_text() {
 }
 
 #[test]
-fn a_pause_ends_by_the_second_toggle() {
+fn a_language_that_was_switched_for_now_wins_over_the_settings_and_not_over_a_project() {
     let mut store = Store::default();
-    assert!(store.toggle());
-    assert!(!store.of_document(None, "c").completes("c"));
-    assert!(!store.toggle());
-    assert!(store.of_document(None, "c").completes("c"));
+    store.initialize(&json!({ "languages": { "go": false } }));
+    store.set_language("rust", false);
+    store.set_language("go", true);
+    let completes = |store: &Store, language| store.of_document(None, language).completes(language);
+    assert!(!completes(&store, "rust") && completes(&store, "go"));
+    store.configure(&json!({ "deadlineMs": 9 }));
+    assert!(!completes(&store, "rust") && completes(&store, "go"));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(PROJECT_FILE), "languages.go = false").expect("a file");
+    store.projects(vec![ProjectFile::read(folder.path())]);
+    let path = folder.path().join("a.go");
+    assert!(!store.of_document(Some(&path), "go").completes("go"));
+}
+
+#[test]
+fn a_delay_is_the_longer_one_and_patterns_are_the_users_alone() {
+    let user = json!({ "delayMs": 100, "disabledGlobs": ["*.tex", "["] });
+    let (settings, complaints) = resolved(&user, "delayMs = 300\ndisabledGlobs = [\"*\"]", "rust");
+    assert_eq!(settings.delay, Duration::from_millis(300));
+    assert_eq!(settings.disabled.find("/w/a.tex"), Some("*.tex"));
+    assert_eq!(settings.disabled.find("/w/a.rs"), None);
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    let (settings, _) = resolved(&user, "delayMs = 0", "rust");
+    assert_eq!(settings.delay, Duration::from_millis(100));
 }
 
 #[test]

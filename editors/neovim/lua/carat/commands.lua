@@ -57,6 +57,10 @@ function subcommands.status()
   local status = carat.status
   local lines = { carat.statusline() ~= '' and carat.statusline() or 'not running' }
   if type(status.message) == 'string' then table.insert(lines, status.message) end
+  if type(status.quiet) == 'string' then table.insert(lines, 'quiet here: ' .. status.quiet) end
+  if type(status.resumesInSeconds) == 'number' then
+    table.insert(lines, ('resumes by itself after %d min'):format(math.ceil(status.resumesInSeconds / 60)))
+  end
   if type(status.memoryBytes) == 'number' then
     table.insert(lines, ('%d MiB'):format(status.memoryBytes / 1048576))
   end
@@ -68,6 +72,36 @@ end
 
 function subcommands.toggle()
   execute('carat.toggle', {}, function(result) say(result.paused and 'paused' or 'resumed') end)
+end
+
+function subcommands.snooze(call)
+  local minutes = tonumber(call.fargs[2] or 10)
+  if not minutes or minutes < 0 then return say('`:Carat snooze` takes minutes', vim.log.levels.ERROR) end
+  execute('carat.snooze', { minutes }, function(result)
+    say(result.paused and ('paused for %g minutes'):format(minutes) or 'resumed')
+  end)
+end
+
+---Switches a language off or on until the server ends.
+local function switch(call, enabled)
+  local language = call.fargs[2] or vim.bo.filetype
+  if language == '' then return say('this buffer has no file type', vim.log.levels.WARN) end
+  execute('carat.setLanguage', { language, enabled }, function(result)
+    local kept = ('; for good: settings = { languages = { %s = %s } }'):format(language, enabled)
+    say(('%s is %s'):format(result.language, result.enabled and 'on' or 'off') .. kept)
+  end)
+end
+
+function subcommands.off(call) switch(call, false) end
+
+function subcommands.on(call) switch(call, true) end
+
+function subcommands.why()
+  local client = carat.client()
+  local place = client and vim.lsp.util.make_position_params(0, client.offset_encoding)
+  execute('carat.why', { place }, function(record)
+    say(type(record) == 'table' and record.why or 'the server does not know this buffer')
+  end)
 end
 
 function subcommands.prompt()
@@ -114,7 +148,7 @@ function subcommands.restart()
 end
 
 function M.run(call)
-  local name = call.args == '' and 'status' or call.args
+  local name = call.fargs[1] or 'status'
   local run = subcommands[name]
   if not run then return say(('there is no `:Carat %s`'):format(name), vim.log.levels.ERROR) end
   run(call)

@@ -8,7 +8,11 @@ local defaults = {
   settings = {}, -- of the server; docs/configuration.md lists them
   keys = {
     accept = '<Tab>', -- take the ghost text; does what it did before when there is none
-    next = '<M-]>', -- the next proposal, where the server has several
+    accept_word = '<C-Right>', -- take its next word
+    accept_line = '<C-End>', -- take its next line
+    dismiss = '<C-]>', -- take it away; it does not come again at this place
+    ask = '<M-\\>', -- ask for text where none comes, or for more than one
+    next = '<M-]>', -- the next proposal, where there are several
     previous = '<M-[>',
   }, -- false instead of a key binds none
 }
@@ -122,6 +126,14 @@ function M.bind(buffer)
   bind(keys.accept, 'Carat: take the ghost text', function()
     return vim.lsp.inline_completion.get({ bufnr = buffer })
   end)
+  bind(keys.accept_word, 'Carat: take the next word of the ghost text', function()
+    return M.accept_part(buffer, M.word)
+  end)
+  bind(keys.accept_line, 'Carat: take the next line of the ghost text', function()
+    return M.accept_part(buffer, M.line)
+  end)
+  bind(keys.dismiss, 'Carat: dismiss the ghost text', function() return M.dismiss(buffer) end)
+  bind(keys.ask, 'Carat: ask for ghost text', function() return M.ask(buffer) end)
   local select = function(count)
     return function()
       if not M.visible(buffer) then return false end
@@ -131,6 +143,65 @@ function M.bind(buffer)
   end
   bind(keys.next, 'Carat: next ghost text', select(1))
   bind(keys.previous, 'Carat: previous ghost text', select(-1))
+end
+
+---The first word of a text, with what stands before it.
+function M.word(text)
+  return text:match('^%s*[%w_\128-\255]+') or text:match('^%s*[^%w%s_]+') or text
+end
+
+---The first line of a text; where that is empty, the one after it.
+function M.line(text)
+  return text:match('^\n?[^\n]+') or text
+end
+
+---Takes what `part` takes of the ghost text; false if there is none. The rest comes again at once.
+function M.accept_part(buffer, part)
+  if not M.visible(buffer) then return false end
+  return vim.lsp.inline_completion.get({
+    bufnr = buffer,
+    on_accept = function(item)
+      local text = item.insert_text
+      if type(text) ~= 'string' or not item.range then return item end
+      -- What has been typed of it stands between the start of its range and the caret.
+      local row, column = item.range:to_extmark()
+      local caret = vim.api.nvim_win_get_cursor(0)
+      if caret[1] - 1 ~= row or caret[2] < column then return item end
+      local typed = vim.api.nvim_buf_get_text(buffer, row, column, row, caret[2], {})[1]
+      if not vim.startswith(text, typed) then return nil end
+      local rest = text:sub(#typed + 1)
+      local taken = part(rest)
+      if taken == rest then return item end
+      local lines = vim.split(taken, '\n', { plain = true })
+      vim.api.nvim_buf_set_text(buffer, row, caret[2], row, caret[2], lines)
+      local last = #lines == 1 and caret[2] + #taken or #lines[#lines]
+      vim.api.nvim_win_set_cursor(0, { row + #lines, last })
+      return nil
+    end,
+  })
+end
+
+---Takes the ghost text away and tells the server that it is not wanted there; false if there is none.
+function M.dismiss(buffer)
+  local client = M.client(buffer)
+  if not client or not M.visible(buffer) then return false end
+  vim.schedule(function()
+    -- The one way to let go of the text and of requests for it.
+    vim.lsp.inline_completion.get({ bufnr = buffer, on_accept = function() return nil end })
+    client:request('workspace/executeCommand', { command = 'carat.dismiss', arguments = {} }, function() end, buffer)
+  end)
+  return true
+end
+
+---Asks for ghost text as for a user who wants it: where none comes by itself, and more than one. Neovim
+---0.12 has no function for that; its own, which is private, is used while it is there.
+function M.ask(buffer)
+  local found, capability = pcall(require, 'vim.lsp._capability')
+  local completion = found and type(capability.all) == 'table' and capability.all.inline_completion
+  local completor = completion and completion.active[buffer]
+  if not completor or type(completor.request) ~= 'function' then return false end
+  completor:request(vim.lsp.protocol.InlineCompletionTriggerKind.Invoked)
+  return true
 end
 
 ---Whether ghost text is on the screen.
@@ -160,7 +231,9 @@ function M.statusline()
   local status = M.status
   if status.state == 'stopped' then return '' end
   local model = type(status.model) == 'string' and ' ' .. status.model or ''
-  return status.state == 'ready' and 'carat' .. model or ('carat%s (%s)'):format(model, status.state)
+  local state = status.state
+  if type(status.quiet) == 'string' and (state == 'ready' or state == 'busy') then state = 'quiet here' end
+  return state == 'ready' and 'carat' .. model or ('carat%s (%s)'):format(model, state)
 end
 
 ---The running client of a buffer, or nil.

@@ -56,7 +56,8 @@ pub(in crate::completion) fn gate(
             });
         }
     }
-    if query.prefix.len() + query.suffix.len() > DOCUMENT_BYTES_MAX {
+    let bytes = query.prefix.len() + query.suffix.len();
+    if bytes.max(query.document_bytes) > DOCUMENT_BYTES_MAX {
         return Err(Silence::Huge);
     }
     let line = query.prefix.rsplit('\n').next().unwrap_or("");

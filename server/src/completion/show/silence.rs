@@ -2,9 +2,42 @@
 
 use std::fmt;
 
+use carat_grammars::languages;
+
 /// The rule or the number that decided; its text is one sentence for the user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Silence {
+    /// The user has paused completion.
+    Paused,
+    /// The settings switch completion off.
+    Off,
+    /// The settings, or the user for now, switch it off for a language.
+    LanguageOff {
+        /// The language, by its LSP identifier.
+        language: String,
+    },
+    /// Ghost text comes only on request.
+    Manual,
+    /// The user's settings leave the file out.
+    DisabledFile {
+        /// The pattern that it has.
+        pattern: String,
+    },
+    /// The model is not there yet.
+    Loading,
+    /// The model cannot be used.
+    NoModel,
+    /// Something newer came before there was an answer.
+    Superseded,
+    /// Nothing was ready in time.
+    Slow {
+        /// The time, in milliseconds.
+        ms: u64,
+    },
+    /// Text was accepted a moment ago, and more was not ready at once.
+    AfterAcceptance,
+    /// The user has dismissed or undone it at this place.
+    Dismissed,
     /// The file's name says that it holds secrets.
     SecretFile,
     /// What would be shown looks like a password or a key.
@@ -13,7 +46,7 @@ pub enum Silence {
     UnknownLanguage {
         /// The language, by its LSP identifier.
         language: String,
-        /// The model's name.
+        /// What to call the model.
         model: String,
         /// What it knows.
         knows: Vec<String>,
@@ -60,6 +93,7 @@ impl Silence {
         matches!(
             self,
             Self::SecretText
+                | Self::Dismissed
                 | Self::Short { .. }
                 | Self::NotProse
                 | Self::UnknownName { .. }
@@ -67,9 +101,34 @@ impl Silence {
         )
     }
 
+    /// Whether it says something of the document rather than of one caret: there will be nothing
+    /// anywhere in it.
+    pub fn is_of_document(&self) -> bool {
+        matches!(
+            self,
+            Self::LanguageOff { .. }
+                | Self::DisabledFile { .. }
+                | Self::SecretFile
+                | Self::UnknownLanguage { .. }
+                | Self::Huge
+                | Self::Generated
+        )
+    }
+
     /// A name that does not change, for statistics and clients.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Paused => "paused",
+            Self::Off => "off",
+            Self::LanguageOff { .. } => "language-off",
+            Self::Manual => "manual",
+            Self::DisabledFile { .. } => "disabled-file",
+            Self::Loading => "loading",
+            Self::NoModel => "no-model",
+            Self::Superseded => "superseded",
+            Self::Slow { .. } => "slow",
+            Self::AfterAcceptance => "after-acceptance",
+            Self::Dismissed => "dismissed",
             Self::SecretFile => "secret-file",
             Self::SecretText => "secret-text",
             Self::UnknownLanguage { .. } => "unknown-language",
@@ -91,6 +150,31 @@ impl Silence {
 impl fmt::Display for Silence {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Paused => out.write_str("completion is paused"),
+            Self::Off => out.write_str("completion is switched off (setting `enable`)"),
+            Self::LanguageOff { language } => {
+                write!(out, "completion is switched off for {language} (setting `languages`)")
+            }
+            Self::Manual => {
+                out.write_str("text comes only when you ask for it with a key (setting `trigger`)")
+            }
+            Self::DisabledFile { pattern } => write!(
+                out,
+                "the setting `disabledGlobs` leaves this file out, by `{pattern}`"
+            ),
+            Self::Loading => out.write_str("the model is still being loaded"),
+            Self::NoModel => out.write_str("the model cannot be used; `carat doctor` says more"),
+            Self::Superseded => out.write_str("you went on before there was an answer"),
+            Self::Slow { ms } => write!(
+                out,
+                "nothing was ready within {ms} ms (settings `deadlineMs` and `explicitDeadlineMs`)"
+            ),
+            Self::AfterAcceptance => {
+                out.write_str("text was taken here a moment ago, and more was not ready at once")
+            }
+            Self::Dismissed => {
+                out.write_str("you have dismissed or undone this text here; ask with a key to see it again")
+            }
             Self::SecretFile => out.write_str(
                 "the file's name says that it holds secrets: it is neither completed nor shown to a model",
             ),
@@ -99,8 +183,9 @@ impl fmt::Display for Silence {
             }
             Self::UnknownLanguage { language, model, knows } => write!(
                 out,
-                "the model `{model}` knows {}, not {language}; it answers here only when you ask",
-                Listed(knows)
+                "{model} knows {}, not {}; it answers here only when you ask with a key",
+                Listed(knows),
+                Named(language)
             ),
             Self::TextFollows => out.write_str(
                 "text follows on the caret's line; ask with a key to complete in the middle of a line",
@@ -138,6 +223,16 @@ impl fmt::Display for Silence {
     }
 }
 
+/// A language as readers call it, where it is known.
+struct Named<'a>(&'a str);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = languages::by_id(self.0);
+        out.write_str(known.map_or(self.0, |language| language.title))
+    }
+}
+
 /// Names with commas and a last "and".
 struct Listed<'a>(&'a [String]);
 
@@ -145,8 +240,18 @@ impl fmt::Display for Listed<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => out.write_str("no language"),
-            [one] => out.write_str(one),
-            [first @ .., last] => write!(out, "{} and {last}", first.join(", ")),
+            [first, rest @ ..] => {
+                write!(out, "{}", Named(first))?;
+                for (index, name) in rest.iter().enumerate() {
+                    let sign = if index + 1 == rest.len() {
+                        " and "
+                    } else {
+                        ", "
+                    };
+                    write!(out, "{sign}{}", Named(name))?;
+                }
+                Ok(())
+            }
         }
     }
 }

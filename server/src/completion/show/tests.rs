@@ -20,7 +20,7 @@ fn plan_of(query: &Query<'_>, knowledge: &Knowledge) -> Plan {
 /// A model that knows Rust and Python and has to be sure of 5 in 100.
 fn knowledge() -> Knowledge {
     Knowledge {
-        model: "default".to_owned(),
+        model: "the embedded model".to_owned(),
         languages: Some(vec!["rust".to_owned(), "python".to_owned()]),
         thresholds: Some(Thresholds::uniform(0.05)),
     }

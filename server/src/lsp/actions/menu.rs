@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_lsp::jsonrpc::{Error, Result};
 
-use crate::actions::CustomAction;
 use crate::actions::offer::{self, Choice, Group, Offer, Place};
+use crate::actions::{CustomAction, Refusal};
 use crate::documents::Snapshot;
 use crate::lsp::commands::{CUSTOM, DOCUMENT, EXPLAIN, FIX, REFACTOR, WRITE_TESTS};
 use crate::lsp::from_lsp::WireRange;
@@ -65,6 +65,7 @@ struct Made {
     snapshot: Snapshot,
     range: Range<LineColumn>,
     facts: ActionFacts,
+    can_act: bool,
     diagnostics: Vec<Value>,
 }
 
@@ -76,22 +77,33 @@ impl Menu {
 
     /// The menu, or null for a document that is not open.
     pub(in crate::lsp) async fn answer(self, reply: Reply, client: ClientFacts) -> Result<Value> {
-        let Reply::Menu(snapshot, custom) = reply else {
+        let Reply::Menu(snapshot, custom, can_act) = reply else {
             return Ok(Value::Null);
         };
+        // Entries that always refuse would be noise, where the editor cannot say why they do.
+        if !can_act && !client.actions.disabled_entries {
+            return Ok(Value::Array(Vec::new()));
+        }
         // Parsing takes milliseconds in which this task could do nothing else.
-        tokio::task::spawn_blocking(move || self.make(snapshot, &custom, &client))
+        tokio::task::spawn_blocking(move || self.make(snapshot, &custom, &client, can_act))
             .await
             .map_err(|_| Error::internal_error())
     }
 
-    fn make(self, snapshot: Snapshot, custom: &[CustomAction], client: &ClientFacts) -> Value {
+    fn make(
+        self,
+        snapshot: Snapshot,
+        custom: &[CustomAction],
+        client: &ClientFacts,
+        can_act: bool,
+    ) -> Value {
         let context = self.context.unwrap_or_default();
         let diagnostics = context.diagnostics.into_iter().take(DIAGNOSTICS_MAX);
         let made = Made {
             snapshot,
             range: self.range.into(),
             facts: client.actions,
+            can_act,
             diagnostics: diagnostics.collect(),
         };
         let messages: Vec<String> = made.diagnostics.iter().map(message).collect();
@@ -168,6 +180,9 @@ fn entry(request: &Made, offer: &Offer) -> Value {
     let mut action = json!({ "title": title, "kind": kind(offer.group), "command": command });
     if let Some(diagnostic) = diagnostic {
         action["diagnostics"] = json!([diagnostic]);
+    }
+    if !request.can_act {
+        action["disabled"] = json!({ "reason": Refusal::NoInstructions.to_string() });
     }
     if request.facts.tags {
         action["tags"] = json!([1]);

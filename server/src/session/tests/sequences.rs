@@ -5,9 +5,8 @@ use proptest::prelude::*;
 
 use super::world::{ECHO, World};
 use super::*;
-use crate::actions::{Action, Change, Outcome};
+use crate::actions::{Change, Outcome};
 use crate::mailbox::{ActionEnd, ActionKey, Stage};
-use crate::positions::Encoding;
 
 /// Sequences in a run.
 const CASES: u32 = 10_000;
@@ -27,6 +26,11 @@ enum Step {
     Record,
     Menu(usize),
     Toggle,
+    Snooze(u64),
+    Language(bool),
+    Why(usize, u32, u32),
+    Dismiss,
+    Others,
     Act(usize, bool),
     Cancel(usize),
     CancelAction(u64),
@@ -74,6 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
             r#"{"enable": false}"#,
             r#"{"trigger": "manual"}"#,
             r#"{"deadlineMs": 10}"#,
+            r#"{"delayMs": 30}"#,
+            r#"{"disabledGlobs": ["*.rs"]}"#,
             r#"{"model": "other"}"#,
             "[1]",
         ])
@@ -102,6 +108,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Record),
         1 => document().prop_map(Step::Menu),
         1 => Just(Step::Toggle),
+        1 => (0u64..2).prop_map(Step::Snooze),
+        1 => any::<bool>().prop_map(Step::Language),
+        1 => (document(), place()).prop_map(|(uri, (line, column))| Step::Why(uri, line, column)),
+        1 => Just(Step::Dismiss),
+        1 => Just(Step::Others),
         2 => (document(), any::<bool>()).prop_map(|(uri, prose)| Step::Act(uri, prose)),
         3 => (0usize..8).prop_map(Step::Cancel),
         1 => (1u64..5).prop_map(Step::CancelAction),
@@ -214,6 +225,26 @@ fn take(world: &mut World, step: &Step) {
         }
         Step::Wait(ms) => world.wait(Duration::from_millis(*ms)),
         Step::Leave => world.happen(Event::Left),
+        step => take_command(world, step),
+    }
+}
+
+/// The commands by which users are left alone.
+fn take_command(world: &mut World, step: &Step) {
+    match step {
+        Step::Snooze(seconds) => {
+            world.ask(Request::Snooze(Duration::from_secs(*seconds)));
+        }
+        Step::Language(enabled) => {
+            world.ask(Request::SetLanguage("rust".to_owned(), *enabled));
+        }
+        Step::Why(uri, line, column) => {
+            let wish = World::wish(URIS[*uri], *line, *column);
+            world.ask(Request::Why(Some(wish)));
+        }
+        Step::Dismiss => drop(world.ask(Request::Dismiss)),
+        Step::Others => world.offer_others(Source::MODEL, &["foo(y)", "x"]),
+        step => panic!("{step:?} is no command"),
     }
 }
 

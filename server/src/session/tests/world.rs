@@ -9,10 +9,11 @@ use carat_engine::{GenerationSummary, Piece, StopReason, TokenScore};
 use carat_tests::{NaiveText, Units};
 use serde_json::{Value, json};
 
-use crate::completion::{self, Knowledge, Parts, Plan, is_secret_file, mask};
+use crate::completion::{self, Knowledge, Parts, Plan, Scores, is_secret_file, mask};
 use crate::documents::{Change, Opened};
 use crate::generator::ModelFacts;
 use crate::mailbox::{ActionEnd, ActionJob, ActionKey, Job, Proposal, Report, Source, WarmJob};
+use crate::memory::FILE_BYTES_MAX;
 use crate::positions::{Encoding, LineColumn};
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
 use crate::session::{
@@ -46,6 +47,10 @@ pub(super) struct World {
     /// The models that were loaded, by their names.
     pub(super) loads: Vec<Option<String>>,
     pub(super) statuses: Vec<Status>,
+    /// What was counted: shown, taken, saved.
+    pub(super) counted: [i64; 3],
+    /// What the model knows.
+    pub(super) knowledge: Knowledge,
     left: bool,
 }
 
@@ -103,6 +108,8 @@ impl World {
             reads: 0,
             loads: Vec::new(),
             statuses: Vec::new(),
+            counted: [0; 3],
+            knowledge: Knowledge::default(),
             left: false,
         }
     }
@@ -237,6 +244,13 @@ impl World {
             | Effect::WatchFiles(_)
             | Effect::ReadWorkspace(..)
             | Effect::LookAt(_) => {}
+            Effect::Count(tally) => {
+                let numbers = [tally.shown, tally.taken, tally.saved];
+                for (count, number) in self.counted.iter_mut().zip(numbers) {
+                    *count += number;
+                }
+                assert!(self.counted.iter().all(|count| *count >= 0));
+            }
         }
     }
 
@@ -273,8 +287,12 @@ impl World {
                 self.session.requests.texts.text(&name)
             };
             let wanted = mask(&document.text.to_string()).into_owned();
-            let wanted = (!is_secret_file(&document.path)).then_some(wanted);
-            assert_eq!(known.map(str::to_owned), wanted);
+            let disabled = self.session.disabled(&document.uri);
+            let may = !is_secret_file(&document.path)
+                && disabled.is_none()
+                && document.text.len_bytes() as u64 <= FILE_BYTES_MAX;
+            let wanted = may.then_some(wanted);
+            assert!(known.map(str::to_owned) == wanted, "{}", document.uri);
         }
         let mut alive = self.jobs.iter().filter(|it| !it.job.cancel.is_cancelled());
         let model = alive.clone().filter(|it| it.job.source == Source::MODEL);
@@ -372,6 +390,7 @@ impl World {
 
     /// A source takes its job, if it has not, and writes some text; false if it was told to stop.
     pub(super) fn write(&mut self, source: Source, text: &str) -> bool {
+        let knowledge = self.knowledge.clone();
         let Some(running) = self.running(source) else {
             return false;
         };
@@ -379,6 +398,7 @@ impl World {
         if running.plan.is_none() {
             let around = running.job.caret.around();
             let query = running.job.caret.query(&around);
+            let knowledge = &knowledge;
             let budget = PromptBudget::default();
             let plan = Arc::new(completion::plan(
                 &query,
@@ -386,7 +406,7 @@ impl World {
                 &budget,
                 &Parts::default(),
                 &Bytes,
-                &Knowledge::default(),
+                knowledge,
             ));
             running.plan = Some(Arc::clone(&plan));
             self.happen(Event::Engine(Report::Planned(key, plan)));
@@ -402,6 +422,20 @@ impl World {
         let produced = Report::Produced(key, text.to_owned(), so_far);
         self.happen(Event::Engine(produced));
         !self.stopped(source)
+    }
+
+    /// A source has other answers for who asked.
+    pub(super) fn offer_others(&mut self, source: Source, texts: &[&str]) {
+        let Some(running) = self.running(source) else {
+            return;
+        };
+        let others = texts.iter().map(|text| Proposal {
+            text: (*text).to_owned(),
+            replace_suffix_bytes: 0,
+            scores: Scores::default(),
+        });
+        let report = Report::Others(running.job.key, others.collect());
+        self.happen(Event::Engine(report));
     }
 
     /// A source comes to the end of its text; without a reason it fails.

@@ -1,0 +1,254 @@
+//! What the request that waits is answered: the best of what its candidates have, or why nothing.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{BACKGROUND, Requests, SURE, SourceState, Waiting, Wants};
+use crate::completion::{Silence, Suggestion};
+use crate::mailbox::{GenerationKey, Source};
+use crate::session::candidate::Offer;
+use crate::session::effect::{Effect, Reply};
+use crate::session::query::{Answer, Query, Shown};
+
+/// What a source has for the request that waits.
+enum Standing {
+    /// Something to show.
+    Has(Box<Best>),
+    /// Nothing, and nothing is to come; why, if there was something to judge.
+    Nothing(Option<Silence>),
+    /// Something may come.
+    Waits,
+}
+
+/// For what a request waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// For the best.
+    Best,
+    /// For anything.
+    Any,
+    /// For nothing.
+    Over,
+}
+
+/// What is to be shown.
+struct Best {
+    key: GenerationKey,
+    suggestion: Suggestion,
+    others: Vec<Suggestion>,
+    prompt: Arc<str>,
+}
+
+impl Requests {
+    /// Answers the request that waits as soon as no better answer can be expected; from the deadline on,
+    /// with the best that there is.
+    pub(super) fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let waiting = self.waiting.as_ref();
+        let Some(waiting) = waiting.filter(|waiting| waiting.held.is_none()) else {
+            return;
+        };
+        let patience = match waiting {
+            waiting if waiting.over <= now => Patience::Over,
+            waiting if waiting.is_due => Patience::Any,
+            _ => Patience::Best,
+        };
+        let mut best = None;
+        let mut must_wait = false;
+        let mut silence = None;
+        for (source, _) in &self.sources {
+            match self.standing(*source, &waiting.query, must_wait, patience) {
+                Standing::Has(found) => {
+                    best = Some((source.name, found));
+                    must_wait = false;
+                    break;
+                }
+                Standing::Waits => must_wait = true,
+                Standing::Nothing(why) => silence = silence.or(why),
+            }
+        }
+        if must_wait {
+            return;
+        }
+        if let Some((source, best)) = best {
+            let shown = shown(&waiting.query, &best);
+            if waiting.wants == Wants::Text {
+                let tally = self.uptake.shown(best.key, &waiting.query, &shown);
+                effects.extend(tally.map(Effect::Count));
+            }
+            if let Some(last) = &mut self.last {
+                last.record.prompt = best.prompt.to_string();
+                let confidence = best.suggestion.scores.confidence();
+                last.record.probability = Some(confidence.product);
+                last.record.source = Some(source);
+                last.record.echo = confidence.echo;
+            }
+            self.answer(Answer::Shown(shown), None, now, effects);
+        } else {
+            let silence = silence.unwrap_or_else(|| self.why_not_yet(waiting));
+            self.fall_silent(silence, now, effects);
+        }
+        self.leave(BACKGROUND, now);
+    }
+
+    /// Why no source has anything, not even something that was judged.
+    fn why_not_yet(&self, waiting: &Waiting) -> Silence {
+        match self.sources.first() {
+            Some((_, SourceState::Failed)) => return Silence::NoModel,
+            Some((_, SourceState::Loading)) => return Silence::Loading,
+            _ => {}
+        }
+        match (waiting.is_due, waiting.follows) {
+            (true, true) => Silence::AfterAcceptance,
+            (true, false) => Silence::Slow {
+                ms: waiting.query.deadline.as_millis() as u64,
+            },
+            (false, _) => Silence::Nothing,
+        }
+    }
+
+    /// What a source has for a request; if a better one is still waited for, only what is sure counts.
+    fn standing(
+        &self,
+        source: Source,
+        query: &Query,
+        better: bool,
+        patience: Patience,
+    ) -> Standing {
+        let is_due = patience != Patience::Best;
+        let mut runs = false;
+        let mut silence = None;
+        for candidate in self.candidates.iter().rev() {
+            if candidate.source != source {
+                continue;
+            }
+            let Some(offer) = candidate.offer(query) else {
+                runs |= candidate.runs();
+                continue;
+            };
+            let Offer {
+                suggestion,
+                others,
+                typed,
+            } = offer;
+            let suggestion = suggestion.and_then(|suggestion| {
+                if self.uptake.is_dismissed(query, &suggestion.text) {
+                    Err(Silence::Dismissed)
+                } else {
+                    Ok(suggestion)
+                }
+            });
+            let is_sure = suggestion
+                .as_ref()
+                .is_ok_and(|suggestion| suggestion.scores.confidence().mean >= SURE);
+            let counts = if candidate.runs() {
+                // While it runs, it is asked for what it has at the deadline, or once typed through.
+                runs = true;
+                is_due || (typed && !better) || (typed && is_sure)
+            } else {
+                is_due || !better || is_sure
+            };
+            match suggestion {
+                Ok(suggestion) if counts => {
+                    let plan = candidate.plan.as_ref();
+                    let prompt = plan.map_or("", |plan| &plan.prompt.text);
+                    return Standing::Has(Box::new(Best {
+                        key: candidate.key,
+                        suggestion,
+                        others,
+                        prompt: prompt.into(),
+                    }));
+                }
+                Err(why) if !candidate.runs() => silence = Some(why),
+                _ => {}
+            }
+        }
+        if runs && patience != Patience::Over {
+            Standing::Waits
+        } else {
+            // What still runs may yet have something.
+            Standing::Nothing(silence.filter(|_| !runs))
+        }
+    }
+
+    /// Answers the request that waits with nothing, and keeps why.
+    pub(super) fn fall_silent(
+        &mut self,
+        silence: Silence,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.answer(Answer::Empty, Some(silence), now, effects);
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        answer: Answer,
+        silence: Option<Silence>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(waiting) = self.waiting.take() else {
+            return;
+        };
+        let model = self.sources.iter().find_map(|(_, state)| match state {
+            SourceState::Ready(facts) => facts.clone(),
+            SourceState::Loading | SourceState::Failed => None,
+        });
+        let prompt = self.candidates.iter().rev();
+        let prompt = prompt
+            .filter(|it| it.runs())
+            .find_map(|it| it.plan.as_ref());
+        // Whoever went on sees what stood there, until there is another answer.
+        if waiting.wants == Wants::Text && silence != Some(Silence::Superseded) {
+            if silence.is_some() {
+                self.uptake.nothing_shown();
+            }
+            if !waiting.query.explicit {
+                self.quiet = silence.clone().filter(Silence::is_of_document);
+            }
+        }
+        let mut readers = Vec::new();
+        let mut asked = None;
+        if let Some(last) = self.last.as_mut().filter(|last| last.key == waiting.key) {
+            last.record.close(&answer, silence, now);
+            last.record.model = model;
+            if let (Some(plan), true) = (prompt, last.record.prompt.is_empty()) {
+                last.record.prompt.clone_from(&plan.prompt.text);
+            }
+            let record = || Reply::Record(Some(Box::new(last.record.clone())));
+            if waiting.wants == Wants::Record {
+                asked = Some(record());
+            }
+            let waited = last.readers.drain(..);
+            readers.extend(waited.map(|reader| Effect::Respond(reader, record())));
+        }
+        let reply = asked.unwrap_or(Reply::Completion(answer));
+        effects.push(Effect::Respond(waiting.key, reply));
+        effects.append(&mut readers);
+    }
+}
+
+/// What is to be shown as an answer in the document of `query`.
+fn shown(query: &Query, best: &Best) -> Shown {
+    let (start, end, lead) = match &query.selected {
+        Some(selected) => (
+            selected.range.start,
+            selected.range.end,
+            selected.text.as_str(),
+        ),
+        None => (query.caret, query.caret, ""),
+    };
+    let insertion = |suggestion: &Suggestion| -> (Range<usize>, String) {
+        let end = (end + suggestion.replace_suffix_bytes).min(query.snapshot.text.len_bytes());
+        (start..end, format!("{lead}{}", suggestion.text))
+    };
+    let (replace, text) = insertion(&best.suggestion);
+    Shown {
+        snapshot: query.snapshot.clone(),
+        caret: query.caret,
+        replace,
+        text,
+        others: best.others.iter().map(insertion).collect(),
+    }
+}

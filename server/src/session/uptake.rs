@@ -1,0 +1,292 @@
+//! What became of what was shown: taken whole or in part, undone, dismissed. The protocol does not
+//! tell, so all of it but a dismissal is inferred from edits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::query::{Query, Shown};
+use crate::documents::{Changed, Edit};
+use crate::mailbox::GenerationKey;
+use crate::statistics::Tally;
+
+/// Places at which something is not offered again.
+const DISMISSED_MAX: usize = 64;
+
+/// Answers that have been counted as shown: older ones do not come back.
+const COUNTED_MAX: usize = 16;
+
+/// Of a line before a caret, this much tells one place from another.
+const BEGUN_BYTES_MAX: usize = 256;
+
+/// A single character is typed, not taken.
+const TAKEN_CHARS_MIN: usize = 2;
+
+/// What stands on the screen, what was taken last, and what is not to be offered again.
+#[derive(Debug, Default)]
+pub(super) struct Uptake {
+    stands: Option<Stands>,
+    taken: Option<Taken>,
+    dismissed: VecDeque<Dismissed>,
+    counted: VecDeque<GenerationKey>,
+}
+
+/// What the client shows.
+#[derive(Clone, Debug)]
+struct Stands {
+    key: GenerationKey,
+    uri: Arc<str>,
+    language: Arc<str>,
+    /// What taking all of it changes, and what stands in the place of that.
+    edit: Edit,
+    replaced: String,
+    /// A part of it was taken already.
+    in_part: bool,
+    place: Dismissed,
+}
+
+/// What was taken last.
+#[derive(Clone, Debug)]
+struct Taken {
+    uri: Arc<str>,
+    /// What takes it back.
+    undo: Edit,
+    /// Where the caret was left, until anything else happens.
+    caret: Option<usize>,
+    tally: Tally,
+    place: Dismissed,
+}
+
+/// A line that is not to be offered again at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Dismissed {
+    uri: Arc<str>,
+    /// Where the caret's line begins.
+    line_start: usize,
+    /// How long it was when this was offered.
+    begun: usize,
+    /// The line as it would have become.
+    whole: String,
+}
+
+impl Dismissed {
+    /// The place of an answer, and what the line would become with it.
+    fn of(query: &Query, text: &str) -> Option<Self> {
+        let document = &query.snapshot.text;
+        let line_start = document.line_to_byte(document.byte_to_line(query.caret));
+        let begun = query.caret - line_start;
+        if begun > BEGUN_BYTES_MAX {
+            return None;
+        }
+        let first = text.lines().find(|line| !line.trim().is_empty())?;
+        Some(Self {
+            uri: Arc::clone(&query.snapshot.uri),
+            line_start,
+            begun,
+            whole: format!("{}{first}", document.byte_slice(line_start..query.caret)),
+        })
+    }
+
+    /// Follows an edit; false if the place is gone.
+    fn moved(&mut self, edit: &Edit) -> bool {
+        if edit.range.end <= self.line_start {
+            self.line_start = self.line_start - edit.range.len() + edit.text.len();
+            return true;
+        }
+        edit.range.start >= self.line_start
+    }
+}
+
+impl Uptake {
+    /// The client was answered with text; what is to be counted.
+    pub(super) fn shown(
+        &mut self,
+        key: GenerationKey,
+        query: &Query,
+        shown: &Shown,
+    ) -> Option<Tally> {
+        let before = self.stands.take();
+        if query.menu {
+            return None;
+        }
+        let snapshot = &query.snapshot;
+        let language = Arc::clone(&snapshot.language_id);
+        let edit = Edit::trimmed(&snapshot.text, shown.replace.clone(), &shown.text)?;
+        let is_new = !self.counted.contains(&key);
+        // The rest of what was taken in part is no other text.
+        let in_part = before.is_some_and(|before| before.key == key && before.in_part);
+        self.stands = Dismissed::of(query, &shown.text).map(|place| Stands {
+            key,
+            uri: Arc::clone(&snapshot.uri),
+            language: Arc::clone(&language),
+            replaced: edit.inverse(&snapshot.text).text,
+            edit,
+            in_part,
+            place,
+        });
+        if is_new {
+            if self.counted.len() == COUNTED_MAX {
+                self.counted.pop_front();
+            }
+            self.counted.push_back(key);
+        }
+        is_new.then_some(Tally {
+            language,
+            shown: 1,
+            taken: 0,
+            saved: 0,
+        })
+    }
+
+    /// The client was answered with nothing.
+    pub(super) fn nothing_shown(&mut self) {
+        self.stands = None;
+    }
+
+    /// A document changed; what is to be counted.
+    pub(super) fn edited(&mut self, changed: &Changed) -> Vec<Tally> {
+        let uri = &changed.now.uri;
+        let mut tallies = Vec::new();
+        for edit in &changed.edits {
+            if let Some(taken) = self.taken.take_if(|taken| taken.uri == *uri) {
+                tallies.extend(self.after_taken(taken, edit));
+            }
+            if let Some(stands) = self.stands.take_if(|stands| stands.uri == *uri) {
+                tallies.extend(self.typed_or_taken(stands, edit));
+            }
+            self.dismissed
+                .retain_mut(|place| place.uri != *uri || place.moved(edit));
+        }
+        tallies
+    }
+
+    /// Something was taken, and then this happened.
+    fn after_taken(&mut self, mut taken: Taken, edit: &Edit) -> Option<Tally> {
+        if *edit == taken.undo {
+            self.dismiss_at(taken.place);
+            let Tally {
+                taken: count,
+                saved,
+                ..
+            } = taken.tally;
+            return Some(Tally {
+                taken: -count,
+                saved: -saved,
+                ..taken.tally
+            });
+        }
+        taken.caret = None;
+        let there = &mut taken.undo.range;
+        if edit.range.end <= there.start {
+            let moved = |at: usize| at - edit.range.len() + edit.text.len();
+            *there = moved(there.start)..moved(there.end);
+        } else if edit.range.start < there.end {
+            // What was changed itself cannot be told from other text any more.
+            return None;
+        }
+        if taken.place.moved(edit) {
+            self.taken = Some(taken);
+        }
+        None
+    }
+
+    /// Text stood there, and then this happened.
+    fn typed_or_taken(&mut self, mut stands: Stands, edit: &Edit) -> Option<Tally> {
+        let whole = *edit == stands.edit;
+        let begins = edit.range.is_empty()
+            && edit.range.start == stands.edit.range.start
+            && stands.edit.text.starts_with(&edit.text);
+        if !whole && !begins {
+            return None;
+        }
+        let is_taken = edit.text.chars().count() >= TAKEN_CHARS_MIN && !edit.text.trim().is_empty();
+        let tally = Tally {
+            language: Arc::clone(&stands.language),
+            shown: 0,
+            taken: i64::from(!stands.in_part),
+            // The key that takes it is one as well.
+            saved: keystrokes(&edit.text).saturating_sub(1) as i64,
+        };
+        if is_taken {
+            self.taken = Some(Taken {
+                uri: Arc::clone(&stands.uri),
+                undo: Edit {
+                    range: edit.new_range(),
+                    text: if whole {
+                        stands.replaced.clone()
+                    } else {
+                        String::new()
+                    },
+                },
+                caret: Some(edit.new_range().end),
+                tally: tally.clone(),
+                place: stands.place.clone(),
+            });
+        }
+        if !whole {
+            let length = edit.text.len();
+            let left = stands.edit.range;
+            stands.edit = Edit {
+                range: left.start + length..left.end + length,
+                text: stands.edit.text[length..].to_owned(),
+            };
+            stands.in_part |= is_taken;
+            self.stands = Some(stands);
+        }
+        is_taken.then_some(tally)
+    }
+
+    /// The user does not want what stands there.
+    pub(super) fn dismiss(&mut self) {
+        if let Some(stands) = self.stands.take() {
+            self.dismiss_at(stands.place);
+        }
+    }
+
+    fn dismiss_at(&mut self, place: Dismissed) {
+        if self.dismissed.len() == DISMISSED_MAX {
+            self.dismissed.pop_front();
+        }
+        self.dismissed.push_back(place);
+    }
+
+    /// Whether the user did not want this text at this place.
+    pub(super) fn is_dismissed(&self, query: &Query, text: &str) -> bool {
+        if self.dismissed.is_empty() || query.explicit {
+            return false;
+        }
+        let Some(place) = Dismissed::of(query, text) else {
+            return false;
+        };
+        self.dismissed.iter().any(|dismissed| {
+            dismissed.uri == place.uri
+                && dismissed.line_start == place.line_start
+                && dismissed.whole == place.whole
+                && dismissed.begun <= place.begun
+        })
+    }
+
+    /// Whether a request follows upon text that was taken, and nothing else.
+    pub(super) fn follows(&self, query: &Query) -> bool {
+        let taken = self.taken.as_ref();
+        taken.is_some_and(|taken| {
+            taken.uri == query.snapshot.uri && taken.caret == Some(query.caret)
+        })
+    }
+
+    /// A document was closed.
+    pub(super) fn closed(&mut self, uri: &str) {
+        self.stands.take_if(|stands| *stands.uri == *uri);
+        self.taken.take_if(|taken| *taken.uri == *uri);
+        self.dismissed.retain(|place| *place.uri != *uri);
+    }
+}
+
+/// Keys that a text costs who types it: editors indent by themselves.
+fn keystrokes(text: &str) -> usize {
+    let lines = text.split('\n').enumerate();
+    let of_line = |(number, line): (usize, &str)| match number {
+        0 => line.chars().count(),
+        _ => 1 + line.trim_start().chars().count(),
+    };
+    lines.map(of_line).sum()
+}
