@@ -45,7 +45,7 @@ pub struct Options {
     pub enable: Option<bool>,
     /// Languages in which Carat completes code, by their LSP identifiers, such as `{"markdown": false}`. `"*"` stands for all that are not named; `{"*": false, "rust": true}` is Rust alone.
     pub languages: Option<BTreeMap<String, bool>>,
-    /// Whether ghost text comes while typing (`automatic`) or only when you ask for it (`manual`), which Neovim 0.12 cannot. Completion menus do not tell the two apart and ignore this.
+    /// Whether ghost text comes while typing (`automatic`) or only when you ask for it (`manual`) (in Neovim 0.12 with a key of the plugin). Completion menus do not tell the two apart and ignore this.
     pub trigger: Option<Trigger>,
     /// Model that completes code: `default` is the embedded one; otherwise a name that `carat model list` shows, or the absolute path of a GGUF file. Read once, when the server starts; `carat lsp --model NAME` wins over it.
     pub model: Option<String>,
