@@ -9,6 +9,7 @@
 mod header;
 mod mapping;
 mod metadata;
+mod split;
 mod tensor_type;
 
 use std::path::{Path, PathBuf};
@@ -32,12 +33,14 @@ pub struct ModelFile(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    bytes: Bytes,
+    /// The files of the model, one as a rule.
+    parts: Vec<Bytes>,
     header: Header,
 }
 
 impl ModelFile {
-    /// Maps the file and reads its header; tensors are read from the disk when they are used.
+    /// Maps the file and reads its header; tensors are read from the disk when they are used. Of a
+    /// model in several files, `path` may be any: the others are looked for beside it.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let bytes = Bytes::map(path).map_err(|source| LoadError::Io {
             path: path.to_owned(),
@@ -69,14 +72,19 @@ impl ModelFile {
     }
 
     fn from_parts(path: PathBuf, bytes: Bytes) -> Result<Self, LoadError> {
-        match header::parse(&bytes) {
-            Ok(header) => Ok(Self(Arc::new(Inner {
-                path,
-                bytes,
-                header,
-            }))),
-            Err(what) => Err(LoadError::Malformed { path, what }),
-        }
+        let header = match header::parse(&bytes) {
+            Ok(header) => header,
+            Err(what) => return Err(LoadError::Malformed { path, what }),
+        };
+        let (parts, header) = match split::count(&header) {
+            Some(n_parts) => split::join(&path, bytes, header, n_parts)?,
+            None => (vec![bytes], header),
+        };
+        Ok(Self(Arc::new(Inner {
+            path,
+            parts,
+            header,
+        })))
     }
 
     /// Where the file is, or the name that stands in for the path.
@@ -84,9 +92,9 @@ impl ModelFile {
         &self.0.path
     }
 
-    /// Length of the whole file in bytes.
+    /// Length of the whole file in bytes, or of all files of the model.
     pub fn len_bytes(&self) -> u64 {
-        self.0.bytes.len() as u64
+        self.0.parts.iter().map(|part| part.len() as u64).sum()
     }
 
     /// The key-value part of the header.
@@ -112,7 +120,8 @@ impl ModelFile {
 
     /// The bytes of a tensor of this file.
     pub fn data(&self, info: &TensorInfo) -> TensorData {
-        TensorData::new(self.0.bytes.clone(), info.range())
+        let part = self.0.parts.get(info.part).unwrap_or(&self.0.parts[0]);
+        TensorData::new(part.clone(), info.range())
     }
 }
 

