@@ -37,7 +37,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
                 continue;
             }
             eprintln!("{}, {pace} keys a second", manner.name());
-            let figures = Session::start(&carat, root, options, manner)?.play(pace);
+            let figures = Session::start(&carat, root, options, manner)?.play(pace)?;
             rows.push((manner, pace, figures));
         }
     }

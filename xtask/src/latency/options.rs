@@ -15,6 +15,7 @@ usage: cargo xtask latency [OPTIONS]
   --keys N           keys of each session [default: 200]
   --pace N,...       keys a second [default: 1,6]
   --manner NAME      vscode or neovim [default: both, one after the other]
+  --log FILE         where the last server's log is kept
   --warm-up SECONDS  time between the first request and the first key [default: 10]
 
 Other programs on the machine spoil the times, not the counts.
@@ -30,6 +31,7 @@ pub(crate) struct Options {
     pub(super) paces: Vec<f64>,
     pub(super) manner: Option<Manner>,
     pub(super) warm_up: f64,
+    pub(super) log: Option<PathBuf>,
 }
 
 impl Options {
@@ -43,6 +45,7 @@ impl Options {
             paces: vec![1.0, 6.0],
             manner: None,
             warm_up: 10.0,
+            log: None,
         };
         let mut words = words.iter().copied();
         while let Some(name) = words.next() {
@@ -57,6 +60,7 @@ impl Options {
                     ensure!(this.settings.is_object(), "{name} needs a JSON object");
                 }
                 "--carat" => this.carat = Some(value.into()),
+                "--log" => this.log = Some(value.into()),
                 "--keys" => this.keys = value.parse().with_context(unreadable)?,
                 "--pace" => {
                     let paces = value.split(',').map(str::parse);

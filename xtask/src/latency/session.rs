@@ -1,6 +1,6 @@
 //! One server, one client that types.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -56,6 +56,7 @@ pub(super) struct Session {
     files: Vec<(String, String)>,
     keys: usize,
     warm_up: Duration,
+    log: Option<PathBuf>,
     /// What of the server's log was read.
     read: usize,
     version: i32,
@@ -99,6 +100,7 @@ impl Session {
             files: files.into_iter().collect::<Result<_>>()?,
             keys: options.keys,
             warm_up: Duration::from_secs_f64(options.warm_up),
+            log: options.log.clone(),
             read: 0,
             version: 0,
             figures: Figures::default(),
@@ -109,7 +111,7 @@ impl Session {
     }
 
     /// Types, `pace` keys a second.
-    pub(super) fn play(mut self, pace: f64) -> Figures {
+    pub(super) fn play(mut self, pace: f64) -> Result<Figures> {
         let gap = Duration::from_secs_f64(1.0 / pace);
         for number in 0.. {
             if self.figures.keys >= self.keys {
@@ -138,7 +140,10 @@ impl Session {
             self.figures.idle = Some(used.as_secs_f64() / REST.as_secs_f64());
         }
         self.server.unread();
-        self.figures
+        if let Some(file) = &self.log {
+            std::fs::write(file, self.server.log()).with_context(|| file.display().to_string())?;
+        }
+        Ok(self.figures)
     }
 
     /// Opens a document, looks at it for a while, and types into it.
