@@ -20,6 +20,9 @@ use crate::mailbox::{
 /// the same code quick, and holds up to 0.6 GB with Gemma 4 26B-A4B.
 const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 
+/// How often a prompt may get another size while it is read.
+const SIZES_MAX: usize = 3;
+
 /// Loads the model of a source on a thread of its own and lets it work.
 pub fn spawn(
     source: Source,
@@ -274,20 +277,20 @@ fn hunks(text: &ropey::Rope, outcome: &Outcome) -> Vec<(std::ops::Range<usize>, 
 /// Evaluates a prompt for later; false if it was interrupted.
 fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let prompt = prompt_at(generator, &job.caret);
-        let needed = if job.is_guess {
-            let end = Caret {
-                at: job.caret.text.len_bytes(),
-                ..job.caret.clone()
-            };
-            shared(&prompt, &prompt_at(generator, &end))
-        } else {
-            &prompt
-        };
-        if needed.is_empty() {
-            return Ok(true);
+        let mut prompt = needed(generator, job);
+        // What was read tells how fast the model reads, and with that how much it is to read.
+        for _ in 0..SIZES_MAX {
+            if prompt.is_empty() {
+                return Ok(true);
+            }
+            let is_whole = generator.read(&job.uri, &prompt, interrupt)?;
+            let now = needed(generator, job);
+            if !is_whole || now == prompt {
+                return Ok(is_whole);
+            }
+            prompt = now;
         }
-        generator.read(&job.uri, needed, interrupt)
+        Ok(true)
     }));
     match result {
         Ok(Ok(is_whole)) => is_whole,
@@ -304,14 +307,24 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
     }
 }
 
+/// What a job is to read.
+fn needed(generator: &dyn Generator, job: &WarmJob) -> Vec<TokenId> {
+    let mut prompt = prompt_at(generator, &job.caret);
+    if job.is_guess {
+        let end = Caret {
+            at: job.caret.text.len_bytes(),
+            ..job.caret.clone()
+        };
+        let other = prompt_at(generator, &end);
+        let pairs = prompt.iter().zip(&other);
+        let shared = pairs.take_while(|(a, b)| a == b).count();
+        prompt.truncate(shared);
+    }
+    prompt
+}
+
 /// The prompt of a completion at a caret; empty where there is none.
 fn prompt_at(generator: &dyn Generator, caret: &Caret) -> Vec<TokenId> {
     let around = caret.around();
     generator.plan(&caret.query(&around)).prompt.tokens
-}
-
-/// What two prompts begin with.
-fn shared<'a>(one: &'a [TokenId], other: &[TokenId]) -> &'a [TokenId] {
-    let pairs = one.iter().zip(other);
-    &one[..pairs.take_while(|(a, b)| a == b).count()]
 }

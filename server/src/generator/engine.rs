@@ -125,9 +125,6 @@ impl Generator for EngineGenerator {
             "read for an answer"
         );
         self.ranking = ranking;
-        if let Some(speed) = session.prefill_speed().filter(|_| !self.is_steady) {
-            self.model.adapt_budget(speed);
-        }
         result
     }
 
@@ -145,7 +142,8 @@ impl Generator for EngineGenerator {
             of = prompt.len(),
             "read ahead"
         );
-        if let Some(speed) = session.prefill_speed() {
+        // A prompt of another size is read anew: not while somebody waits for an answer.
+        if let Some(speed) = session.prefill_speed().filter(|_| !self.is_steady) {
             self.model.adapt_budget(speed);
         }
         Ok(read.is_whole())
