@@ -83,3 +83,59 @@ pub(crate) fn lines(known: Known<'_>, here: Here<'_>, weights: EchoWeights) -> V
     lines.retain(|line| line.probability >= PROBABILITY_MIN && !line.text.contains(MASK));
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::completion::mask;
+    use crate::echo::Index;
+
+    fn proposed(text: &str, before: &str) -> Option<String> {
+        let mut index = Index::default();
+        for path in ["a.lua", "b.lua", "c.lua"] {
+            index.set(path, &mask(text));
+        }
+        let known = Known {
+            index: &index,
+            path: "d.lua",
+        };
+        let query = Query {
+            path: "d.lua",
+            language_id: "lua",
+            prefix: before,
+            texts: Some(&index),
+            ..Query::default()
+        };
+        let of_echo = of_echo(&query, known, &Knowledge::of_echo());
+        let shown = of_echo.plan.show(of_echo.suggestion, "", false);
+        shown.ok().map(|suggestion| suggestion.text)
+    }
+
+    #[test]
+    fn a_line_comes_back_behind_the_same_line_and_a_secret_never_does() {
+        let text = "local link = open_link(host)\nlink:send_hello(1)\n";
+        let before = "local link = open_link(host)\n";
+        assert_eq!(
+            proposed(text, before).as_deref(),
+            Some("link:send_hello(1)")
+        );
+        let typed = format!("{before}link:se");
+        assert_eq!(proposed(text, &typed).as_deref(), Some("nd_hello(1)"));
+        assert_eq!(proposed(text, "nothing_like_it()\n"), None);
+        let secret = "local link = open_link(host)\nlocal token = \"ghp_a8Kd93kfLs0Qm2Zx7Vb1Nc5Hj6Tg4RwEy9uP\"\n";
+        assert_eq!(proposed(secret, before), None);
+        assert_eq!(proposed(secret, &format!("{before}local tok")), None);
+    }
+
+    #[test]
+    fn every_proposal_goes_on_from_what_is_typed() {
+        let line = "link:send_hello(first_of(all), 2)";
+        let text = format!("local link = open_link(host)\n{line}\n");
+        for typed in 0..line.len() {
+            let before = format!("local link = open_link(host)\n{}", &line[..typed]);
+            if let Some(proposed) = proposed(&text, &before) {
+                assert_eq!(format!("{}{proposed}", &line[..typed]), line);
+            }
+        }
+    }
+}

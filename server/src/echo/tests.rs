@@ -402,3 +402,56 @@ fn signs_alone_tell_no_place() {
         ("next_line();", Some(Neighbors::TwoBefore))
     );
 }
+
+proptest! {
+    #[test]
+    fn a_new_state_of_the_disk_changes_no_open_document(
+        disk in prop::collection::btree_map("[a-d]", text(), 0..4),
+        later in prop::collection::btree_map("[a-d]", text(), 0..4),
+        open in prop::collection::btree_map("[a-d]", text(), 0..4),
+        caret in text(),
+    ) {
+        let of = |files: &BTreeMap<String, String>| {
+            let files = files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+            settled(&files.collect::<Vec<_>>())
+        };
+        let mut index = Index::default();
+        index.rebase(of(&disk));
+        for (path, text) in &open {
+            index.set(path, text);
+        }
+        index.rebase(of(&later));
+        let mut wanted = later.clone();
+        wanted.extend(open.clone());
+        let paths: std::collections::BTreeSet<_> = index.paths().collect();
+        prop_assert!(paths.iter().copied().eq(wanted.keys().map(String::as_str)));
+        for (path, text) in &wanted {
+            prop_assert_eq!(index.text(path), Some(text.as_str()));
+        }
+        // What is closed is the disk's again.
+        for path in open.keys() {
+            index.remove(path);
+        }
+        index.rebase(of(&later));
+        let place = here("e.rs", &caret);
+        prop_assert_eq!(answer(&index, place), answer(&of(&later), place));
+    }
+}
+
+#[test]
+fn begun_names_go_on_as_names_that_stand_anywhere() {
+    for index in [
+        settled(&[("a.rs", DEFINITION)]),
+        live(&[("a.rs", DEFINITION)]),
+    ] {
+        let before = "    let it = quanti";
+        let mut echo = Echo::new(&index, here("b.rs", before), EchoWeights::default());
+        let mut into = carat_engine::Continuations::default();
+        let source: &mut dyn carat_engine::ContinuationSource = &mut echo;
+        let weight = source.continuations(before.as_bytes(), &mut into);
+        assert!(weight > 0.1, "{weight}");
+        let all: Vec<_> = into.iter().map(|(rest, _)| shown(rest)).collect();
+        assert!(all.contains(&"ze_rows".to_owned()), "{all:?}");
+        assert!(index.has_word("quantize_rows") && !index.has_word("quanti"));
+    }
+}
