@@ -33,8 +33,12 @@ pub struct Candidate {
 impl Candidate {
     /// Natural logarithm of the probability of the whole line, by the mixture.
     pub fn mixed_log_prob(&self) -> f32 {
-        let tokens: f32 = self.scores.iter().map(|score| score.mixed_log_prob).sum();
-        tokens + self.end.mixed_log_prob
+        self.tokens_log_prob() + self.end.mixed_log_prob
+    }
+
+    /// The same of its tokens, wherever the line ends.
+    pub fn tokens_log_prob(&self) -> f32 {
+        self.scores.iter().map(|score| score.mixed_log_prob).sum()
     }
 }
 

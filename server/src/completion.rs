@@ -85,6 +85,8 @@ pub struct Plan {
     pub suffix: String,
     /// What decides whether the answer is shown.
     pub filter: ShowFilter,
+    /// Whether the user asked for it.
+    pub explicit: bool,
     /// Why the model is not asked at all; the prompt is empty then.
     pub silence: Option<Silence>,
 }
@@ -116,6 +118,7 @@ pub fn plan(
             beam: 1,
             alternatives: 0,
             filter,
+            explicit: query.explicit,
             silence,
         };
     }
@@ -158,6 +161,7 @@ pub fn plan(
         prefix: query.prefix.to_owned(),
         suffix: query.suffix.to_owned(),
         filter,
+        explicit: query.explicit,
         silence: None,
     }
 }
@@ -182,6 +186,15 @@ impl Plan {
         let suggestion = suggestion.ok_or(Silence::Nothing)?;
         let around = (self.prefix.as_str(), self.suffix.as_str());
         show::judge(suggestion, around, &self.filter, typed, explicit)
+    }
+
+    /// No answer that is less probable will be shown to anybody.
+    fn least_shown(&self) -> f64 {
+        if self.explicit || self.filter.manners.everything {
+            0.0
+        } else {
+            self.filter.threshold
+        }
     }
 
     /// Lets a source take part in the answer.

@@ -8,11 +8,15 @@ use crate::echo::LineEcho;
 /// What the next existing line weighs, against the line itself.
 const NEXT_LINE_WEIGHT: f32 = 0.3;
 
-/// Tokens of the next existing line that count.
-const NEXT_LINE_TOKENS_MAX: usize = 40;
+/// A line that is so much less probable than the best one is not read with what follows, in natural
+/// logarithms: the next line hardly ever makes up for it.
+const MARGIN: f32 = 3.0;
 
-/// Bytes before the caret's line that are read, from a line start on.
-const BEFORE_BYTES: usize = 900;
+/// Tokens of the next existing line that count.
+const NEXT_LINE_TOKENS_MAX: usize = 16;
+
+/// Bytes before the caret's line that are read, from a line start on. More change no choice in a hundred.
+const BEFORE_BYTES: usize = 512;
 
 /// Where the text that is read begins moves in such steps, so that typing leaves it alone.
 const STEP_BYTES: usize = 256;
@@ -50,12 +54,22 @@ pub(super) fn best(
         .iter()
         .map(|(line, _)| line.mixed_log_prob())
         .collect();
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let rivals = scores.iter().filter(|score| **score >= most - MARGIN);
+    let may_be_shown = shown
+        .iter()
+        .any(|(line, _)| f64::from(line.tokens_log_prob()).exp() >= plan.least_shown());
     if let Some(session) = session
-        && shown.len() > 1
+        && rivals.count() > 1
+        && may_be_shown
         && let Some(mut next_line) = NextLine::new(plan, session)
     {
         for (score, (_, suggestion)) in scores.iter_mut().zip(&shown) {
-            *score += NEXT_LINE_WEIGHT * next_line.log_prob(suggestion, cancel)?;
+            if *score >= most - MARGIN {
+                *score += NEXT_LINE_WEIGHT * next_line.log_prob(suggestion, cancel)?;
+            } else {
+                *score = f32::NEG_INFINITY;
+            }
         }
     }
     let best = scores
