@@ -1,7 +1,7 @@
 //! Several answers at once: the most probable lines, rather than the line of the most probable tokens.
 //!
 //! The answers under way are a batch of branches behind the prompt. They share its keys and values,
-//! so that five of them cost little more than one.
+//! so that some of them cost little more than one.
 
 use std::time::{Duration, Instant};
 

@@ -104,6 +104,7 @@ fn round(kibibytes: usize) -> (Vec<Duration>, Vec<Duration>) {
         let proposal = Suggestion {
             text: "foo(bar)".to_owned(),
             replace_suffix_bytes: 0,
+            rewritten_until: 0,
             scores: Scores::default(),
         };
         let produced = Report::Produced(posted, "foo(bar)".to_owned(), Some(proposal.clone()));

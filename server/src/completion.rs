@@ -20,7 +20,7 @@ mod stop;
 
 pub use brackets::place;
 pub use caret::{Around, Caret};
-pub use finish::{FinishOptions, Suggestion, finish};
+pub use finish::{FinishOptions, Suggestion, end_in_order, finish};
 pub use generate::generate;
 pub use mode::{Mode, mode};
 pub(crate) use of_echo::lines;

@@ -186,6 +186,38 @@ fn eval_reports_by_language_and_kind() {
 }
 
 #[test]
+fn replay_gives_the_same_figures_twice() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/carets/severity.rs"
+    );
+    let replay = || {
+        let mut report = json_of(&["replay", file, "--keys", "60", "--json"]);
+        // What depends on the machine stands apart.
+        report["seconds"] = Value::Null;
+        for row in report["languages"].as_array_mut().expect("languages") {
+            assert!(row["times"]["p50_ms"].is_number(), "{row}");
+            row["times"] = Value::Null;
+        }
+        report
+    };
+    let report = replay();
+    let rust = &report["languages"][0];
+    assert_eq!(rust["language"], "rust");
+    assert!(
+        rust["keys"]
+            .as_u64()
+            .is_some_and(|keys| (40..200).contains(&keys)),
+        "{rust}"
+    );
+    assert!(
+        rust["asked"].as_f64().is_some_and(|asked| asked > 0.0),
+        "{rust}"
+    );
+    assert_eq!(report, replay());
+}
+
+#[test]
 fn completions_and_manual_follow_the_definition() {
     let printed = |line: &str| {
         let output = Command::new(program())

@@ -30,6 +30,8 @@ pub(super) struct Enclosing {
     lexer: Lexer,
     /// What follows on the caret's line, without white space at its end.
     rest: String,
+    /// The lexer where that begins.
+    rest_lexer: Lexer,
 }
 
 /// How much of an answer fits between what is around it.
@@ -71,11 +73,18 @@ impl Enclosing {
         // A string that begins on the caret's line is taken to end there; the user has yet to close it.
         let line = prefix.rsplit('\n').next().unwrap_or("");
         let string_on_line = lexer.began_in().is_some_and(|quote| line.contains(quote));
-        let (closers, complete) = closers_after(suffix, rest, lexer, string_on_line);
+        // Editors close brackets before their user closes the string in them.
+        let lexer_of_rest = if string_on_line && only_brackets(rest) {
+            lexer.in_code()
+        } else {
+            lexer
+        };
+        let (closers, complete) = closers_after(suffix, rest, lexer_of_rest, string_on_line);
         Self {
             pairs: pair_up(open, &closers, complete),
             lexer,
             rest: rest.to_owned(),
+            rest_lexer: lexer_of_rest,
         }
     }
 
@@ -151,7 +160,7 @@ impl Enclosing {
             replace += wanted.len_utf8();
         }
         let mut count = 0;
-        let mut lexer = self.lexer;
+        let mut lexer = self.rest_lexer;
         lexer.scan(&self.rest[..replace], &mut |_, mark| {
             count += usize::from(matches!(mark, Mark::Close(_)));
             ControlFlow::Continue(())
@@ -172,6 +181,12 @@ pub fn place(prefix: &str, language: Option<&'static Language>) -> Place {
 pub(super) fn only_closers(text: &str) -> bool {
     text.chars()
         .all(|c| c.is_whitespace() || ")]}>\"'`;,:?".contains(c))
+}
+
+/// Whether a text has nothing but brackets that close, and what ends statements.
+fn only_brackets(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_whitespace() || ")]};,".contains(c))
 }
 
 /// Brackets and quotes that are open, the outermost first, each known by what closes it.

@@ -33,6 +33,8 @@ pub struct Suggestion {
     pub text: String,
     /// This many bytes after the caret are replaced; `text` has all of their characters in order.
     pub replace_suffix_bytes: usize,
+    /// Up to here, `text` has those characters.
+    pub rewritten_until: usize,
     /// How probable its pieces were to the model.
     pub scores: Scores,
 }
@@ -44,19 +46,33 @@ impl Suggestion {
         Self {
             text: self.text[typed..].to_owned(),
             replace_suffix_bytes: self.replace_suffix_bytes,
+            rewritten_until: self.rewritten_until.saturating_sub(typed),
             scores: self.scores.part(typed..self.text.len()),
         }
     }
 
-    /// Its first `bytes` bytes; what it wrote anew stands behind them.
+    /// Its first `bytes` bytes; what it writes anew behind them stays as it is.
     #[must_use]
     pub fn first(&self, bytes: usize) -> Self {
+        let replaces = self.rewritten_until <= bytes;
         Self {
             text: self.text[..bytes].to_owned(),
-            replace_suffix_bytes: 0,
+            replace_suffix_bytes: if replaces {
+                self.replace_suffix_bytes
+            } else {
+                0
+            },
+            rewritten_until: if replaces { self.rewritten_until } else { 0 },
             scores: self.scores.part(0..bytes),
         }
     }
+}
+
+/// Where `text` has all characters of `part`, in order; nothing if it does not.
+pub fn end_in_order(text: &str, part: &str) -> Option<usize> {
+    let mut left = text.chars();
+    let found = part.chars().all(|c| left.any(|other| other == c));
+    found.then(|| text.len() - left.as_str().len())
 }
 
 /// Control tokens as text: nothing after one of them belongs to the answer.
@@ -228,7 +244,9 @@ impl<'a> Surroundings<'a> {
             let newlines = |end: usize| bytes.iter().take(end).filter(|b| **b == b'\n').count();
             scores.moved(|end| end + newlines(end))
         };
+        let replaced = &self.rest[..fit.replace];
         Some(Suggestion {
+            rewritten_until: end_in_order(&shown, replaced).unwrap_or(shown.len()),
             text: shown,
             replace_suffix_bytes: fit.replace,
             scores,

@@ -42,6 +42,7 @@ pub fn of_echo(query: &Query<'_>, known: Known<'_>, knowledge: &Knowledge) -> Of
         prefix: query.prefix.to_owned(),
         suffix: query.suffix.to_owned(),
         filter: show::filter(query, knowledge, place),
+        explicit: query.explicit,
         silence,
     };
     let mut proposal = None;

@@ -116,21 +116,27 @@ fn word(text: &str) -> usize {
     blank + first.len_utf8() + more.map(char::len_utf8).sum::<usize>()
 }
 
-/// Whether taking it would leave more brackets that close nothing.
+/// Whether taking it would leave more brackets that close nothing than there will be in the end.
 fn doubles_bracket(ghost: &Ghost, place: &Place<'_>) -> bool {
     if !ghost.text.contains([')', ']', '}']) {
         return false;
     }
     let rest = place.after.get(ghost.replaces..).unwrap_or("");
-    let after = [ghost.text.as_str(), rest];
-    unmatched(place, &after) > unmatched(place, &[place.after])
+    let mut lexer = Lexer::new(place.language);
+    for text in [place.before, &ghost.text] {
+        lexer.scan(text, &mut |_, _| ControlFlow::Continue(()));
+    }
+    // Behind an open string, brackets mean nothing.
+    !lexer.in_text()
+        && unmatched(place.language, &[place.before, &ghost.text, rest])
+            > unmatched(place.language, &[place.before, place.wanted])
 }
 
-/// Closers that close nothing, in a document with these texts behind the caret.
-fn unmatched(place: &Place<'_>, after: &[&str]) -> usize {
-    let mut lexer = Lexer::new(place.language);
+/// Closers that close nothing, in a document of these texts.
+fn unmatched(language: Option<&'static Language>, texts: &[&str]) -> usize {
+    let mut lexer = Lexer::new(language);
     let (mut open, mut unmatched) = (Vec::new(), 0);
-    for text in [place.before].iter().chain(after) {
+    for text in texts {
         lexer.scan(text, &mut |_, mark| {
             match mark {
                 Mark::Open(closer) => open.push(closer),
@@ -405,6 +411,7 @@ mod tests {
             (verdict.doubles_bracket, verdict.repeats_suffix)
         };
         assert_eq!(of("a)", 0, &place("f(", ")")), (true, false));
+        assert_eq!(of("a)", 0, &place("f(\"", ")")), (false, false));
         assert_eq!(of("a)", 1, &place("f(", ")")), (false, false));
         assert_eq!(of("\")\"", 0, &place("f(", ")")), (false, false));
         assert_eq!(of("a + bcd", 0, &place("x = ", " bcd")), (false, true));

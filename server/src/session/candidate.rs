@@ -6,8 +6,8 @@ use std::time::Instant;
 use carat_engine::{CancelToken, StopReason};
 
 use super::query::Query;
-use super::typed::{Typed, Typing, has_in_order};
-use crate::completion::{Caret, Plan, Silence, Suggestion};
+use super::typed::{Typed, Typing};
+use crate::completion::{Caret, Plan, Silence, Suggestion, end_in_order};
 use crate::documents::Edit;
 use crate::mailbox::{GenerationKey, Proposal, Source};
 
@@ -163,8 +163,10 @@ impl Candidate {
         let from = self.place.at + typed.over;
         let kept = self.place.text.get_byte_slice(from..from + behind)?;
         let replaced = format!("{}{kept}", typed.closers);
-        (has_in_order(text, &replaced) && !text.is_empty()).then(|| Suggestion {
+        let rewritten_until = end_in_order(text, &replaced)?;
+        (!text.is_empty()).then(|| Suggestion {
             replace_suffix_bytes: typed.closers.len() + behind,
+            rewritten_until,
             ..suggestion.rest(typed.text.len())
         })
     }

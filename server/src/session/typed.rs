@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ropey::Rope;
 
+use crate::completion::end_in_order;
 use crate::documents::Edit;
 
 /// No completion is longer, so more text cannot have been typed through one.
@@ -156,9 +157,8 @@ impl Typing {
 }
 
 /// Whether `text` has all characters of `part`, in order.
-pub(super) fn has_in_order(text: &str, part: &str) -> bool {
-    let mut left = text.chars();
-    part.chars().all(|c| left.any(|other| other == c))
+fn has_in_order(text: &str, part: &str) -> bool {
+    end_in_order(text, part).is_some()
 }
 
 /// What editors insert on their own behind the caret.

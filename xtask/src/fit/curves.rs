@@ -42,10 +42,11 @@ pub(super) fn draw(languages: &BTreeMap<&str, Vec<&Answer>>) -> String {
         let at = |threshold: f64| {
             let mut outcome = Outcome::default();
             outcome.add(answers, threshold);
-            (x(outcome.kept()), y(outcome.precision()))
+            // Of nothing, no share is right.
+            (outcome.shown > 0).then(|| (x(outcome.kept()), y(outcome.precision())))
         };
         let points: Vec<String> = (0..=100)
-            .map(|step| at(10f64.powf(-4.0 + 4.0 * f64::from(step) / 100.0)))
+            .filter_map(|step| at(10f64.powf(-4.0 + 4.0 * f64::from(step) / 100.0)))
             .map(|(x, y)| format!("{x:.1},{y:.1}"))
             .collect();
         svg += &format!(
@@ -53,7 +54,9 @@ pub(super) fn draw(languages: &BTreeMap<&str, Vec<&Answer>>) -> String {
             points.join(" ")
         );
         for threshold in [0.01, 0.05, 0.2] {
-            let (x, y) = at(threshold);
+            let Some((x, y)) = at(threshold) else {
+                continue;
+            };
             svg += &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{color}\"/>\n");
         }
     }
