@@ -432,6 +432,7 @@ impl World {
         let others = texts.iter().map(|text| Proposal {
             text: (*text).to_owned(),
             replace_suffix_bytes: 0,
+            rewritten_until: 0,
             scores: Scores::default(),
         });
         let report = Report::Others(running.job.key, others.collect());
