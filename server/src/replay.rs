@@ -1,8 +1,8 @@
 //! Real code is typed key by key into the real server, in process: what a person would have seen, and
 //! what it would have been worth.
 //!
-//! The [`typist`] turns code into what a person does, the [`player`] lets a session and a model answer
-//! after every key, the [`oracle`] says what was right. The clock goes when told and the model answers
+//! The `typist` turns code into what a person does, the `player` lets a session and a model answer
+//! after every key, the `oracle` says what was right. The clock goes when told and the model answers
 //! between two keys, so the same code gives the same figures on every machine; times are measured beside.
 
 mod oracle;
