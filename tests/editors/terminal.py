@@ -10,7 +10,7 @@ import time
 PATIENCE_S = 60
 
 # Settings of every editor: how busy the machine is decides no answer.
-PATIENT = {"deadlineMs": 30000, "menuDeadlineMs": 30000}
+PATIENT = {"deadlineMs": 30000, "explicitDeadlineMs": 30000, "menuDeadlineMs": 30000}
 
 # A line of Rust with signs of two, three and four bytes, and its beginning, behind which any model knows the rest. What
 # a model is unsure of is not shown, so every step types where it is sure.

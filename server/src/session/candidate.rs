@@ -33,6 +33,8 @@ pub(super) struct Candidate {
     typing: Typing,
     /// Whether anything did.
     pub(super) edited: bool,
+    /// Whether a part of it was taken: the rest is wanted, however probable it is.
+    pub(super) taken: bool,
     /// When it ends for lack of anybody who waits for it.
     pub(super) stop_at: Option<Instant>,
 }
@@ -82,6 +84,7 @@ impl Candidate {
             stop: None,
             typing,
             edited: false,
+            taken: false,
             stop_at: None,
         }
     }
@@ -117,7 +120,7 @@ impl Candidate {
         let show = |proposal: Option<&Proposal>| match &self.plan {
             Some(plan) => {
                 let left = proposal.and_then(|proposal| self.remainder(proposal, &typed));
-                plan.show(left, &typed.text, query.explicit)
+                plan.show(left, &typed.text, query.explicit || self.taken)
             }
             None => Err(Silence::Nothing),
         };

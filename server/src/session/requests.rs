@@ -311,8 +311,10 @@ impl Requests {
             return;
         }
         let waits = waiting.is_some();
+        let taken = self.uptake.taken_in_part();
         for candidate in self.candidates.iter_mut().filter(|it| of_document(it)) {
             candidate.edited(&changed.edits);
+            candidate.taken |= taken == Some(candidate.key);
         }
         self.drop_candidates(|candidate| {
             of_document(candidate) && candidate.runs() && candidate.typed_on().is_none()

@@ -235,6 +235,12 @@ impl Uptake {
         is_taken.then_some(tally)
     }
 
+    /// The answer of which a part was taken and the rest still stands.
+    pub(super) fn taken_in_part(&self) -> Option<GenerationKey> {
+        let stands = self.stands.as_ref().filter(|stands| stands.in_part);
+        stands.map(|stands| stands.key)
+    }
+
     /// The user does not want what stands there.
     pub(super) fn dismiss(&mut self) {
         if let Some(stands) = self.stands.take() {

@@ -43,14 +43,11 @@ def project():
     return folder, work, environment
 
 
-class Headless:
-    """A Neovim without a screen, driven over its own socket."""
+class Remote:
+    """A Neovim that listens on a socket in its folder."""
 
-    def __init__(self, folder, file, environment):
+    def __init__(self, folder, environment):
         self.socket, self.environment = str(folder / "nvim.sock"), environment
-        command = ["nvim", "--headless", "-u", str(folder / "init.lua"), "--listen", self.socket, str(file)]
-        self.process = subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until("Neovim listens", lambda: os.path.exists(self.socket))
 
     def remote(self, *arguments):
@@ -71,6 +68,23 @@ class Headless:
         marks = self.lua("vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('nvim.lsp.inline_completion'), 0, -1, {details = true})")
         texts = ["".join(chunk[0] for chunk in mark[3].get("virt_text", [])) for mark in marks or []]
         return "".join(texts)
+
+    def says(self, command, text):
+        """Runs `:Carat COMMAND`, in whichever mode, and gives its message once that holds a text."""
+        self.keys(f"<Cmd>messages clear | Carat {command}<CR>")
+        messages = lambda: self.lua("vim.fn.execute('messages')")
+        until(f":Carat {command} says {text!r}", lambda: text in messages())
+        return messages().strip()
+
+
+class Headless(Remote):
+    """A Neovim without a screen, driven over its own socket."""
+
+    def __init__(self, folder, file, environment):
+        command = ["nvim", "--headless", "-u", str(folder / "init.lua"), "--listen", str(folder / "nvim.sock"), str(file)]
+        self.process = subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        super().__init__(folder, environment)
 
     def close(self):
         self.keys("<C-\\><C-n>:qa!<CR>")
@@ -178,7 +192,7 @@ def editor_on_a_screen(name, program, file, script=None):
     kept = {"HOME", "TERM", "LC_ALL", "PATH"}
     command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in kept or key.startswith("XDG_"))]
     command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
-    screen = Terminal(f"carat-nvim-{name}-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), file], str(work), OUT)
+    screen = Terminal(f"carat-nvim-{name}-{os.getpid()}", [*command, "nvim", "-u", str(folder / "init.lua"), "--listen", str(folder / "nvim.sock"), file], str(work), OUT)
     return folder, work, screen
 
 
@@ -293,8 +307,84 @@ def actions_on_a_screen():
         screen.close()
         shutil.rmtree(folder, ignore_errors=True)
 
+
+def manners_on_a_screen():
+    """Parts of an answer, other answers, and all the ways to be left alone and to be told why."""
+    folder, work, screen = editor_on_a_screen("manners", CARAT, "stack.rs")
+    nvim = Remote(folder, dict(os.environ, HOME=str(folder)))
+    answers = "vim.lsp.inline_completion and require('vim.lsp._capability').all.inline_completion.active[vim.api.nvim_get_current_buf()]:count_items()"
+    try:
+        screen.shows("carat default")
+        nvim.lua("vim.api.nvim_set_option_value('cmdheight', 3, {})")  # room for a sentence
+
+        nvim.keys("27GA")
+        before = nvim.line(27)
+        screen.keys("M-\\")
+        until("several answers", lambda: nvim.lua(answers) > 1)
+        first = until("the first", nvim.ghost)
+        screen.keys("M-]")
+        screen.shows("(2/")
+        second = nvim.ghost().rsplit(" (", 1)[0]
+        assert second and second != first, (first, second)
+        screen.picture("10-alternatives")
+        screen.keys("M-[")
+        screen.shows("(1/")
+        passed(f"in a terminal: who asks gets other answers, too: {first.strip()!r}, {second.strip()!r}")
+
+        word = nvim.lua(f"require('carat').word({json.dumps(first)})")
+        assert word and first.startswith(word) and word != first, (word, first)
+        screen.keys("C-Right")
+        until("a word in the buffer", lambda: nvim.line(27) == before + word)
+        until("the rest of it", lambda: nvim.ghost() == first.removeprefix(word))
+        screen.picture("11-word")
+        screen.keys("C-End")
+        until("the line in the buffer", lambda: nvim.line(27) == (before + first).split("\n")[0])
+        passed(f"in a terminal: <C-Right> takes {word.strip()!r}, <C-End> the rest of the line")
+
+        nvim.keys(f"<Esc>:w<CR>:e {work}/inventory.rs<CR>27GAself.items.get(")
+        until("ghost text", nvim.ghost)
+        passed("why there is text: " + nvim.says("why", "Text is shown"))
+        screen.keys("C-]")
+        until("no ghost text", lambda: nvim.ghost() == "")
+        passed("why none after <C-]>: " + nvim.says("why", "dismissed or undone"))
+        assert nvim.ghost() == "", nvim.ghost()
+        screen.picture("12-dismissed")
+
+        says = nvim.says("off rust", "rust is off")
+        nvim.says("why", "switched off for rust")
+        nvim.keys("<Esc>o")
+        screen.shows("quiet here")
+        screen.picture("13-off")
+        nvim.says("on rust", "rust is on")
+        passed(f"a language is switched off and on: {says}")
+
+        (work / "add.go").write_text("package main\n\nfunc add(a int, b int) int {\n\treturn \n}\n")
+        nvim.keys(f"<Esc>:w<CR>:e {work}/add.go<CR>4GA")
+        screen.shows("quiet here")
+        passed("a language that the model does not know: " + nvim.says("why", "knows Rust and Python, not Go"))
+        screen.picture("14-quiet")
+        assert nvim.ghost() == "", nvim.ghost()
+        screen.keys("M-\\")
+        passed(f"and who asks is answered there: {until('an answer', nvim.ghost)!r}")
+        nvim.keys("<Esc>")
+
+        nvim.says("snooze 10", "paused for 10 minutes")
+        screen.shows("(paused)")
+        passed("snoozing: " + nvim.says("status", "resumes by itself after 10 min"))
+        screen.picture("15-snoozing")
+        passed("why: " + nvim.says("why", "completion is paused"))
+        nvim.says("snooze 0.02", "paused for 0.02 minutes")
+        until("no pause", lambda: nvim.lua("require('carat').status.state") in ("ready", "busy"))
+        passed("a snooze ends by itself")
+    finally:
+        screen.picture("last")
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 headless()
 without_program()
 ghost_on_a_screen()
 actions_without_a_model()
 actions_on_a_screen()
+manners_on_a_screen()

@@ -200,6 +200,8 @@ function M.ask(buffer)
   local completion = found and type(capability.all) == 'table' and capability.all.inline_completion
   local completor = completion and completion.active[buffer]
   if not completor or type(completor.request) ~= 'function' then return false end
+  -- A request for the keys before would take this one's place.
+  if type(completor.reset_timer) == 'function' then completor:reset_timer() end
   completor:request(vim.lsp.protocol.InlineCompletionTriggerKind.Invoked)
   return true
 end

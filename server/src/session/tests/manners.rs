@@ -262,6 +262,24 @@ fn who_asks_gets_other_answers_as_well() {
 }
 
 #[test]
+fn the_rest_of_what_was_taken_in_part_stays_whatever_is_shown_while_typing() {
+    let mut bench = Bench::new();
+    let options = json!({ "shortest": 20 });
+    bench.world.happen(Event::Configured(options));
+    let key = bench.submit_as("let a = |;", asked);
+    bench.write("foo(1)");
+    bench.end();
+    bench.expect(&[(key, "8..8 foo(1)")]);
+    let key = bench.submit("let a = f|;");
+    bench.expect(&[(key, "empty")]);
+    let key = bench.submit_as("let a = |;", asked);
+    bench.expect(&[(key, "8..8 foo(1)")]);
+    bench.insert(0, 8, "foo");
+    let key = bench.submit("let a = foo|;");
+    bench.expect(&[(key, "11..11 (1)")]);
+}
+
+#[test]
 fn why_asks_as_the_editor_does_and_tells_what_comes_of_it() {
     let mut bench = knows_python();
     bench.edit("let a = ");
