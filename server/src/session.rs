@@ -281,6 +281,8 @@ impl Session {
     fn configure(&mut self, options: &Value, effects: &mut Vec<Effect>) {
         let disabled = Arc::clone(&self.settings.user().disabled);
         complain(&self.settings.configure(options), effects);
+        // What was said before is not known to hold any more.
+        self.requests.quiet = None;
         self.remember_workspace(effects);
         if disabled != self.settings.user().disabled {
             self.remember_all();
@@ -373,6 +375,7 @@ impl Session {
             }
             Request::SetLanguage(language, enabled) => {
                 self.settings.set_language(&language, enabled);
+                self.requests.quiet = None;
                 Reply::Language(language, enabled)
             }
             Request::Dismiss => {

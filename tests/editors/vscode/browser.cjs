@@ -39,6 +39,7 @@ function answers(port) {
 const SETTINGS = {
     // How busy the machine is decides no answer.
     "carat.deadlineMs": 30_000,
+    "carat.explicitDeadlineMs": 30_000,
     "chat.disableAIFeatures": true,
     "editor.autoClosingBrackets": "never",
     "editor.fontSize": 16,

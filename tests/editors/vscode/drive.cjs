@@ -156,6 +156,125 @@ async function withBinary(run) {
     }
 }
 
+/** Parts of an answer, other answers, and all the ways to be left alone and to be told why. */
+async function leftAlone(run) {
+    const workspace = project(run);
+    fs.writeFileSync(path.join(workspace, "add.go"), "package main\n\nfunc add(a int, b int) int {\n\treturn \n}\n");
+    const { page, close } = await open({
+        run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
+        settings: { "editor.inlineSuggest.showToolbar": "always" }, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
+    });
+    const editor = hands(page);
+    const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
+    const icon = async (name) => (await page.locator(`.statusbar-item[id$="carat.status"] .codicon-${name}`).count()) > 0;
+    const toast = async (what, pattern) => {
+        const said = await until(what, async () => {
+            const toasts = await editor.toasts();
+            return pattern.test(toasts) && toasts;
+        });
+        check(true, `${what}: ${JSON.stringify(said)}`);
+        return said;
+    };
+    const why = async (what, pattern, picture) => {
+        await editor.command("Carat: Why Nothing Here?");
+        await toast(what, pattern);
+        if (picture) await editor.shot(picture);
+        await editor.command("Notifications: Clear All Notifications");
+        await until("no message", async () => (await editor.toasts()) === "");
+    };
+    /** Opens the menu behind the status bar, keeps a picture of it, and takes an entry. */
+    const menu = async (entry, picture) => {
+        await page.locator('.statusbar-item[id$="carat.status"]').click();
+        const row = page.locator(".quick-input-list .monaco-list-row", { hasText: entry });
+        await row.waitFor();
+        if (picture) await editor.shot(picture);
+        await row.click();
+    };
+    const count = page.locator(".availableSuggestionCount");
+    try {
+        await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
+        await editor.openFile("stack.rs");
+        await editor.goTo(27, 9);
+        await editor.press("Alt+Backslash");
+        const first = await until("ghost text that was asked for", () => editor.ghost());
+        await until("several answers", async () => /1\/[23]/.test((await count.textContent()) ?? ""));
+        await editor.press("Alt+BracketRight");
+        const second = await until("another answer", async () => {
+            const ghost = await editor.ghost();
+            return /2\/[23]/.test((await count.textContent()) ?? "") && ghost !== first && ghost;
+        });
+        await editor.shot("20-alternatives");
+        check(true, `who asks gets other answers, too: ${JSON.stringify([first, second])}`);
+
+        const before = onDisk("stack.rs", 27);
+        const whole = (before + first.split("\n")[0]).trimEnd();
+        await editor.press("Alt+BracketLeft");
+        await until("the first answer again", async () => (await editor.ghost()) === first);
+        await editor.press("Control+ArrowRight");
+        const part = await until("a word on the disk", () => onDisk("stack.rs", 27) !== before && onDisk("stack.rs", 27));
+        check(whole.startsWith(part) && part !== whole, `accept word takes ${JSON.stringify(part.trim())}`);
+        await until("the rest of it", async () => part + (await editor.ghost()).split("\n")[0] === whole);
+        await editor.shot("21-word");
+        await editor.press("Tab");
+        await until("all of it on the disk", () => onDisk("stack.rs", 27).trimEnd() === whole);
+        check(true, `and the rest of the same answer still stands: ${JSON.stringify(whole.trim())}`);
+        await editor.press("Escape");
+
+        await editor.openFile("inventory.rs");
+        await editor.goTo(27, 9);
+        await editor.type("self.items.get(");
+        await until("ghost text", () => editor.ghost());
+        await why("why there is text", /Text is shown/);
+        await until("ghost text again", async () => (await editor.ghost()) || editor.press("Alt+Backslash"));
+        await editor.press("Escape");
+        await until("no ghost text", async () => (await editor.ghost()) === "");
+        await why("why there is none after Escape", /dismissed or undone/, "22-why");
+        check((await editor.ghost()) === "", "and it stays away");
+
+        await menu("Off for rust", "23-menu");
+        await why("off for Rust", /switched off for rust/);
+        await editor.type(" ");
+        await until("the status bar says that it is quiet here", () => icon("mute"));
+        await menu("On for rust", "24-menu-off");
+        const settings = () => fs.readFileSync(path.join(run, "user/User/settings.json"), "utf8");
+        await until("the setting", () => /"rust": true/.test(settings()));
+        await why("on for Rust", /Carat: (?!.*switched off)/);
+
+        await editor.openFile("add.go");
+        await editor.goTo(4, 9);
+        await editor.type("a");
+        await until("the status bar says that it is quiet here", () => icon("mute"));
+        check((await editor.ghost()) === "", "nothing in a language that the model does not know");
+        await menu("Why nothing here?", "25-quiet");
+        await toast("a quiet language", /knows Rust and Python, not Go/);
+        await editor.shot("26-why-quiet");
+        await editor.command("Notifications: Clear All Notifications");
+        await page.locator(".view-line >> text=return a").click();
+        await editor.press("End");
+        await editor.press("Alt+Backslash");
+        check(true, `and who asks is answered there: ${JSON.stringify(await until("an answer", () => editor.ghost()))}`);
+        await editor.press("Escape");
+
+        await menu("Snooze…");
+        await page.locator(".quick-input-list .monaco-list-row", { hasText: "15 minutes" }).click();
+        await until("the status bar says pause", () => icon("debug-pause"));
+        await page.locator('.statusbar-item[id$="carat.status"]').hover();
+        await page.waitForSelector("text=Resumes by itself after 15 min.");
+        await editor.shot("27-snoozing");
+        check(true, "snoozing: the status bar says until when");
+        await why("why while snoozing", /completion is paused/);
+        await menu("Resume completion");
+        await until("no pause", async () => !(await icon("debug-pause")));
+        check(true, "resumed from the menu");
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
 /** A model that takes instructions; what it says does not matter here. */
 async function withInstructions(run) {
     const workspace = project(run);
@@ -355,7 +474,7 @@ async function inFolder(test) {
 }
 
 (async () => {
-    const tests = [withBinary, withScript, choosingModel, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
+    const tests = [withBinary, leftAlone, withScript, choosingModel, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
     for (const test of tests) {
         if (!ONLY || test.name === ONLY) await inFolder(test);
     }

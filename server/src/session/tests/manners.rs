@@ -147,6 +147,7 @@ fn a_language_is_off_until_the_server_ends() {
     bench
         .world
         .ask(Request::SetLanguage("rust".to_owned(), true));
+    assert_eq!(bench.status().quiet, None, "at once");
     bench.submit("let a = |");
     assert!(bench.runs());
 }
