@@ -167,27 +167,32 @@ async function leftAlone(run) {
     const editor = hands(page);
     const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
     const icon = async (name) => (await page.locator(`.statusbar-item[id$="carat.status"] .codicon-${name}`).count()) > 0;
-    const toast = async (what, pattern) => {
-        const said = await until(what, async () => {
-            const toasts = await editor.toasts();
-            return pattern.test(toasts) && toasts;
-        });
-        check(true, `${what}: ${JSON.stringify(said)}`);
-        return said;
-    };
     const why = async (what, pattern, picture) => {
-        await editor.command("Carat: Why Nothing Here?");
-        await toast(what, pattern);
-        if (picture) await editor.shot(picture);
-        await editor.command("Notifications: Clear All Notifications");
-        await until("no message", async () => (await editor.toasts()) === "");
+        // Again if it comes before what was just done has reached the server.
+        for (const end = Date.now() + 60_000; ; ) {
+            await editor.command("Carat: Why Nothing Here?");
+            const said = await until("an answer", () => editor.toasts());
+            const fits = pattern.test(said);
+            const last = fits || Date.now() > end;
+            if (picture && fits) {
+                await sleep(500);
+                await editor.shot(picture);
+            }
+            if (last) check(fits, `${what}: ${JSON.stringify(said)}`);
+            await editor.command("Notifications: Clear All Notifications");
+            await until("no message", async () => (await editor.toasts()) === "");
+            if (last) return;
+        }
     };
     /** Opens the menu behind the status bar, keeps a picture of it, and takes an entry. */
     const menu = async (entry, picture) => {
         await page.locator('.statusbar-item[id$="carat.status"]').click();
         const row = page.locator(".quick-input-list .monaco-list-row", { hasText: entry });
         await row.waitFor();
-        if (picture) await editor.shot(picture);
+        if (picture) {
+            await sleep(500);
+            await editor.shot(picture);
+        }
         await row.click();
     };
     const count = page.locator(".availableSuggestionCount");
@@ -224,8 +229,6 @@ async function leftAlone(run) {
         await editor.goTo(27, 9);
         await editor.type("self.items.get(");
         await until("ghost text", () => editor.ghost());
-        await why("why there is text", /Text is shown/);
-        await until("ghost text again", async () => (await editor.ghost()) || editor.press("Alt+Backslash"));
         await editor.press("Escape");
         await until("no ghost text", async () => (await editor.ghost()) === "");
         await why("why there is none after Escape", /dismissed or undone/, "22-why");
@@ -233,12 +236,14 @@ async function leftAlone(run) {
 
         await menu("Off for rust", "23-menu");
         await why("off for Rust", /switched off for rust/);
+        await editor.press("Control+1");
         await editor.type(" ");
         await until("the status bar says that it is quiet here", () => icon("mute"));
         await menu("On for rust", "24-menu-off");
         const settings = () => fs.readFileSync(path.join(run, "user/User/settings.json"), "utf8");
         await until("the setting", () => /"rust": true/.test(settings()));
         await why("on for Rust", /Carat: (?!.*switched off)/);
+        await until("the status bar says so no more", async () => !(await icon("mute")));
 
         await editor.openFile("add.go");
         await editor.goTo(4, 9);
@@ -246,11 +251,12 @@ async function leftAlone(run) {
         await until("the status bar says that it is quiet here", () => icon("mute"));
         check((await editor.ghost()) === "", "nothing in a language that the model does not know");
         await menu("Why nothing here?", "25-quiet");
-        await toast("a quiet language", /knows Rust and Python, not Go/);
+        await until("an answer", async () => /knows Rust and Python, not Go/.test(await editor.toasts()));
+        check(true, `a quiet language: ${JSON.stringify(await editor.toasts())}`);
+        await sleep(500);
         await editor.shot("26-why-quiet");
         await editor.command("Notifications: Clear All Notifications");
-        await page.locator(".view-line >> text=return a").click();
-        await editor.press("End");
+        await editor.press("Control+1");
         await editor.press("Alt+Backslash");
         check(true, `and who asks is answered there: ${JSON.stringify(await until("an answer", () => editor.ghost()))}`);
         await editor.press("Escape");
