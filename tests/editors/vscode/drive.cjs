@@ -194,6 +194,7 @@ async function leftAlone(run) {
             await editor.shot(picture);
         }
         await row.click();
+        await page.mouse.move(500, 300); // its tooltip would cover messages
     };
     const count = page.locator(".availableSuggestionCount");
     try {
@@ -228,7 +229,12 @@ async function leftAlone(run) {
         await editor.openFile("inventory.rs");
         await editor.goTo(27, 9);
         await editor.type("self.items.get(");
-        await until("ghost text", () => editor.ghost());
+        // The text of the last key, not of one before.
+        await until("ghost text that stays", async () => {
+            const ghost = await editor.ghost();
+            await sleep(1000);
+            return ghost && ghost === (await editor.ghost());
+        });
         await editor.press("Escape");
         await until("no ghost text", async () => (await editor.ghost()) === "");
         await why("why there is none after Escape", /dismissed or undone/, "22-why");
@@ -246,7 +252,8 @@ async function leftAlone(run) {
         await until("the status bar says so no more", async () => !(await icon("mute")));
 
         await editor.openFile("add.go");
-        await editor.goTo(4, 9);
+        await editor.goTo(4, 1);
+        await editor.press("End");
         await editor.type("a");
         await until("the status bar says that it is quiet here", () => icon("mute"));
         check((await editor.ghost()) === "", "nothing in a language that the model does not know");
@@ -266,6 +273,7 @@ async function leftAlone(run) {
         await until("the status bar says pause", () => icon("debug-pause"));
         await page.locator('.statusbar-item[id$="carat.status"]').hover();
         await page.waitForSelector("text=Resumes by itself after 15 min.");
+        await sleep(500);
         await editor.shot("27-snoozing");
         check(true, "snoozing: the status bar says until when");
         await why("why while snoozing", /completion is paused/);
