@@ -7,12 +7,15 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use carat_engine::CancelToken;
-use thread_priority::{ThreadPriority, set_current_thread_priority};
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 
 use super::{Filled, Limits, Memory, Store, is_too_wide};
 use crate::echo::Index;
 use crate::workspace::Folder;
 
+/// Of 0 to 99, where what is usual is 50 (on Linux nice 9): lower than all that a person waits for. With
+/// the lowest, a machine that compiles all day would never let it read.
+const PRIORITY: u8 = 25;
 /// Files that change within this time of each other are read together.
 const TOGETHER: Duration = Duration::from_millis(40);
 
@@ -66,7 +69,9 @@ pub fn spawn(
     let (sender, orders) = mpsc::channel();
     let thread = std::thread::Builder::new().name("carat-memory".to_owned());
     thread.spawn(move || {
-        if let Err(error) = set_current_thread_priority(ThreadPriority::Min) {
+        let low = ThreadPriorityValue::try_from(PRIORITY)
+            .map_or(ThreadPriority::Min, ThreadPriority::Crossplatform);
+        if let Err(error) = set_current_thread_priority(low) {
             tracing::debug!(?error, "the memory thread keeps the usual priority");
         }
         let mut worker = Worker {
