@@ -127,9 +127,13 @@ fn doubles_bracket(ghost: &Ghost, place: &Place<'_>) -> bool {
         lexer.scan(text, &mut |_, _| ControlFlow::Continue(()));
     }
     // Behind an open string, brackets mean nothing.
-    !lexer.in_text()
-        && unmatched(place.language, &[place.before, &ghost.text, rest])
-            > unmatched(place.language, &[place.before, place.wanted])
+    if lexer.in_text() {
+        return false;
+    }
+    // In the middle of a change, closers stand behind the caret whose openers are yet to be typed.
+    let without = unmatched(place.language, &[place.before, place.after]);
+    let in_the_end = unmatched(place.language, &[place.before, place.wanted]);
+    unmatched(place.language, &[place.before, &ghost.text, rest]) > without.max(in_the_end)
 }
 
 /// Closers that close nothing, in a document of these texts.
@@ -412,6 +416,9 @@ mod tests {
         };
         assert_eq!(of("a)", 0, &place("f(", ")")), (true, false));
         assert_eq!(of("a)", 0, &place("f(\"", ")")), (false, false));
+        // The block that is closed behind the caret is yet to be opened.
+        assert_eq!(of("f(a)", 0, &place("x = ", "\n}")), (false, false));
+        assert_eq!(of("f(a))", 0, &place("x = ", "\n}")), (true, false));
         assert_eq!(of("a)", 1, &place("f(", ")")), (false, false));
         assert_eq!(of("\")\"", 0, &place("f(", ")")), (false, false));
         assert_eq!(of("a + bcd", 0, &place("x = ", " bcd")), (false, true));
