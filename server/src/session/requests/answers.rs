@@ -160,10 +160,11 @@ impl Requests {
                     }));
                 }
                 // Of an answer that was judged there is more to say than of one that is used up.
-                Err(why) if !candidate.runs() => {
-                    if !silence.as_ref().is_some_and(Silence::judges_answer) {
-                        silence = Some(why);
-                    }
+                Err(why)
+                    if !candidate.runs()
+                        && !silence.as_ref().is_some_and(Silence::judges_answer) =>
+                {
+                    silence = Some(why);
                 }
                 _ => {}
             }
