@@ -53,6 +53,10 @@ fn the_capabilities_are_static_and_never_both() {
             json!([
                 "carat.lastPrompt",
                 "carat.toggle",
+                "carat.snooze",
+                "carat.setLanguage",
+                "carat.why",
+                "carat.dismiss",
                 "carat.explain",
                 "carat.refactor",
                 "carat.document",

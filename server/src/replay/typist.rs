@@ -177,7 +177,10 @@ impl Typist<'_> {
         while let Some(pair) = self.pairs.get(self.next_pair)
             && pair.open < self.at
         {
-            self.open.push(*pair);
+            // A paste passes pairs as a whole.
+            if pair.close >= self.at {
+                self.open.push(*pair);
+            }
             self.next_pair += 1;
         }
         while self.open.last().is_some_and(|pair| pair.close < self.at) {
@@ -295,6 +298,17 @@ mod tests {
                 "x {\n    y\n}\nz|",
             ]
         );
+    }
+
+    #[test]
+    fn brackets_that_a_paste_has_closed_are_not_closed_again() {
+        let passage = Passage {
+            text: "f(a)\n{ g(b)\nc }".to_owned(),
+            typed: std::iter::once(12..13).collect(),
+            ..Passage::default()
+        };
+        let found = documents(&passage);
+        assert_eq!(found[..2], ["+f(a)\n{ g(b)\n|}", "f(a)\n{ g(b)\nc|}"]);
     }
 
     #[test]
