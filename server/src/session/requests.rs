@@ -40,8 +40,8 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Finished candidates that are kept: enough to undo a word or two, few enough to compare with all.
 const FINISHED_MAX: usize = 8;
 
-/// A source that is this sure on average, as a logarithm of a probability, is not made to wait for a
-/// better one.
+/// A source whose tokens are this probable, by their geometric mean, is not made to wait for a better
+/// one, unless the user asks: who asks wants to choose.
 const SURE: f64 = 0.905;
 
 /// What is known of a source.

@@ -389,7 +389,4 @@ without_program()
 ghost_on_a_screen()
 actions_without_a_model()
 actions_on_a_screen()
-# Needs more than one answer of the embedded model to an explicit request, which a sure line of the
-# workspace's memory can forestall: not a thing that every push should depend on.
-if os.environ.get("MANNERS"):
-    manners_on_a_screen()
+manners_on_a_screen()

@@ -138,9 +138,11 @@ impl Requests {
                     Ok(suggestion)
                 }
             });
-            let is_sure = suggestion
-                .as_ref()
-                .is_ok_and(|suggestion| suggestion.scores.confidence().mean >= SURE);
+            // Who asked wants to choose, and the better source has more to choose from.
+            let is_sure = !query.explicit
+                && suggestion
+                    .as_ref()
+                    .is_ok_and(|suggestion| suggestion.scores.confidence().mean >= SURE);
             let counts = if candidate.runs() {
                 // While it runs, it is asked for what it has at the deadline, or once typed through.
                 runs = true;

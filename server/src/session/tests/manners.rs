@@ -407,6 +407,33 @@ fn what_was_dismissed_is_not_offered_again_there_unless_asked() {
 }
 
 #[test]
+fn who_asks_gets_the_answers_of_the_better_source_whatever_the_other_is_sure_of() {
+    let mut bench = Bench::of(World::with_sources(&[ECHO, MODEL]));
+    let sure = |bench: &mut Bench| {
+        let last = bench
+            .world
+            .jobs
+            .iter_mut()
+            .rfind(|it| it.job.source == ECHO);
+        last.expect("it is asked").log_prob = -0.01;
+        bench.world.write(ECHO, "echo()");
+        bench.world.end(ECHO, Some(StopReason::StopToken));
+    };
+    let typed = bench.submit("let a = |;");
+    sure(&mut bench);
+    bench.expect(&[(typed, "8..8 echo()")]);
+    bench.write("model()");
+    bench.end();
+    let asked = bench.submit_as("let bc = |;", asked);
+    sure(&mut bench);
+    bench.expect(&[]);
+    bench.world.offer_others(MODEL, &["other()"]);
+    bench.write("model()");
+    bench.end();
+    bench.expect(&[(asked, "9..9 model() | 9..9 other()")]);
+}
+
+#[test]
 fn what_follows_an_acceptance_is_there_at_once_or_not_at_all() {
     let mut bench = Bench::new();
     bench.answered("let a = |", "foo();");

@@ -67,6 +67,8 @@ pub(super) struct Running {
     pub(super) job: Job,
     plan: Option<Arc<Plan>>,
     written: String,
+    /// How sure the source is of what it writes.
+    pub(super) log_prob: f32,
 }
 
 impl World {
@@ -186,6 +188,7 @@ impl World {
                     job,
                     plan: None,
                     written: String::new(),
+                    log_prob: -0.5,
                 });
             }
             Effect::ReadAhead(job) => self.reading = Some(job),
@@ -491,7 +494,7 @@ impl Running {
             std::ops::ControlFlow::Continue(())
         };
         let done = completion::run(plan, &mut heard, |on_piece| {
-            let scores = [TokenScore::of_model(-0.5)];
+            let scores = [TokenScore::of_model(self.log_prob)];
             let piece = Piece {
                 text: &self.written,
                 scores: &scores,

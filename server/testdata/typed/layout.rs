@@ -1,0 +1,254 @@
+//! The layouts of completions as tables of parts, and the one loop that writes a prompt from them.
+
+use carat_engine::TokenId;
+
+use super::budget::Window;
+use super::pieces::Pieces;
+use super::template;
+use super::writer::Writer;
+use super::{FimMarks, Prompt, PromptForm, PromptInput, Vocabulary};
+use crate::markdown::fence_for;
+
+/// One part of a layout.
+#[derive(Clone, Copy)]
+enum Part {
+    /// The token that begins every text.
+    Bos,
+    /// A fill-in-the-middle mark, which the model file names.
+    Mark(Mark),
+    /// Fixed text.
+    Text(&'static str),
+    /// The file's path.
+    Path,
+    /// The text before the caret.
+    Prefix,
+    /// The text before the caret up to the begin of the gap that it stands in.
+    Head,
+    /// The text from the begin of the gap to the caret.
+    Middle,
+    /// The text after the caret.
+    Suffix,
+    /// The text from the caret to the end of the gap, in whole lines.
+    Near,
+    /// The text behind the gap.
+    Far,
+    /// A Markdown fence longer than any in the text.
+    Fence,
+    /// The language, as the tag of a fence.
+    FenceTag,
+}
+
+/// The three marks of a fill-in-the-middle layout.
+#[derive(Clone, Copy)]
+enum Mark {
+    Prefix,
+    Suffix,
+    Middle,
+}
+
+/// A form, spelled out.
+struct Layout {
+    parts: &'static [Part],
+    /// Control tokens that end the answer.
+    stops: &'static [&'static str],
+    /// Control tokens that have no place in code.
+    banned: &'static [&'static str],
+}
+
+const FIM_SUFFIX_FIRST: Layout = Layout {
+    parts: &[
+        Part::Bos,
+        Part::Mark(Mark::Prefix),
+        Part::Mark(Mark::Suffix),
+        Part::Suffix,
+        Part::Mark(Mark::Middle),
+        Part::Prefix,
+    ],
+    stops: &[],
+    banned: &[],
+};
+
+const FIM_PREFIX_FIRST: Layout = Layout {
+    parts: &[
+        Part::Bos,
+        Part::Mark(Mark::Prefix),
+        Part::Head,
+        Part::Mark(Mark::Suffix),
+        Part::Suffix,
+        Part::Mark(Mark::Middle),
+        Part::Middle,
+    ],
+    stops: &["<end_of_turn>"],
+    banned: &[],
+};
+
+const FIM_CODESTRAL: Layout = Layout {
+    parts: &[
+        Part::Bos,
+        Part::Mark(Mark::Suffix),
+        Part::Suffix,
+        Part::Mark(Mark::Prefix),
+        Part::Prefix,
+    ],
+    stops: &[],
+    banned: &[],
+};
+
+const PLAIN: Layout = Layout {
+    parts: &[Part::Bos, Part::Prefix],
+    stops: &[],
+    banned: &[],
+};
+
+/// The role of an instruct model. It is the same for every request, so it stays in the cache.
+const ROLE: &str = "You are the completion engine of a code editor. You are shown one file that has a gap: first what \
+    stands before the gap, then what stands after it. Write the code that belongs into the gap. Its begin is written \
+    already: your answer begins with it and goes on from there. Stop where the code after it goes on. Repeat nothing \
+    of the code around the gap, explain nothing.";
+
+/// The question that an instruct model is asked. What changes least stands first, so that typing and
+/// moving by some lines leave most of it in the cache.
+const QUESTION: &[Part] = &[
+    Part::Text("File: "),
+    Part::Path,
+    Part::Text("\n\nBefore the gap:\n"),
+    Part::Fence,
+    Part::FenceTag,
+    Part::Text("\n"),
+    Part::Head,
+    Part::Fence,
+    Part::Text("\n\nAfter the gap:\n"),
+    Part::Fence,
+    Part::FenceTag,
+    Part::Text("\n"),
+    Part::Far,
+    Part::Fence,
+];
+
+/// What is asked besides where the gap has text behind the caret.
+const END_OF_GAP: &[Part] = &[
+    Part::Text("\n\nThe gap ends with:\n"),
+    Part::Fence,
+    Part::FenceTag,
+    Part::Text("\n"),
+    Part::Near,
+    Part::Fence,
+];
+
+/// How its answer begins.
+const ANSWER: &[Part] = &[Part::Fence, Part::FenceTag, Part::Text("\n"), Part::Middle];
+
+/// The layout of a form without turns.
+fn layout_of(form: PromptForm) -> &'static Layout {
+    match form {
+        PromptForm::FimSuffixFirst => &FIM_SUFFIX_FIRST,
+        PromptForm::FimPrefixFirst => &FIM_PREFIX_FIRST,
+        PromptForm::FimCodestral => &FIM_CODESTRAL,
+        _ => &PLAIN,
+    }
+}
+
+/// Writes the prompt for `window` in the layout of `form`.
+pub(super) fn write(
+    form: PromptForm,
+    input: &PromptInput<'_>,
+    window: &Window<'_>,
+    vocabulary: &dyn Vocabulary,
+) -> Prompt {
+    let turns = template::of(form);
+    let pieces = Pieces::new(window, input.prefix, input.suffix);
+    let (middle, forced_text) = if turns.is_some() {
+        split_forced(pieces.middle)
+    } else {
+        (pieces.middle, "")
+    };
+    let fence = fence_for(&[window.prefix, window.suffix]);
+    let marks = vocabulary.fill_in_the_middle();
+    let mut writer = Writer::new(vocabulary);
+    let write = |writer: &mut Writer<'_>, parts: &[Part]| {
+        for part in parts {
+            match *part {
+                Part::Bos => writer.bos(),
+                Part::Mark(mark) => {
+                    let (spelling, token) = mark_of(mark, marks);
+                    writer.token(spelling, token);
+                }
+                Part::Text(text) => writer.push(text),
+                Part::Path => writer.push(input.path),
+                Part::Prefix => writer.push(window.prefix),
+                Part::Head => writer.push(pieces.head),
+                Part::Middle => writer.push(middle),
+                Part::Suffix => writer.push(window.suffix),
+                Part::Near => push_lines(writer, pieces.near),
+                Part::Far => push_lines(writer, pieces.far),
+                Part::Fence => writer.push(&fence),
+                Part::FenceTag => writer.push(input.language.map_or("", |language| language.name)),
+            }
+        }
+    };
+    let (stops, banned) = if let Some(turns) = turns {
+        turns.open(&mut writer, ROLE);
+        write(&mut writer, QUESTION);
+        if !pieces.near.trim().is_empty() {
+            write(&mut writer, END_OF_GAP);
+        }
+        turns.answer(&mut writer);
+        write(&mut writer, ANSWER);
+        (turns.stops, turns.banned)
+    } else {
+        let layout = layout_of(form);
+        write(&mut writer, layout.parts);
+        (layout.stops, layout.banned)
+    };
+    writer.flush();
+    let mut stop_tokens = template::tokens(vocabulary, stops);
+    if form.is_fill_in_the_middle() {
+        let marks = marks
+            .into_iter()
+            .flat_map(|m| [Some(m.prefix), Some(m.suffix), Some(m.middle), m.separator]);
+        stop_tokens.extend(marks.flatten());
+    }
+    Prompt {
+        tokens: writer.tokens,
+        text: writer.text,
+        stop_tokens,
+        stop_strings: if turns.is_some() {
+            vec![format!("\n{fence}")]
+        } else {
+            Vec::new()
+        },
+        banned_tokens: template::tokens(vocabulary, banned),
+        forced_text: forced_text.to_owned(),
+        fenced: turns.is_some(),
+    }
+}
+
+/// Whole lines: without the line break of the caret's own, and with one at the end.
+fn push_lines(writer: &mut Writer<'_>, text: &str) {
+    let text = text.strip_prefix("\r\n").unwrap_or(text);
+    let text = text.strip_prefix('\n').unwrap_or(text);
+    writer.push(text);
+    if !text.is_empty() && !text.ends_with('\n') {
+        writer.push("\n");
+    }
+}
+
+/// How a mark is spelled for readers, and its token.
+fn mark_of(mark: Mark, marks: Option<FimMarks>) -> (&'static str, Option<TokenId>) {
+    match mark {
+        Mark::Prefix => ("<|fim_prefix|>", marks.map(|marks| marks.prefix)),
+        Mark::Suffix => ("<|fim_suffix|>", marks.map(|marks| marks.suffix)),
+        Mark::Middle => ("<|fim_middle|>", marks.map(|marks| marks.middle)),
+    }
+}
+
+/// Splits a text before the single space that it ends with.
+///
+/// Chat models have hardly seen a text that ends so: their tokens carry the space in front of the
+/// next word. Longer runs are indentation or alignment, which are tokens of their own.
+fn split_forced(text: &str) -> (&str, &str) {
+    match text.strip_suffix(' ') {
+        Some(rest) if rest.ends_with(|last: char| !last.is_whitespace()) => (rest, " "),
+        _ => (text, ""),
+    }
+}
