@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[cfg(test)]
 use std::sync::atomic::AtomicUsize;
+
+use crate::right_of_way::{GivenWay, RightOfWay};
 
 /// A flag shared by whoever waits for a generation and the thread that computes it.
 ///
@@ -13,6 +16,8 @@ use std::sync::atomic::AtomicUsize;
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken {
     cancelled: Arc<AtomicBool>,
+    /// Whom it lets go first.
+    way: Option<Arc<GivenWay>>,
     /// How often the flag is read before it sets itself.
     #[cfg(test)]
     countdown: Option<Arc<AtomicUsize>>,
@@ -41,7 +46,25 @@ impl CancelToken {
         {
             self.cancel();
         }
+        if let Some(way) = &self.way {
+            way.wait(&self.cancelled);
+        }
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// The same flag, for a computation that stands still between two layers as long as somebody has
+    /// the right of way.
+    #[must_use]
+    pub fn giving_way(&self, to: &RightOfWay) -> Self {
+        Self {
+            way: Some(Arc::new(GivenWay::new(to.clone()))),
+            ..self.clone()
+        }
+    }
+
+    /// How long the computation has stood still.
+    pub(crate) fn waited(&self) -> Duration {
+        self.way.as_ref().map_or(Duration::ZERO, |way| way.waited())
     }
 
     /// A token that is cancelled from its read number `reads` on, counted from 0: at a known layer.

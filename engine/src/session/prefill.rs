@@ -268,11 +268,14 @@ impl Session {
         let pass = &self.model.0.pass;
         let (cache, workspace) = (&mut self.cache, &mut self.workspace);
         let (begin, work) = (Instant::now(), workspace.work);
+        let waited = cancel.waited();
         pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits)?;
         // What goes on from an interruption says nothing of the speed of a whole chunk.
         let layers = pass.config.last_kv_layer() as u64;
         if workspace.work - work >= layers * tokens.len() as u64 {
-            self.pace.measured(tokens.len(), begin.elapsed());
+            let waited = cancel.waited().saturating_sub(waited);
+            let took = begin.elapsed().saturating_sub(waited);
+            self.pace.measured(tokens.len(), took);
         }
         self.tokens.extend_from_slice(tokens);
         self.progress.ready(self.tokens.len());
