@@ -52,12 +52,12 @@ impl CancelToken {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// The same flag, for a computation that stands still between two layers as long as somebody has
-    /// the right of way.
+    /// The same flag, for a computation that stands still between two layers as long as somebody who is
+    /// more urgent has the right of way.
     #[must_use]
-    pub fn giving_way(&self, to: &RightOfWay) -> Self {
+    pub fn giving_way(&self, to: &RightOfWay, urgency: u8) -> Self {
         Self {
-            way: Some(Arc::new(GivenWay::new(to.clone()))),
+            way: Some(Arc::new(GivenWay::new(to.clone(), urgency))),
             ..self.clone()
         }
     }

@@ -131,6 +131,8 @@ enum EagernessArg {
     Balanced,
     /// Whatever may be right
     Eager,
+    /// However improbable it is
+    All,
 }
 
 impl From<EagernessArg> for Eagerness {
@@ -139,6 +141,7 @@ impl From<EagernessArg> for Eagerness {
             EagernessArg::Quiet => Self::Quiet,
             EagernessArg::Balanced => Self::Balanced,
             EagernessArg::Eager => Self::Eager,
+            EagernessArg::All => Self::All,
         }
     }
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, StopReason, TokenId};
+use carat_engine::{CancelToken, GenerateError, RightOfWay, StopReason, TokenId, WayTaken};
 
 use crate::actions::{Outcome, Refusal, Run, Step, change};
 use crate::completion::{self, Caret, Knowledge, Query};
 use crate::echo::Known;
 use crate::generator::Generator;
 use crate::mailbox::{
-    ActionEnd, ActionJob, Job, Mailbox, Proposal, Report, Reporter, Source, Stage, WarmJob, Work,
+    ActionEnd, ActionJob, Class, Job, Mailbox, Proposal, Report, Reporter, Source, Stage, WarmJob,
+    Work,
 };
 
 /// How long the session of code actions is kept after the last one. It makes a second question about
@@ -29,6 +30,7 @@ pub fn spawn(
     load: impl FnOnce() -> anyhow::Result<Box<dyn Generator>> + Send + 'static,
     mailbox: Arc<Mailbox>,
     report: Reporter,
+    way: RightOfWay,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("carat-engine".to_owned())
@@ -42,47 +44,73 @@ pub fn spawn(
             match loaded {
                 Ok(mut generator) => {
                     report(Report::Ready(source, Some(generator.facts())));
-                    work(generator.as_mut(), &mailbox, &*report);
+                    let worker = Worker { source, way };
+                    worker.work(generator.as_mut(), &mailbox, &*report);
                 }
                 Err(error) => report(Report::Failed(source, format!("{error:#}"))),
             }
         })
 }
 
-/// Works until the mailbox is closed.
-fn work(generator: &mut dyn Generator, mailbox: &Mailbox, report: &dyn Fn(Report)) {
-    let mut release = None;
-    while let Some(work) = mailbox.take(release) {
-        if matches!(work, Work::Release) {
-            generator.release_actions();
-            release = None;
-            continue;
-        }
-        report(Report::Busy(true));
-        match work {
-            Work::Complete(job) => complete(generator, &job, report),
-            Work::Act(job, interrupt) => {
-                match act(generator, job, &interrupt, report) {
-                    Some(job) => {
-                        // Cancelled between its last look at the token and here.
-                        if let Some(job) = mailbox.put_back(job) {
-                            report(Report::Acted(job.key, ActionEnd::Cancelled));
+/// A model among those of this process, of which one computes at a time.
+struct Worker {
+    source: Source,
+    way: RightOfWay,
+}
+
+impl Worker {
+    /// Works until the mailbox is closed.
+    fn work(&self, generator: &mut dyn Generator, mailbox: &Mailbox, report: &dyn Fn(Report)) {
+        let mut release = None;
+        while let Some(work) = mailbox.take(release) {
+            if matches!(work, Work::Release) {
+                generator.release_actions();
+                release = None;
+                continue;
+            }
+            report(Report::Busy(self.source, true));
+            match work {
+                Work::Complete(mut job) => {
+                    let (_way, cancel) = self.share(Class::Completion, !job.at_rest, &job.cancel);
+                    job.cancel = cancel;
+                    complete(generator, &job, report);
+                }
+                Work::Act(job, interrupt) => {
+                    let (_way, interrupt) = self.share(Class::Action, false, &interrupt);
+                    match act(generator, job, &interrupt, report) {
+                        Some(job) => {
+                            // Cancelled between its last look at the token and here.
+                            if let Some(job) = mailbox.put_back(job) {
+                                report(Report::Acted(job.key, ActionEnd::Cancelled));
+                            }
                         }
+                        None => mailbox.done(),
                     }
-                    None => mailbox.done(),
+                    release = Some(Instant::now() + ACTIONS_KEPT);
                 }
-                release = Some(Instant::now() + ACTIONS_KEPT);
-            }
-            Work::Warm(job, interrupt) => {
-                if warm(generator, &job, &interrupt) {
-                    mailbox.done();
-                } else {
-                    mailbox.put_back_background(job);
+                Work::Warm(job, interrupt) => {
+                    let is_quick = self.source != Source::REST;
+                    let (_way, interrupt) = self.share(Class::Background, is_quick, &interrupt);
+                    if warm(generator, &job, &interrupt) {
+                        mailbox.done();
+                    } else {
+                        mailbox.put_back_background(job);
+                    }
                 }
+                Work::Release => {}
             }
-            Work::Release => {}
+            report(Report::Busy(self.source, false));
         }
-        report(Report::Busy(false));
+    }
+
+    /// Takes the right of way for work of a class, and gives it to what is more urgent. Of the same class,
+    /// the quick goes first.
+    fn share(&self, class: Class, is_quick: bool, cancel: &CancelToken) -> (WayTaken, CancelToken) {
+        let urgency = 2 * class as u8 + u8::from(is_quick);
+        (
+            self.way.take(urgency),
+            cancel.giving_way(&self.way, urgency),
+        )
     }
 }
 
@@ -168,9 +196,11 @@ fn generate(
         prefill_ms = summary.prefill.as_millis() as u64,
         decode_ms = summary.decode.as_millis() as u64,
         stop = summary.stop.as_str(),
+        at_rest = job.at_rest,
         "generated"
     );
-    report(Report::Wrote(summary.tokens.len(), summary.decode));
+    let (tokens, time) = (summary.tokens.len(), summary.decode);
+    report(Report::Wrote(job.source, tokens, time));
     if !done.others.is_empty() {
         report(Report::Others(job.key, done.others));
     }

@@ -20,7 +20,7 @@ pub use model::{CodeModel, Tier};
 /// The generator for a model by name or path; `None` is the embedded one, and as many threads as there are cores.
 pub fn load(model: Option<&str>, threads: Option<usize>) -> anyhow::Result<Box<dyn Generator>> {
     #[cfg(feature = "testing")]
-    if let Some(scripted) = scripted::Scripted::from_environment() {
+    if let Some(scripted) = scripted::Scripted::from_environment(model) {
         return Ok(Box::new(scripted?));
     }
     Ok(Box::new(EngineGenerator::load(model, threads)?))

@@ -6,6 +6,7 @@ mod capabilities;
 mod client;
 mod commands;
 mod counts;
+mod engines;
 mod from_lsp;
 mod ingress;
 mod input;

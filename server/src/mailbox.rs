@@ -4,17 +4,18 @@
 //! within a layer. Code actions come next, work in the background last. What is interrupted goes back
 //! to the head of its queue.
 
+mod work;
+
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use carat_engine::{CancelToken, StopReason};
+use carat_engine::CancelToken;
 
-use crate::actions::{Fault, Outcome, Refusal, Request, Run};
-use crate::completion::{Caret, Plan, Suggestion};
-use crate::echo::Index;
-use crate::generator::ModelFacts;
+pub use work::{
+    ActionEnd, ActionJob, ActionKey, GenerationKey, Job, Proposal, Report, Reporter, Source, Stage,
+    WarmJob,
+};
 
 /// Code actions that are under way at the same time. Each takes a minute on a slow machine: who asks
 /// for more has forgotten the first.
@@ -23,163 +24,13 @@ pub const ACTIONS_MAX: usize = 4;
 /// Work in the background that waits; what is older than the newest few is of no use any more.
 const BACKGROUND_MAX: usize = 4;
 
-/// Names a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GenerationKey(pub u64);
-
-/// Names an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ActionKey(pub u64);
-
-/// Who proposes text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// For logs.
-    pub name: &'static str,
-    /// Of sources that have something, the one of the highest rank is heard.
-    pub rank: u8,
-}
-
-impl Source {
-    /// The model of the engine thread.
-    pub const MODEL: Self = Self {
-        name: "model",
-        rank: 10,
-    };
-
-    /// Whole lines of the user's own; answers at once, in every language.
-    pub const ECHO: Self = Self {
-        name: "echo",
-        rank: 5,
-    };
-}
-
 /// How urgent work is; the lower one waits for the higher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
+pub(crate) enum Class {
     Background,
     Action,
     Completion,
 }
-
-/// A completion to generate.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Its name.
-    pub key: GenerationKey,
-    /// Who is asked.
-    pub source: Source,
-    /// The document, whose caches are used.
-    pub uri: Arc<str>,
-    /// Where.
-    pub caret: Caret,
-    /// The user's other texts.
-    pub texts: Index,
-    /// What they call the document.
-    pub remembered_as: Arc<str>,
-    /// Set when nobody wants it any more.
-    pub cancel: CancelToken,
-}
-
-/// A code action to run.
-pub struct ActionJob {
-    /// Its name.
-    pub key: ActionKey,
-    /// What to do.
-    pub request: Request,
-    /// Set by the user; it does not tell an interruption from an end by itself.
-    pub cancel: CancelToken,
-    /// What it has so far, once it has begun.
-    pub(crate) run: Option<Box<Run>>,
-}
-
-impl ActionJob {
-    /// An action that has not begun.
-    pub fn new(key: ActionKey, request: Request, cancel: CancelToken) -> Self {
-        Self {
-            key,
-            request,
-            cancel,
-            run: None,
-        }
-    }
-}
-
-impl std::fmt::Debug for ActionJob {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ActionJob")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A prompt to evaluate while nothing else is to be done, so that a completion there finds it in the cache.
-#[derive(Clone, Debug)]
-pub struct WarmJob {
-    /// The document, whose cache it fills; a newer job for it replaces an older one.
-    pub uri: Arc<str>,
-    /// Where a completion is expected.
-    pub caret: Caret,
-    /// The caret is not known: only what is needed wherever it is is evaluated.
-    pub is_guess: bool,
-}
-
-/// How far an action is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The model reads.
-    Reading,
-    /// The model has written this many pieces.
-    Writing(usize),
-    /// A completion goes first.
-    Paused,
-}
-
-/// How an action ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ActionEnd {
-    /// With an outcome; a change comes with the replacements that make it, in bytes of the text asked about.
-    Outcome(Outcome, Vec<(Range<usize>, String)>),
-    /// Before it began.
-    Refused(Refusal),
-    /// With an answer that cannot be used, twice.
-    Unusable(Fault),
-    /// The user took it back.
-    Cancelled,
-    /// The engine could not run it.
-    Failed(String),
-}
-
-/// What an engine tells the session.
-#[derive(Clone, Debug)]
-pub enum Report {
-    /// A source answers from now on; a model says which it is.
-    Ready(Source, Option<ModelFacts>),
-    /// A source cannot answer, for this reason.
-    Failed(Source, String),
-    /// The engine computes, or rests again.
-    Busy(bool),
-    /// So many tokens were written in this time.
-    Wrote(usize, Duration),
-    /// A generation has begun.
-    Planned(GenerationKey, Arc<Plan>),
-    /// A generation has written more; with what could be shown of all that it wrote so far.
-    Produced(GenerationKey, String, Option<Proposal>),
-    /// A generation that the user asked for has other answers, the better first.
-    Others(GenerationKey, Vec<Proposal>),
-    /// A generation has ended, with what is to be shown of it; without a reason if it failed.
-    Ended(GenerationKey, Option<StopReason>, Option<Proposal>),
-    /// An action gets ahead.
-    Acting(ActionKey, Stage),
-    /// An action has ended.
-    Acted(ActionKey, ActionEnd),
-}
-
-/// Text that a source proposes at the caret of its job, before it is judged.
-pub type Proposal = Suggestion;
-
-/// Where reports go.
-pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
 
 /// Room for one completion, of which a newer one replaces one that has not begun, for a few actions,
 /// and for a few carets to warm.
@@ -388,9 +239,15 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use ropey::Rope;
 
     use super::*;
+    use crate::actions::Request;
+    use crate::completion::Caret;
+    use crate::echo::Index;
 
     fn caret() -> Caret {
         Caret {
@@ -409,6 +266,7 @@ mod tests {
         Job {
             key: GenerationKey(key),
             source: Source::MODEL,
+            at_rest: false,
             uri: "a".into(),
             caret: caret(),
             texts: Index::default(),
@@ -425,11 +283,12 @@ mod tests {
             text: Rope::from_str("fn main() {}"),
             selection: 0..0,
         };
-        ActionJob::new(ActionKey(key), request, CancelToken::new())
+        ActionJob::new(ActionKey(key), Source::MODEL, request, CancelToken::new())
     }
 
     fn warm(uri: &str) -> WarmJob {
         WarmJob {
+            source: Source::MODEL,
             uri: uri.into(),
             caret: caret(),
             is_guess: false,

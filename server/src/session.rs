@@ -8,12 +8,14 @@ mod actions;
 mod ahead;
 mod asked;
 mod candidate;
+mod cascade;
 mod client;
 mod effect;
 mod event;
 mod query;
 mod record;
 mod requests;
+mod roles;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -42,6 +44,7 @@ use crate::workspace::Workspace;
 use actions::Actions;
 use ahead::{Ahead, Due};
 use requests::{Requests, Wants};
+use roles::Roles;
 use texts::Wanted;
 
 /// How long the model waits for the configuration of a client that is asked for it. Clients answer in
@@ -63,6 +66,9 @@ pub struct Session {
     actions: Actions,
     status: Status,
     start: Start,
+    roles: Roles,
+    /// Whose engines compute.
+    busy: Vec<Source>,
     /// Which workspace the echo knows.
     wanted: Wanted,
     /// What is to be said once the client listens; `None` from then on.
@@ -71,7 +77,7 @@ pub struct Session {
     has_left: bool,
 }
 
-/// How the model is started: once, when it is known which.
+/// How the models are started: once, when it is known which.
 #[derive(Debug)]
 enum Start {
     /// The client has not said anything; the command line may have named a model.
@@ -99,6 +105,8 @@ impl Session {
             actions: Actions::default(),
             status: Status::default(),
             start: Start::Unknown(model),
+            roles: Roles::default(),
+            busy: Vec::new(),
             wanted: Wanted::default(),
             unsaid: Some(Vec::new()),
             told_why_quiet: false,
@@ -118,6 +126,9 @@ impl Session {
         self.tell_why_quiet(&mut effects);
         if !self.settings.user().statistics {
             effects.retain(|effect| !matches!(effect, Effect::Count(_)));
+        }
+        if !self.client.asks_again {
+            effects.retain(|effect| !matches!(effect, Effect::AskAgain(..)));
         }
         if self.status != status && self.unsaid.is_none() {
             effects.push(Effect::Status(self.status.clone()));
@@ -310,11 +321,13 @@ impl Session {
     fn start_model(&mut self, effects: &mut Vec<Effect>) {
         if let Start::Awaited(model, _) = &mut self.start {
             let (named, settings) = (model.take(), self.settings.start());
-            effects.push(Effect::LoadModel(
-                Source::MODEL,
-                named.or(settings.model),
-                settings.threads,
-            ));
+            self.roles = Roles::new(&settings, named, cfg!(feature = "embedded-model"));
+            for (source, model) in self.roles.models.clone() {
+                if source != Source::ACTIONS {
+                    self.requests.add_source(source);
+                }
+                effects.push(Effect::LoadModel(source, model, settings.threads));
+            }
             self.start = Start::Done;
             self.remember_workspace(effects);
         }
@@ -346,9 +359,7 @@ impl Session {
                 match self.action(&order) {
                     Ok(_) if self.has_left => {}
                     Ok((document, selection, action)) => {
-                        let has_engine =
-                            self.requests.state(Source::MODEL) != Some(&SourceState::Failed);
-                        let client = (has_engine, self.client.actions);
+                        let client = (self.roles.actions, self.client.actions);
                         self.actions
                             .begin(document, selection, action, client, now, effects);
                     }
@@ -404,21 +415,26 @@ impl Session {
         if is_left_out || !settings.completes(language_id) {
             return;
         }
-        effects.push(Effect::ReadAhead(WarmJob {
-            uri,
-            is_guess: caret.is_none(),
-            caret: Caret {
-                at: caret.unwrap_or(0).min(document.text.len_bytes()),
-                path: Arc::clone(&document.path),
-                language: document.language,
-                // What is not shown unasked may still be asked for.
-                explicit: true,
-                max_tokens: settings.max_tokens,
-                language_id: Arc::clone(language_id),
-                manners: settings.manners,
-                text: document.text,
-            },
-        }));
+        let (typing, rest) = (self.roles.typing(language_id), self.roles.rest(language_id));
+        let place = Caret {
+            at: caret.unwrap_or(0).min(document.text.len_bytes()),
+            path: Arc::clone(&document.path),
+            language: document.language,
+            // What is not shown unasked may still be asked for.
+            explicit: true,
+            max_tokens: settings.max_tokens,
+            language_id: Arc::clone(language_id),
+            manners: settings.manners,
+            text: document.text,
+        };
+        for source in [Some(typing), rest].into_iter().flatten() {
+            effects.push(Effect::ReadAhead(WarmJob {
+                source,
+                uri: Arc::clone(&uri),
+                is_guess: caret.is_none(),
+                caret: place.clone(),
+            }));
+        }
     }
 
     /// Leaves the user alone, or ends that.
@@ -457,24 +473,29 @@ impl Session {
         let (requests, facts) = (&mut self.requests, self.client.actions);
         match report {
             Report::Ready(source, model) => {
-                if let Some(model) = model.as_ref().filter(|_| source == Source::MODEL) {
-                    self.status.ready(model);
+                if let Some(model) = &model {
+                    if source == Source::MODEL {
+                        self.status.ready(model);
+                    }
+                    if source == self.roles.actions {
+                        self.status.takes_instructions = Some(model.takes_instructions);
+                    }
                 }
+                self.actions.engine_works(source);
                 requests.set_state(source, SourceState::Ready(model), now, effects);
             }
-            Report::Failed(source, why) => {
-                tracing::error!(source = source.name, "{why}");
-                requests.set_state(source, SourceState::Failed, now, effects);
-                // Without another source the user goes on with less; without the model, with nothing.
-                if source == Source::MODEL {
-                    self.actions.engine_failed(facts, effects);
-                    let what = format!("cannot complete code: {why}");
-                    effects.push(Effect::Say(Severity::Error, what));
-                    self.status.failed(why);
+            Report::Failed(source, why) => self.engine_failed(source, why, now, effects),
+            Report::Busy(source, is_busy) => {
+                self.busy.retain(|other| *other != source);
+                if is_busy {
+                    self.busy.push(source);
                 }
+                self.status.busy(!self.busy.is_empty());
             }
-            Report::Busy(is_busy) => self.status.busy(is_busy),
-            Report::Wrote(tokens, time) => self.status.wrote(tokens, time),
+            Report::Wrote(source, tokens, time) => {
+                requests.wrote(source, tokens, time);
+                self.status.wrote(tokens, time);
+            }
             Report::Planned(key, plan) => requests.planned(key, plan),
             Report::Produced(key, text, so_far) => {
                 self.ahead.has_read(key);
@@ -489,6 +510,31 @@ impl Session {
             }
             Report::Acting(key, stage) => self.actions.acting(key, stage, now, effects),
             Report::Acted(key, end) => self.actions.ended(key, end, facts, effects),
+        }
+    }
+
+    /// A source cannot answer: without one of several the user goes on with less, without the one that
+    /// answers at every key with nothing.
+    fn engine_failed(
+        &mut self,
+        source: Source,
+        why: String,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        tracing::error!(source = source.name, "{why}");
+        self.requests
+            .set_state(source, SourceState::Failed, now, effects);
+        self.actions
+            .engine_failed(source, self.client.actions, effects);
+        let model = self.roles.models.iter().find(|(of, _)| *of == source);
+        if source == Source::MODEL {
+            let what = format!("cannot complete code: {why}");
+            effects.push(Effect::Say(Severity::Error, what));
+            self.status.failed(why);
+        } else if let Some((_, Some(name))) = model {
+            let what = format!("goes on without the model `{name}`: {why}");
+            effects.push(Effect::Say(Severity::Warning, what));
         }
     }
 

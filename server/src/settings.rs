@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use globs::Globs;
-pub use options::{Options, Trigger, USER_ONLY, schema};
+pub use options::{Models, Options, Trigger, USER_ONLY, schema};
 pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
 pub use store::{Pause, Store};
 
@@ -50,8 +50,10 @@ pub struct Settings {
     pub languages: BTreeMap<String, bool>,
     /// When ghost text is offered.
     pub trigger: Trigger,
-    /// Name or path of the model; `None` is the embedded one.
+    /// Name or path of the large model, if there is one.
     pub model: Option<String>,
+    /// Models for the kinds of work, where they are named.
+    pub models: Models,
     /// Threads that compute; `None` is one for each core.
     pub threads: Option<usize>,
     /// Memory for the texts of the workspace, in bytes; 0 remembers none.
@@ -83,6 +85,7 @@ impl Default for Settings {
             languages: BTreeMap::new(),
             trigger: Trigger::Automatic,
             model: None,
+            models: Models::default(),
             threads: None,
             memory_bytes_max: MEMORY_MB_USUAL * 1_000_000,
             delay: Duration::ZERO,
@@ -107,6 +110,7 @@ impl Settings {
             languages: options.languages.clone().unwrap_or(defaults.languages),
             trigger: options.trigger.unwrap_or(defaults.trigger),
             model: options.model.clone().filter(|name| !name.is_empty()),
+            models: options.models.clone().unwrap_or_default(),
             threads: options.threads.map(threads),
             memory_bytes_max: options
                 .workspace_memory_mb

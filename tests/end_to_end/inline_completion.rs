@@ -4,7 +4,7 @@
 use carat_tests::{Client, Launch, Units};
 use serde_json::json;
 
-use crate::{URI, program, scripted, scripted_with, wait_until_ready};
+use crate::{URI, program, scripted, scripted_for, scripted_with, wait_until_ready};
 
 #[test]
 fn an_item_has_a_string_and_an_empty_range_at_the_caret() {
@@ -102,6 +102,24 @@ fn the_selected_entry_of_a_menu_is_part_of_the_answer() {
         server.command("carat.lastPrompt")["document"],
         "let a = fo;"
     );
+}
+
+#[test]
+fn a_second_model_is_asked_once_the_caret_rests() {
+    let mut client = Client::inline().options(json!({ "models": { "rest": "large.gguf" } }));
+    client.params["capabilities"]["experimental"] = json!({ "carat": { "askAgain": true } });
+    let surer = json!({ "text": "2;", "log_prob": -0.01 });
+    let script = json!({ "text": "1;", "log_prob": -0.1, "models": { "large.gguf": surer } });
+    let Some(mut server) = scripted_for(&client, &script, "let a = ") else {
+        return;
+    };
+    let id = server.inline_completion(URI, (0, 8));
+    assert_eq!(server.response(id).result()[0]["insertText"], "1;");
+    let again = server.notification("carat/askAgain");
+    assert_eq!(again["params"], json!({ "uri": URI, "version": 0 }));
+    let id = server.inline_completion(URI, (0, 8));
+    assert_eq!(server.response(id).result()[0]["insertText"], "2;");
+    assert_eq!(server.command("carat.lastPrompt")["source"], "rest");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! answers are not accepted. What the engine reads is taken from the server's log.
 
 mod editor;
+mod log;
 mod options;
 mod report;
 mod session;
@@ -41,5 +42,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
             rows.push((manner, pace, figures));
         }
     }
-    report::print(&rows)
+    report::print(&rows)?;
+    if options.alone {
+        report::check(&rows)?;
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import * as vscode from "vscode";
 import { LanguageClient, type LanguageClientOptions, type StaticFeature } from "vscode-languageclient/node";
 import { EXPLAIN, REFACTOR, completeArguments, runAction } from "./actions";
+import { type AskAgain, again, askAgain } from "./again";
 import { BinaryMissing, type Binary, findBinary } from "./binary";
 import { dismiss, showMenu, snooze, switchLanguage, why } from "./manners";
 import { chooseModel } from "./models";
@@ -19,7 +20,7 @@ interface Explanation {
 }
 
 /** Settings that the server reads when it starts. */
-const AT_START = ["carat.server", "carat.model", "carat.threads"];
+const AT_START = ["carat.server", "carat.model", "carat.models", "carat.threads"];
 
 let client: LanguageClient | undefined;
 let binary: Binary | undefined;
@@ -86,6 +87,7 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
         client.registerFeature(extensionsFeature());
         client.onNotification("carat/status", (status: Status) => bar.show(status));
         client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));
+        client.onNotification("carat/askAgain", (better: AskAgain) => askAgain(better));
         await client.start();
     } catch (error) {
         client = undefined;
@@ -118,6 +120,7 @@ function options(log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): La
         outputChannel: log,
         synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/.carat.toml") },
         middleware: {
+            ...again,
             executeCommand: async (command, given, next) => {
                 const complete = await completeArguments(command, given, bar.status);
                 return complete && next(command, complete);
@@ -135,7 +138,7 @@ function options(log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): La
 function extensionsFeature(): StaticFeature {
     return {
         fillClientCapabilities: (capabilities) => {
-            capabilities.experimental = { ...capabilities.experimental, carat: { status: true, explanation: true } };
+            capabilities.experimental = { ...capabilities.experimental, carat: { status: true, explanation: true, askAgain: true } };
         },
         initialize: () => undefined,
         getState: () => ({ kind: "static" }),

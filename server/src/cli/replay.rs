@@ -51,7 +51,7 @@ pub(super) struct ReplayArgs {
     /// How readily text is shown
     #[arg(long, value_enum, default_value_t)]
     eagerness: EagernessArg,
-    /// Show whatever the model proposes, as where the user asks for it
+    /// Show whatever the model proposes, however improbable: short for `--eagerness all`
     #[arg(long)]
     everything: bool,
     /// Leave out parts of completion; several are separated by commas
@@ -178,8 +178,13 @@ fn play(
     let mut generator = EngineGenerator::load(args.model.as_deref(), threads)?;
     generator.set_parts(Parts::without(&args.without));
     generator.be_steady();
-    let options = json!({ "eagerness": Eagerness::from(args.eagerness) });
-    let mut player = Player::new(Box::new(generator), options, args.everything);
+    let eagerness = if args.everything {
+        Eagerness::All
+    } else {
+        args.eagerness.into()
+    };
+    let options = json!({ "eagerness": eagerness });
+    let mut player = Player::new(Box::new(generator), options);
     let cpu_time = || {
         if is_alone {
             machine::cpu_time()

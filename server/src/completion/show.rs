@@ -48,7 +48,7 @@ pub struct Manners {
     pub strings: TextPolicy,
     /// Proposals with fewer characters, white space aside, are not worth the look.
     pub shortest: usize,
-    /// Show what there is, as where the user asks for it; no setting.
+    /// Show what there is, as where the user asks for it; no setting, for evaluation alone.
     pub everything: bool,
 }
 
@@ -174,7 +174,8 @@ pub(super) fn judge(
         Place::Code => false,
     };
     let product = suggestion.scores.confidence().product;
-    if prose && product < names::SURE && !reads_like_prose(&whole) {
+    let is_sure = |product| filter.manners.eagerness == Eagerness::All || product >= names::SURE;
+    if prose && !is_sure(product) && !reads_like_prose(&whole) {
         return Err(Silence::NotProse);
     }
     let probable = sure_lines(&suggestion, filter.threshold).ok_or(Silence::Improbable {
@@ -182,7 +183,7 @@ pub(super) fn judge(
         threshold: filter.threshold,
     })?;
     if let (Place::Code, Some(language)) = (filter.place, filter.language)
-        && probable.scores.confidence().product < names::SURE
+        && !is_sure(probable.scores.confidence().product)
         && let Some(name) = names::unknown(
             line,
             typed,

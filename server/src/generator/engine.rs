@@ -122,6 +122,7 @@ impl Generator for EngineGenerator {
         tracing::debug!(
             tokens = session.prompt_tokens_evaluated() - before,
             of = plan.prompt.tokens.len(),
+            model = self.model.name,
             "read for an answer"
         );
         self.ranking = ranking;
@@ -140,6 +141,7 @@ impl Generator for EngineGenerator {
         tracing::debug!(
             tokens = session.prompt_tokens_evaluated() - before,
             of = prompt.len(),
+            model = self.model.name,
             "read ahead"
         );
         // A prompt of another size is read anew: not while somebody waits for an answer.

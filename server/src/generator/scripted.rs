@@ -2,6 +2,7 @@
 //!
 //! The script is JSON in the environment variable [`SCRIPT`]. Compiled with the feature `testing` only.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,9 +23,6 @@ pub const SCRIPT: &str = "CARAT_TEST_GENERATOR";
 
 /// The engine looks at its cancel token once a layer; the script's layers take this long.
 const LAYER: Duration = Duration::from_millis(1);
-
-/// The score of every token of a script.
-const CERTAIN: TokenScore = TokenScore::of_model(0.0);
 
 /// What to write, and how fast.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,6 +50,10 @@ pub struct Script {
     pub instruct: bool,
     /// Panic in every generation whose document contains this; nothing never panics.
     pub panic_at: String,
+    /// How sure it is of every token, as a logarithm.
+    pub log_prob: f32,
+    /// What is written instead where the settings name one of these models.
+    pub models: BTreeMap<String, Script>,
 }
 
 /// An answer to some prompts.
@@ -78,6 +80,8 @@ impl Default for Script {
             answer_prefill_ms: 0,
             instruct: true,
             panic_at: String::new(),
+            log_prob: 0.0,
+            models: BTreeMap::new(),
         }
     }
 }
@@ -124,13 +128,15 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// The generator that the environment asks for, if it asks for one.
-    pub fn from_environment() -> Option<anyhow::Result<Self>> {
+    /// The generator that the environment asks for in the place of a model, if it asks for one.
+    pub fn from_environment(model: Option<&str>) -> Option<anyhow::Result<Self>> {
         let script = std::env::var(SCRIPT).ok()?;
         Some(
             serde_json::from_str(&script)
                 .map_err(anyhow::Error::from)
-                .map(|script: Script| {
+                .map(|mut script: Script| {
+                    let named = model.and_then(|name| script.models.remove(name));
+                    let script = named.unwrap_or(script);
                     std::thread::sleep(Duration::from_millis(script.load_ms));
                     Self { script }
                 }),
@@ -181,6 +187,7 @@ impl Scripted {
             summary.stop = StopReason::Cancelled;
             return summary;
         }
+        let score = TokenScore::of_model(self.script.log_prob);
         for token in tokens(text, self.script.token_bytes).skip(from) {
             if self.pass(self.script.ms_per_token, cancel) {
                 summary.stop = StopReason::Cancelled;
@@ -188,12 +195,12 @@ impl Scripted {
             }
             ACTIVITY.tokens.fetch_add(1, Ordering::Relaxed);
             summary.tokens.push(0);
-            summary.scores.push(CERTAIN);
+            summary.scores.push(score);
             summary.text.push_str(token);
             summary.ends.push(summary.text.len());
             let piece = Piece {
                 text: token,
-                scores: &[CERTAIN],
+                scores: &[score],
             };
             if on_piece(piece).is_break() {
                 summary.stop = StopReason::Callback;

@@ -34,6 +34,7 @@ pub(super) fn client_facts(params: &Value) -> ClientFacts {
             .and_then(|id| id.try_into().ok()),
         // Clients may complain about notifications that they do not know.
         status: yes("/experimental/carat/status"),
+        asks_again: yes("/experimental/carat/askAgain"),
         pulls: yes("/workspace/configuration"),
         watches: yes("/workspace/didChangeWatchedFiles/dynamicRegistration"),
         actions: action_facts(params),

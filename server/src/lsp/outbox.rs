@@ -27,6 +27,8 @@ pub(super) enum Message {
     Deliver(Box<Delivery>),
     /// Count what was shown and taken; the client does not hear of it.
     Count(Tally),
+    /// There is a better line in a document of this version.
+    AskAgain(Arc<str>, i32),
     /// Ask for the configuration.
     Pull,
     /// Ask to hear of changes of files.
@@ -67,6 +69,10 @@ impl Outbox {
                     self.peer.facts = Arc::from(facts);
                 }
                 Message::Say(weight, what) => say(&self.peer.client, weight, &what).await,
+                Message::AskAgain(uri, version) => {
+                    let params = json!({ "uri": *uri, "version": version });
+                    notify(&self.peer.client, "carat/askAgain", params).await;
+                }
                 Message::Progress(key, progress) => self.progress(key, progress).await,
                 Message::Deliver(delivery) => {
                     actions::deliver(&self.peer, &mut views, *delivery).await;

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use carat_engine::CancelToken;
@@ -12,14 +11,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tower_lsp::Client;
 use tower_lsp::jsonrpc::Id;
 
+use super::engines::Engines;
 use super::outbox::{Message, Outbox};
 use super::parent;
-use crate::mailbox::{ActionEnd, Job, Mailbox, Report, Source};
+use crate::engine_thread;
+use crate::mailbox::{ActionEnd, Job, Report, Source};
 use crate::memory::{self, Limits, Order};
 use crate::session::{ClientFacts, Effect, Event, Reply, Request, RequestKey, Session};
 use crate::settings::ProjectFile;
 use crate::status::Status;
-use crate::{engine_thread, generator};
 
 /// How long the engine may take to stop; it looks at its cancel token once a layer.
 const ENGINE_STOP: Duration = Duration::from_millis(500);
@@ -32,7 +32,6 @@ pub(super) struct Shell {
 
 struct Inner {
     state: Mutex<State>,
-    mailbox: Arc<Mailbox>,
     runtime: Handle,
     messages: mpsc::UnboundedSender<Message>,
     wake: watch::Sender<Option<Instant>>,
@@ -45,7 +44,7 @@ struct State {
     /// Requests without a reply.
     pending: Vec<Pending>,
     requests: u64,
-    engine: Option<JoinHandle<()>>,
+    engines: Engines,
     /// Counts readings of projects' settings: the last one counts.
     readings: u64,
     /// The thread that reads the workspace, and what stops its last reading.
@@ -71,11 +70,10 @@ impl Shell {
                     session,
                     pending: Vec::new(),
                     requests: 0,
-                    engine: None,
+                    engines: Engines::default(),
                     readings: 0,
                     memory: None,
                 }),
-                mailbox: Arc::default(),
                 runtime: Handle::current(),
                 messages,
                 wake: watch::Sender::default(),
@@ -140,11 +138,8 @@ impl Shell {
     pub(super) async fn end(&self) -> bool {
         let has_left = self.lock().session.has_left();
         self.handle(Event::Left);
-        let engine = self.lock().engine.take();
         let begun = Instant::now();
-        while engine.as_ref().is_some_and(|engine| !engine.is_finished())
-            && begun.elapsed() < ENGINE_STOP
-        {
+        while begun.elapsed() < ENGINE_STOP && !self.lock().engines.have_ended() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let (removed, done) = oneshot::channel();
@@ -189,27 +184,23 @@ impl Shell {
             Effect::LoadModel(source, model, threads) => {
                 let shell = self.clone();
                 let report = Arc::new(move |report| drop(shell.handle(Event::Engine(report))));
-                let load = move || generator::load(model.as_deref(), threads);
-                match engine_thread::spawn(source, load, Arc::clone(&inner.mailbox), report) {
-                    Ok(thread) => state.engine = Some(thread),
-                    Err(error) => {
-                        let why = format!("the engine thread cannot be started: {error}");
-                        events.push_back(Event::Engine(Report::Failed(source, why)));
-                    }
+                if let Err(error) = state.engines.load(source, model, threads, report) {
+                    let why = format!("the engine thread cannot be started: {error}");
+                    events.push_back(Event::Engine(Report::Failed(source, why)));
                 }
             }
             Effect::Complete(job) if job.source == Source::ECHO => self.ask_echo(job),
-            Effect::Complete(job) => inner.mailbox.post(job),
-            Effect::ReadAhead(job) => inner.mailbox.post_background(job),
-            Effect::StopReading => inner.mailbox.stop_background(),
-            Effect::Act(job) => inner.mailbox.post_action(job),
+            Effect::Complete(job) => state.engines.post(job),
+            Effect::ReadAhead(job) => state.engines.read_ahead(job),
+            Effect::StopReading => state.engines.stop_reading(),
+            Effect::Act(job) => state.engines.act(job),
             Effect::CancelAction(key) => {
-                if inner.mailbox.cancel_action(key) {
+                if state.engines.cancel_action(key) {
                     events.push_back(Event::Engine(Report::Acted(key, ActionEnd::Cancelled)));
                 }
             }
             Effect::StopEngines => {
-                inner.mailbox.close();
+                state.engines.close();
                 state.memory.take().inspect(|(_, stop)| stop.cancel());
             }
             Effect::ReadWorkspace(number, folders, bytes_max) => {
@@ -238,6 +229,7 @@ impl Shell {
                 state.readings += 1;
                 *reading = Some(self.read_projects(folders, state.readings));
             }
+            Effect::AskAgain(uri, version) => self.send(Message::AskAgain(uri, version)),
             Effect::Count(tally) => self.send(Message::Count(tally)),
             Effect::Status(status) => drop(inner.status.send_replace(status)),
             Effect::PullConfiguration => self.send(Message::Pull),

@@ -13,7 +13,7 @@ use super::oracle::{Counts, Ghost, Moment, Place, Verdict};
 use super::scenes::Scene;
 use super::typist::{How, Passage, Step};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{Generated, Manners, Plan, Query};
+use crate::completion::{Generated, Plan, Query};
 use crate::documents::{Change, Opened};
 use crate::echo::Known;
 use crate::generator::{Generator, ModelFacts};
@@ -60,16 +60,11 @@ pub struct Player {
 }
 
 impl Player {
-    /// A player; `everything` shows whatever the model proposes.
-    pub fn new(generator: Box<dyn Generator>, options: Value, everything: bool) -> Self {
-        let everything = everything.then(|| Manners {
-            everything: true,
-            ..Manners::default()
-        });
+    /// A player.
+    pub fn new(generator: Box<dyn Generator>, options: Value) -> Self {
         Self {
             generator: Metered {
                 inner: generator,
-                everything,
                 work: Work::default(),
             },
             options,
@@ -308,8 +303,6 @@ fn common_end(a: &str, b: &str) -> usize {
 /// A generator that counts what it does.
 struct Metered {
     inner: Box<dyn Generator>,
-    /// What takes the place of what the user wants to see.
-    everything: Option<Manners>,
     work: Work,
 }
 
@@ -329,10 +322,7 @@ impl Generator for Metered {
     }
 
     fn plan(&self, query: &Query<'_>) -> Plan {
-        match &self.everything {
-            Some(manners) => self.inner.plan(&Query { manners, ..*query }),
-            None => self.inner.plan(query),
-        }
+        self.inner.plan(query)
     }
 
     fn generate(

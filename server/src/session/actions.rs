@@ -12,7 +12,7 @@ use crate::actions::change::PositionMap;
 use crate::actions::{Action, Change, Outcome, Request};
 use crate::documents::{Changed, Snapshot};
 use crate::file_uri;
-use crate::mailbox::{ACTIONS_MAX, ActionEnd, ActionJob, ActionKey, Stage};
+use crate::mailbox::{ACTIONS_MAX, ActionEnd, ActionJob, ActionKey, Source, Stage};
 
 /// Progress is reported this often; a reader needs it no faster.
 const REPORT: Duration = Duration::from_millis(500);
@@ -28,11 +28,15 @@ const NO_MODEL: &str = "there is no model to run it; `carat doctor` says why";
 pub(super) struct Actions {
     entries: Vec<Entry>,
     keys: u64,
+    /// Whose models cannot be used.
+    failed: Vec<Source>,
 }
 
 #[derive(Debug)]
 struct Entry {
     key: ActionKey,
+    /// Whose model runs it.
+    source: Source,
     /// What it was asked of.
     asked: Snapshot,
     selection: Range<usize>,
@@ -67,12 +71,12 @@ impl Actions {
         asked: Snapshot,
         selection: Range<usize>,
         action: Action,
-        (has_engine, facts): (bool, ActionFacts),
+        (source, facts): (Source, ActionFacts),
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         let before = self.entries.len();
-        let refusal = if !has_engine {
+        let refusal = if self.failed.contains(&source) {
             Some(NO_MODEL.to_owned())
         } else if before >= ACTIONS_MAX {
             Some(format!(
@@ -94,7 +98,8 @@ impl Actions {
             text: asked.text.clone(),
             selection: selection.clone(),
         };
-        effects.push(Effect::Act(ActionJob::new(key, request, cancel.clone())));
+        let job = ActionJob::new(key, source, request, cancel.clone());
+        effects.push(Effect::Act(job));
         let mut bar = Bar::None;
         if facts.progress {
             effects.push(Effect::Progress(key, Progress::Create));
@@ -102,6 +107,7 @@ impl Actions {
         }
         self.entries.push(Entry {
             key,
+            source,
             now: asked.clone(),
             asked,
             selection,
@@ -145,9 +151,23 @@ impl Actions {
         }
     }
 
-    /// There is no engine any more.
-    pub(super) fn engine_failed(&mut self, facts: ActionFacts, effects: &mut Vec<Effect>) {
-        for key in self.keys() {
+    /// The model of a source can be used.
+    pub(super) fn engine_works(&mut self, source: Source) {
+        self.failed.retain(|failed| *failed != source);
+    }
+
+    /// The model of a source cannot be used.
+    pub(super) fn engine_failed(
+        &mut self,
+        source: Source,
+        facts: ActionFacts,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.engine_works(source);
+        self.failed.push(source);
+        let of_source = self.entries.iter().filter(|entry| entry.source == source);
+        let keys: Vec<ActionKey> = of_source.map(|entry| entry.key).collect();
+        for key in keys {
             self.ended(key, ActionEnd::Failed(NO_MODEL.to_owned()), facts, effects);
         }
     }

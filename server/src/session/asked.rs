@@ -8,6 +8,7 @@ use super::{ActionChoice, ActionCommand, BACKGROUND, Query, Selected, Session, W
 use crate::actions::Action;
 use crate::completion::{Silence, is_secret_file};
 use crate::documents::Snapshot;
+use crate::mailbox::Source;
 use crate::positions::{self, LineColumn};
 use crate::settings::{Pause, Trigger};
 
@@ -47,8 +48,20 @@ impl Session {
                 && snapshot.text.byte_to_line(selected.range.start)
                     == snapshot.text.byte_to_line(caret)
         };
+        let language_id = &snapshot.language_id;
+        let rest = self.roles.rest(language_id);
+        let sources = [
+            rest,
+            Some(self.roles.typing(language_id)),
+            Some(Source::ECHO),
+        ];
+        let sources = sources.into_iter().flatten();
         let query = Query {
             caret,
+            rest,
+            sources: sources
+                .filter(|source| self.requests.state(*source).is_some())
+                .collect(),
             selected: selected.filter(begun),
             explicit,
             menu: wish.menu,

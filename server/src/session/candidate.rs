@@ -16,6 +16,8 @@ use crate::mailbox::{GenerationKey, Proposal, Source};
 pub(super) struct Candidate {
     pub(super) key: GenerationKey,
     pub(super) source: Source,
+    /// Asked because the caret rests.
+    pub(super) at_rest: bool,
     pub(super) uri: Arc<str>,
     pub(super) place: Caret,
     pub(super) cancel: CancelToken,
@@ -74,6 +76,7 @@ impl Candidate {
         Self {
             key,
             source,
+            at_rest: query.rest == Some(source),
             uri: Arc::clone(&query.snapshot.uri),
             place,
             cancel: CancelToken::new(),

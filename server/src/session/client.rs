@@ -17,6 +17,8 @@ pub struct ClientFacts {
     pub process_id: Option<u32>,
     /// Whether it wants to know the status.
     pub status: bool,
+    /// Whether it asks for ghost text again when told that there is a better line.
+    pub asks_again: bool,
     /// Whether it answers when asked for its configuration.
     pub pulls: bool,
     /// Whether it watches files when asked to.
@@ -32,6 +34,7 @@ impl Default for ClientFacts {
             inline_completion: false,
             process_id: None,
             status: false,
+            asks_again: false,
             pulls: false,
             watches: false,
             actions: ActionFacts::default(),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::query::Answer;
 use super::record::Record;
@@ -25,6 +26,8 @@ pub enum Effect {
     LoadModel(Source, Option<String>, Option<usize>),
     /// Ask a source for text.
     Complete(Job),
+    /// Let the client ask again in a document of this version: there is a better line now.
+    AskAgain(Arc<str>, i32),
     /// Read a text at a caret while nothing else is to be done.
     ReadAhead(WarmJob),
     /// Read nothing ahead any more.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::completion::{Caret, Manners};
 use crate::documents::{Edit, Snapshot};
+use crate::mailbox::Source;
 
 /// A caret in a snapshot for which the client wants a completion.
 #[derive(Clone, Debug)]
@@ -14,6 +15,10 @@ pub struct Query {
     pub snapshot: Snapshot,
     /// Byte offset of the caret in it.
     pub caret: usize,
+    /// Who is asked, the one that is heard first before the others.
+    pub sources: Vec<Source>,
+    /// Which of them is asked only when the caret rests.
+    pub rest: Option<Source>,
     /// Whether the user asked for it, rather than the editor on its own.
     pub explicit: bool,
     /// Whether it is for an entry of a menu, rather than for ghost text.
@@ -48,6 +53,17 @@ impl Query {
     pub(super) fn acceptance(&self) -> Option<Edit> {
         let selected = self.selected.as_ref()?;
         Edit::trimmed(&self.snapshot.text, selected.range.clone(), &selected.text)
+    }
+
+    /// Whether a source is one that is asked only when the caret rests. Who asks by hand asks them all.
+    pub(super) fn waits_for_rest(&self, source: Source) -> bool {
+        self.rest == Some(source) && !self.explicit
+    }
+
+    /// Who answers at every key.
+    pub(super) fn typing(&self) -> Option<Source> {
+        let mut sources = self.sources.iter();
+        sources.find(|source| self.rest != Some(**source)).copied()
     }
 
     /// What sources see: the snapshot as if the selected entry of the menu had been accepted.

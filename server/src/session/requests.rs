@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use carat_engine::StopReason;
 
 use super::candidate::Candidate;
+use super::cascade::Cascade;
 use super::effect::{Effect, Reply, RequestKey};
 use super::query::{Answer, Query};
 use super::record::Record;
@@ -33,6 +34,9 @@ pub const BACKGROUND: Duration = Duration::from_millis(1200);
 /// How long text may take that follows upon text which was just taken: what comes later than the user
 /// has looked would stand where the next key was meant to go.
 const AFTER_ACCEPTANCE: Duration = Duration::from_millis(100);
+
+/// How long a model writes for a caret that rests.
+const REST_TIME: Duration = Duration::from_secs(5);
 
 /// A generation's raw text is not kept beyond this; completions are a few hundred bytes.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -94,13 +98,13 @@ struct Last {
 /// The state: who waits, what runs, what has finished.
 #[derive(Debug)]
 pub(super) struct Requests {
-    /// The best first.
     sources: Vec<(Source, SourceState)>,
     waiting: Option<Waiting>,
     /// The newest last.
     candidates: Vec<Candidate>,
     last: Option<Last>,
     keys: u64,
+    cascade: Cascade,
     uptake: Uptake,
     /// Why there is nothing anywhere in the document that was asked about last.
     pub(super) quiet: Option<Silence>,
@@ -109,8 +113,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(mut sources: Vec<Source>) -> Self {
-        sources.sort_by_key(|source| std::cmp::Reverse(source.rank));
+    pub(super) fn new(sources: Vec<Source>) -> Self {
         let sources = sources.into_iter();
         Self {
             sources: sources
@@ -120,6 +123,7 @@ impl Requests {
             candidates: Vec::new(),
             last: None,
             keys: 0,
+            cascade: Cascade::default(),
             uptake: Uptake::default(),
             quiet: None,
             texts: Index::default(),
@@ -146,14 +150,28 @@ impl Requests {
         self.settle(now, effects);
     }
 
+    /// There is one more source.
+    pub(super) fn add_source(&mut self, source: Source) {
+        if self.state(source).is_none() {
+            self.sources.push((source, SourceState::Loading));
+        }
+    }
+
+    /// A source has written so many tokens in this time.
+    pub(super) fn wrote(&mut self, source: Source, tokens: usize, time: Duration) {
+        if source == Source::REST {
+            self.cascade.wrote(tokens, time);
+        }
+    }
+
     pub(super) fn state(&self, source: Source) -> Option<&SourceState> {
         let found = self.sources.iter().find(|(of, _)| *of == source);
         found.map(|(_, state)| state)
     }
 
     /// Takes a request: answers the one before, then this one if a candidate agrees, else asks all
-    /// sources. With a `silence`, it is answered with nothing. The last generation that was asked for, if
-    /// one was.
+    /// sources. With a `silence`, it is answered with nothing. The generation of the model that answers at
+    /// every key, if it was asked.
     pub(super) fn submit(
         &mut self,
         key: RequestKey,
@@ -164,6 +182,7 @@ impl Requests {
         effects: &mut Vec<Effect>,
     ) -> Option<GenerationKey> {
         self.fall_silent(Silence::Superseded, now, effects);
+        self.cascade.forget();
         self.last = Some(Last {
             key,
             record: Record::new(&query, now),
@@ -171,8 +190,8 @@ impl Requests {
         });
         let unasked = wants == Wants::Text && !query.explicit && !query.menu;
         let follows = unasked && self.uptake.follows(&query);
-        let best = self.sources.first();
-        let is_loading = best.is_some_and(|(_, state)| *state == SourceState::Loading);
+        let typing = query.typing().and_then(|source| self.state(source));
+        let is_loading = typing == Some(&SourceState::Loading);
         let longer = if follows || is_loading {
             Duration::ZERO
         } else {
@@ -205,16 +224,17 @@ impl Requests {
         None
     }
 
-    /// Asks the sources that have nothing for the request that waits. The last generation that was
-    /// asked for, if one was.
+    /// Asks the sources that have nothing for the request that waits. The generation of the model that
+    /// answers at every key, if it was asked.
     fn ask_sources(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Option<GenerationKey> {
-        let asked_before = self.keys;
         let waiting = self.waiting.take()?;
-        for (source, state) in self.sources.clone() {
+        let query = &waiting.query;
+        let mut asked = None;
+        for source in query.sources.clone() {
             let has = |candidate: &Candidate| {
                 candidate.source == source
                     && !candidate.runs()
-                    && candidate.offer(&waiting.query).is_some_and(|offer| {
+                    && candidate.offer(query).is_some_and(|offer| {
                         // The same text would give the same nothing; more text may give more.
                         // But an answer that is not worth showing stays what it is.
                         let judged = |silence: &Silence| silence.judges_answer();
@@ -223,31 +243,54 @@ impl Requests {
             };
             let mut running = self.candidates.iter_mut();
             let running = running.rfind(|it| it.source == source && it.runs());
-            let adopted = running.filter(|running| running.offer(&waiting.query).is_some());
+            let adopted = running.filter(|running| running.offer(query).is_some());
             if let Some(adopted) = adopted {
                 adopted.stop_at = None;
                 continue;
             }
             let has = self.candidates.iter().any(has);
             self.drop_candidates(|candidate| candidate.source == source && candidate.runs());
-            if !has && state != SourceState::Failed {
-                self.keys += 1;
-                let candidate = Candidate::new(GenerationKey(self.keys), source, &waiting.query);
-                effects.push(Effect::Complete(Job {
-                    key: candidate.key,
-                    source,
-                    uri: Arc::clone(&candidate.uri),
-                    caret: candidate.place.clone(),
-                    texts: self.texts.clone(),
-                    remembered_as: Arc::clone(&waiting.query.remembered_as),
-                    cancel: candidate.cancel.clone(),
-                }));
-                self.candidates.push(candidate);
+            if has || self.state(source) == Some(&SourceState::Failed) {
+                continue;
+            }
+            if query.waits_for_rest(source) {
+                self.cascade.plan(query, now);
+                continue;
+            }
+            let key = self.ask(source, query, effects);
+            if query.typing() == Some(source) {
+                asked = Some(key);
             }
         }
         self.waiting = Some(waiting);
         self.settle(now, effects);
-        (self.keys > asked_before).then_some(GenerationKey(self.keys))
+        asked
+    }
+
+    /// Asks a source for text.
+    fn ask(&mut self, source: Source, query: &Query, effects: &mut Vec<Effect>) -> GenerationKey {
+        self.keys += 1;
+        let candidate = Candidate::new(GenerationKey(self.keys), source, query);
+        effects.push(Effect::Complete(Job {
+            key: candidate.key,
+            source,
+            at_rest: candidate.at_rest,
+            uri: Arc::clone(&candidate.uri),
+            caret: candidate.place.clone(),
+            texts: self.texts.clone(),
+            remembered_as: Arc::clone(&query.remembered_as),
+            cancel: candidate.cancel.clone(),
+        }));
+        self.candidates.push(candidate);
+        GenerationKey(self.keys)
+    }
+
+    /// The caret rests where the last request was: the model for that is asked, whoever waits.
+    fn rest(&mut self, query: &Query, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(source) = query.rest else { return };
+        self.drop_candidates(|candidate| candidate.source == source && candidate.runs());
+        self.ask(source, query, effects);
+        self.leave(REST_TIME, now);
     }
 
     /// Whether nobody waits for text and none is being written.
@@ -275,6 +318,9 @@ impl Requests {
             waiting.is_due = true;
             self.settle(now, effects);
         }
+        if let Some(query) = self.cascade.take(now) {
+            self.rest(&query, now, effects);
+        }
         if self.waiting.is_none() {
             let over = |candidate: &Candidate| candidate.stop_at.is_some_and(|at| at <= now);
             self.drop_candidates(|candidate| candidate.runs() && over(candidate));
@@ -283,16 +329,19 @@ impl Requests {
 
     /// When [`Self::tick`] is next to be called.
     pub(super) fn due(&self) -> Option<Instant> {
+        let rests = self.cascade.due();
         if let Some(waiting) = &self.waiting {
             let due = if waiting.is_due {
                 waiting.over
             } else {
                 waiting.due
             };
-            return Some(waiting.held.unwrap_or(due));
+            let due = waiting.held.unwrap_or(due);
+            return rests.into_iter().chain([due]).min();
         }
         let running = self.candidates.iter().filter(|candidate| candidate.runs());
-        running.filter_map(|candidate| candidate.stop_at).min()
+        let stops = running.filter_map(|candidate| candidate.stop_at);
+        rests.into_iter().chain(stops).min()
     }
 
     /// A document changed: what runs and disagrees with it ends at once.
@@ -311,6 +360,7 @@ impl Requests {
             return;
         }
         let waits = waiting.is_some();
+        self.cascade.changed(&document.uri);
         let taken = self.uptake.taken_in_part();
         for candidate in self.candidates.iter_mut().filter(|it| of_document(it)) {
             candidate.edited(&changed.edits);
@@ -337,6 +387,7 @@ impl Requests {
             self.fall_silent(Silence::Superseded, now, effects);
         }
         self.uptake.closed(uri);
+        self.cascade.changed(uri);
         self.drop_candidates(|candidate| *candidate.uri == *uri);
     }
 
@@ -408,11 +459,13 @@ impl Requests {
             oldest.map(|oldest| self.candidates.remove(oldest));
         }
         self.settle(now, effects);
+        self.offer_again(key, effects);
     }
 
     /// The client goes away: nobody waits any more, nothing runs.
     pub(super) fn halt(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.fall_silent(Silence::Superseded, now, effects);
+        self.cascade.forget();
         self.drop_candidates(Candidate::runs);
     }
 
@@ -448,7 +501,7 @@ impl Requests {
         }
         let held = self.waiting.as_ref().is_some_and(|it| it.held.is_some());
         assert!(
-            held || self.waiting.is_none() || !running.is_empty(),
+            held || self.waiting.is_none() || !running.is_empty() || self.cascade.due().is_some(),
             "who waits, waits for something"
         );
     }
@@ -475,9 +528,11 @@ impl Requests {
         });
     }
 
-    /// Lets what runs go on without a request for a while.
+    /// Lets what runs go on without a request for a while; what the resting caret is for, as long as it
+    /// may take.
     fn leave(&mut self, time: Duration, now: Instant) {
         for candidate in self.candidates.iter_mut().filter(|it| it.runs()) {
+            let time = if candidate.at_rest { REST_TIME } else { time };
             candidate.stop_at.get_or_insert(now + time);
         }
     }

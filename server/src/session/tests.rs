@@ -2,6 +2,7 @@
 
 mod actions;
 mod ahead;
+mod cascade;
 mod clients;
 mod deadlines;
 mod large;

@@ -20,6 +20,7 @@ pub const USER_ONLY: &[&str] = &[
     "actions",
     "disabledGlobs",
     "model",
+    "models",
     "statistics",
     "threads",
     "workspaceMemoryMb",
@@ -36,6 +37,24 @@ pub enum Trigger {
     Manual,
 }
 
+/// Models by what they do; what is not named has another that does it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Models {
+    /// Answers at every key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub typing: Option<String>,
+    /// Is asked when the caret rests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
+    /// Runs code actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<String>,
+    /// Answer at every key in documents of a language, by its LSP identifier.
+    #[serde(flatten)]
+    pub languages: BTreeMap<String, String>,
+}
+
 /// Settings of Carat. All are optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,8 +66,11 @@ pub struct Options {
     pub languages: Option<BTreeMap<String, bool>>,
     /// Whether ghost text comes while typing (`automatic`) or only when you ask for it (`manual`) (in Neovim 0.12 with a key of the plugin). Completion menus do not tell the two apart and ignore this.
     pub trigger: Option<Trigger>,
-    /// Model that completes code: `default` is the embedded one; otherwise a name that `carat model list` shows, or the absolute path of a GGUF file. Read once, when the server starts; `carat lsp --model NAME` wins over it.
+    /// Large model: it is asked when the caret rests, and runs code actions; the embedded model goes on answering at every key. `default` is the embedded one; otherwise a name that `carat model list` shows, or the absolute path of a GGUF file. `models` says more. Read once, when the server starts; `carat lsp --model NAME` uses that one for everything instead.
     pub model: Option<String>,
+    /// Models by what they do, such as `{"typing": "default", "rest": "gemma-4-26b-a4b"}`: `typing` answers at every key, `rest` is asked when the caret rests and replaces a line only if it is surer, `actions` runs code actions; the LSP identifier of a language, such as `go`, names the one that answers at every key there. Without `typing` it is `default`, without `rest` it is `model`, without `actions` the one for `rest`. A model that is named several times is loaded once. Read once, when the server starts.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub models: Option<Models>,
     /// Threads that compute. By default one for each that the processor runs at once, which is also the most that are used. Read once, when the server starts.
     #[schemars(range(min = 1, max = THREADS_MAX))]
     pub threads: Option<u64>,
@@ -70,7 +92,7 @@ pub struct Options {
     /// Most tokens (pieces of words) of one completion. By default it depends on where the caret is.
     #[schemars(range(min = 1, max = MAX_TOKENS_MAX))]
     pub max_tokens: Option<u64>,
-    /// How readily ghost text comes while typing: `quiet` (only what is probably right), `balanced`, or `eager` (whatever may be right). What you ask for with a key is shown in any case.
+    /// How readily ghost text comes while typing: `quiet` (only what is probably right), `balanced`, `eager` (whatever may be right), or `all` (however improbable). What you ask for with a key is shown in any case.
     pub eagerness: Option<Eagerness>,
     /// What is completed in comments and documentation while typing: nothing (`off`), text that reads like prose (`prose`), or whatever would be shown in code (`on`).
     pub comments: Option<TextPolicy>,
@@ -96,6 +118,7 @@ impl From<&Settings> for Options {
             languages: Some(settings.languages.clone()),
             trigger: Some(settings.trigger),
             model: settings.model.clone(),
+            models: Some(settings.models.clone()),
             threads: settings.threads.map(|threads| threads as u64),
             workspace_memory_mb: Some(settings.memory_bytes_max / 1_000_000),
             delay_ms: ms(settings.delay),

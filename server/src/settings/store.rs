@@ -46,7 +46,7 @@ pub struct Store {
     /// Languages that the user has switched on and off for now; they win over the settings.
     languages: BTreeMap<String, bool>,
     pause: Pause,
-    /// Whether `model` and `threads` have been read.
+    /// Whether `model`, `models` and `threads` have been read.
     started: bool,
     /// Complaints that were handed out: one is enough.
     told: HashSet<String>,
@@ -67,17 +67,18 @@ impl Store {
         let before = self.user.clone();
         self.configured = options::usable(options, &mut complaints);
         self.resolve();
-        let changed = (&before.model, before.threads) != (&self.user.model, self.user.threads);
+        let started = |it: &Settings| (it.model.clone(), it.models.clone(), it.threads);
+        let changed = started(&before) != started(&self.user);
         if self.started && changed {
             complaints.push(
-                "settings `model` and `threads` take effect when the language server is started again"
+                "settings `model`, `models` and `threads` take effect when the language server is started again"
                     .to_owned(),
             );
         }
         self.news(&complaints)
     }
 
-    /// The settings with which the engine starts; what comes later does not change `model` and `threads`.
+    /// The settings with which the engines start; what comes later does not change their models and threads.
     pub fn start(&mut self) -> Settings {
         self.started = true;
         self.user.clone()

@@ -9,11 +9,14 @@ use super::editor::Manner;
 pub(crate) const HELP: &str = "\
 usage: cargo xtask latency [OPTIONS]
 
-  --model NAME|PATH  the model that answers [default: the embedded one]
+  --model NAME|PATH  the model that answers, alone [default: those of the settings]
+  --alone            a slow model is to be of use: fails unless nine rests of ten get a text, none costs
+                     more than what was typed and 40 tokens, a key 3 on average, and the processor rests
   --settings JSON    settings of the client, such as '{\"models\": {\"rest\": \"26b\"}}'
   --carat PATH       the server [default: target/release/carat]
   --keys N           keys of each session [default: 200]
   --pace N,...       keys a second [default: 1,6]
+  --rest SECONDS     pauses, after every 15 keys [default: 1]
   --manner NAME      vscode or neovim [default: both, one after the other]
   --log FILE         where the last server's log is kept
   --warm-up SECONDS  time between the first request and the first key [default: 10]
@@ -31,6 +34,8 @@ pub(crate) struct Options {
     pub(super) paces: Vec<f64>,
     pub(super) manner: Option<Manner>,
     pub(super) warm_up: f64,
+    pub(super) rest: f64,
+    pub(super) alone: bool,
     pub(super) log: Option<PathBuf>,
 }
 
@@ -45,10 +50,16 @@ impl Options {
             paces: vec![1.0, 6.0],
             manner: None,
             warm_up: 10.0,
+            rest: 1.0,
+            alone: false,
             log: None,
         };
         let mut words = words.iter().copied();
         while let Some(name) = words.next() {
+            if name == "--alone" {
+                this.alone = true;
+                continue;
+            }
             let value = words
                 .next()
                 .with_context(|| format!("{name} needs a value"))?;
@@ -71,6 +82,7 @@ impl Options {
                     let found = known.into_iter().find(|manner| manner.name() == value);
                     this.manner = Some(found.with_context(|| format!("no manner `{value}`"))?);
                 }
+                "--rest" => this.rest = value.parse().with_context(unreadable)?,
                 "--warm-up" => this.warm_up = value.parse().with_context(unreadable)?,
                 _ => bail!("unknown option `{name}`"),
             }
@@ -81,7 +93,19 @@ impl Options {
             (0.0..=600.0).contains(&this.warm_up),
             "--warm-up needs 0 to 600 seconds"
         );
+        ensure!(
+            (0.1..=60.0).contains(&this.rest),
+            "--rest needs 0.1 to 60 seconds"
+        );
         Ok(this)
+    }
+
+    /// The name in the log of the model that is asked when the caret rests, if the settings have one.
+    pub(super) fn rest_model(&self) -> Option<String> {
+        let named = self.settings.pointer("/models/rest");
+        let name = named.or(self.settings.get("model"))?.as_str()?;
+        let file = std::path::Path::new(name).file_stem()?;
+        Some(file.to_string_lossy().into_owned())
     }
 }
 
@@ -103,6 +127,7 @@ mod tests {
             &["--other", "1"],
             &["--manner", "ed"],
             &["--settings", "[]"],
+            &["--rest", "0"],
         ] {
             assert!(Options::parse(words).is_err(), "{words:?}");
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::editor::{Document, Manner, position};
+use super::log::{Work, between, now};
 
 /// Files that are typed, of this repository.
 const FILES: [&str; 4] = [
@@ -21,19 +22,24 @@ const FILES: [&str; 4] = [
 const LINES: usize = 24;
 /// How long VS Code waits after a key before it asks.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// A pause in typing.
-const REST: Duration = Duration::from_secs(1);
 /// Keys from one pause to the next.
 const KEYS_TO_REST: usize = 15;
 /// How long after the last key the processor is to be idle, and how long that is watched.
 const SETTLED: Duration = Duration::from_secs(2);
+const WATCHED: Duration = Duration::from_secs(1);
 
 /// What a session came to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     pub(super) keys: usize,
-    /// Prompt tokens that the engine evaluated for them.
+    /// Line breaks among them.
+    pub(super) breaks: usize,
+    /// Prompt tokens that the engines evaluated for them.
     pub(super) tokens: f64,
+    /// Those of the model for rests.
+    pub(super) tokens_at_rest: f64,
+    /// From the last key to a line of the model for rests, and the tokens of that line.
+    pub(super) rest_lines: Vec<(Duration, usize)>,
     /// From a key to its answer, where there was text.
     pub(super) answers: Vec<Duration>,
     /// The same for keys that agreed with what was shown.
@@ -56,6 +62,10 @@ pub(super) struct Session {
     files: Vec<(String, String)>,
     keys: usize,
     warm_up: Duration,
+    /// A pause in typing.
+    rest: Duration,
+    /// The file of the model for rests.
+    rest_model: Option<String>,
     log: Option<PathBuf>,
     /// What of the server's log was read.
     read: usize,
@@ -89,7 +99,7 @@ impl Session {
         let mut server = launch.start();
         // Whether an answer is worth showing is another question.
         let mut settings =
-            json!({ "eagerness": "eager", "shortest": 0, "comments": "on", "strings": "on" });
+            json!({ "eagerness": "all", "shortest": 0, "comments": "on", "strings": "on" });
         if let (Value::Object(all), Value::Object(more)) = (&mut settings, &options.settings) {
             all.extend(more.clone());
         }
@@ -100,6 +110,8 @@ impl Session {
             files: files.into_iter().collect::<Result<_>>()?,
             keys: options.keys,
             warm_up: Duration::from_secs_f64(options.warm_up),
+            rest: Duration::from_secs_f64(options.rest),
+            rest_model: options.rest_model(),
             log: options.log.clone(),
             read: 0,
             version: 0,
@@ -134,10 +146,10 @@ impl Session {
         let end = Instant::now() + SETTLED;
         self.watch(end);
         if let Some(before) = cpu_time(self.server.process_id()) {
-            self.watch(Instant::now() + REST);
+            self.watch(Instant::now() + WATCHED);
             let after = cpu_time(self.server.process_id()).unwrap_or(before);
             let used = after.saturating_sub(before);
-            self.figures.idle = Some(used.as_secs_f64() / REST.as_secs_f64());
+            self.figures.idle = Some(used.as_secs_f64() / WATCHED.as_secs_f64());
         }
         self.server.unread();
         if let Some(file) = &self.log {
@@ -154,11 +166,11 @@ impl Session {
         self.ghost.clear();
         self.ask(uri, &document, Instant::now(), false);
         self.watch(Instant::now() + self.warm_up);
-        self.evaluated();
+        self.worked();
         let mut rest = piece.trim_end();
-        let (mut since_rest, mut spent) = (0, 0.0);
+        let mut since_rest = 0;
         while !rest.is_empty() && self.figures.keys < self.keys {
-            let at = Instant::now();
+            let (at, at_of_day) = (Instant::now(), now());
             let before = document.clone();
             let key = document.key(rest);
             rest = &rest[key.typed.min(rest.len())..];
@@ -177,23 +189,31 @@ impl Session {
             self.came = None;
             self.ask(uri, &document, at, agrees);
             self.figures.keys += 1;
+            self.figures.breaks += usize::from(key.before.starts_with('\n'));
             since_rest += key.before.len();
-            let rests = gap >= REST || self.figures.keys.is_multiple_of(KEYS_TO_REST);
-            self.watch(at + if rests { gap.max(REST) } else { gap });
+            let rests = gap >= self.rest || self.figures.keys.is_multiple_of(KEYS_TO_REST);
+            self.watch(at + if rests { gap.max(self.rest) } else { gap });
             if rests {
                 self.figures.rests += 1;
                 if let Some(came) = self.came {
                     self.figures.answered += 1;
                     self.figures.rest_answers.push(came - at);
                 }
-                let evaluated = self.evaluated();
-                spent += evaluated;
-                self.figures.rest_costs.push((evaluated, since_rest));
+                let work = self.worked();
+                self.figures.add(&work);
+                self.figures.rest_costs.push((work.tokens, since_rest));
+                let lines = work.lines.iter().map(|(came, tokens)| {
+                    let took = between(at_of_day, *came);
+                    (Duration::from_secs_f64(took), *tokens)
+                });
+                // What came before the last key was another line.
+                let lines = lines.filter(|(took, _)| *took <= at.elapsed());
+                self.figures.rest_lines.extend(lines);
                 since_rest = 0;
             }
         }
-        spent += self.evaluated();
-        self.figures.tokens += spent;
+        let work = self.worked();
+        self.figures.add(&work);
     }
 
     /// Sends what a key has changed.
@@ -241,14 +261,20 @@ impl Session {
         }
     }
 
-    /// Prompt tokens that the log tells of since the last look.
-    fn evaluated(&mut self) -> f64 {
+    /// What the log tells of since the last look.
+    fn worked(&mut self) -> Work {
         let log = self.server.log();
         let new = &log[self.read..];
         let end = new.rfind('\n').map_or(0, |newline| newline + 1);
-        let tokens = new[..end].lines().filter_map(tokens_read).sum();
         self.read += end;
-        tokens
+        Work::read(&new[..end], self.rest_model.as_deref())
+    }
+}
+
+impl Figures {
+    fn add(&mut self, work: &Work) {
+        self.tokens += work.tokens;
+        self.tokens_at_rest += work.tokens_at_rest;
     }
 }
 
@@ -260,25 +286,14 @@ fn first_text(message: &Value) -> Option<&str> {
     text.as_str().filter(|text| !text.is_empty())
 }
 
-/// What a line of the log says was read.
-fn tokens_read(line: &str) -> Option<f64> {
-    let (_, rest) = line
-        .split_once("read for an answer tokens=")
-        .or_else(|| line.split_once("read ahead tokens="))?;
-    rest.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn understands_answers_and_the_log() {
+    fn understands_answers() {
         let answer = json!({ "id": 1, "result": [{ "insertText": "x" }] });
         assert_eq!(first_text(&answer), Some("x"));
         assert_eq!(first_text(&json!({ "id": 1, "result": [] })), None);
-        let line = "DEBUG carat::generator::engine: read ahead tokens=2.5 of=12";
-        assert_eq!(tokens_read(line), Some(2.5));
-        assert_eq!(tokens_read("generated prompt_tokens=3"), None);
     }
 }

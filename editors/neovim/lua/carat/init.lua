@@ -35,6 +35,9 @@ function M.setup(options)
     M.status = status
     vim.cmd.redrawstatus()
   end
+  vim.lsp.handlers['carat/askAgain'] = function(_, better)
+    M.ask_again(better)
+  end
   local group = vim.api.nvim_create_augroup('carat', {})
   vim.api.nvim_create_autocmd('LspAttach', {
     group = group,
@@ -54,7 +57,7 @@ end
 ---@return vim.lsp.ClientConfig
 function M.client_config()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
-  capabilities.experimental = { carat = { status = true } }
+  capabilities.experimental = { carat = { status = true, askAgain = M.has_ghost_text() } }
   -- Neovim applies versioned edits and creates files, and does not say so. Its question before an edit that
   -- has annotations shows nothing of the edit: `u` serves better.
   capabilities.workspace.workspaceEdit.documentChanges = true
@@ -196,13 +199,29 @@ end
 ---Asks for ghost text as for a user who wants it: where none comes by itself, and more than one. Neovim
 ---0.12 has no function for that; its own, which is private, is used while it is there.
 function M.ask(buffer)
+  return M.request(buffer, vim.lsp.protocol.InlineCompletionTriggerKind.Invoked)
+end
+
+---Asks as typing does, where the server has a better line by now and nothing was typed since.
+---@param better { uri: string, version: integer }
+function M.ask_again(better)
+  local buffer = vim.uri_to_bufnr(better.uri)
+  local is_here = buffer == vim.api.nvim_get_current_buf() and vim.startswith(vim.fn.mode(), 'i')
+  if is_here and vim.lsp.util.buf_versions[buffer] == better.version then
+    M.request(buffer, vim.lsp.protocol.InlineCompletionTriggerKind.Automatic)
+  end
+end
+
+---@param kind lsp.InlineCompletionTriggerKind
+---@return boolean # whether this Neovim can be made to ask
+function M.request(buffer, kind)
   local found, capability = pcall(require, 'vim.lsp._capability')
   local completion = found and type(capability.all) == 'table' and capability.all.inline_completion
   local completor = completion and completion.active[buffer]
   if not completor or type(completor.request) ~= 'function' then return false end
   -- A request for the keys before would take this one's place.
   if type(completor.reset_timer) == 'function' then completor:reset_timer() end
-  completor:request(vim.lsp.protocol.InlineCompletionTriggerKind.Invoked)
+  completor:request(kind)
   return true
 end
 

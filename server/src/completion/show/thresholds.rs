@@ -17,6 +17,8 @@ pub enum Eagerness {
     Balanced,
     /// Everything that may be right.
     Eager,
+    /// However improbable it is; the rules that do not depend on that still hold.
+    All,
 }
 
 /// The thresholds of one model and language.
@@ -33,6 +35,7 @@ impl Levels {
             Eagerness::Quiet => self.quiet,
             Eagerness::Balanced => self.balanced,
             Eagerness::Eager => self.eager,
+            Eagerness::All => 0.0,
         }
     }
 }

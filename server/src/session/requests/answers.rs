@@ -53,23 +53,41 @@ impl Requests {
             waiting if waiting.is_due => Patience::Any,
             _ => Patience::Best,
         };
-        let mut best = None;
+        let query = &waiting.query;
+        let mut best: Option<(Source, Box<Best>)> = None;
         let mut must_wait = false;
+        // The model for rests is waited for where the user asked, or where there is nothing else.
+        let mut rest_waits = self.cascade.due().is_some() && patience != Patience::Over;
         let mut silence = None;
-        for (source, _) in &self.sources {
-            match self.standing(*source, &waiting.query, must_wait, patience) {
+        for source in query.sources.iter().copied() {
+            let at_rest = query.waits_for_rest(source);
+            match self.standing(source, query, must_wait, patience) {
                 Standing::Has(found) => {
-                    best = Some((source.name, found));
+                    let mean = |best: &Best| best.suggestion.scores.confidence().mean;
+                    let known = best.as_ref();
+                    if known.is_none_or(|(_, best)| mean(&found) >= mean(best)) {
+                        best = Some((source, found));
+                    }
                     must_wait = false;
-                    break;
+                    // What comes of a rest replaces a line only if it is surer.
+                    if !at_rest {
+                        break;
+                    }
                 }
-                Standing::Waits => must_wait = true,
+                Standing::Waits if at_rest => rest_waits = true,
+                Standing::Waits => must_wait |= best.is_none(),
                 Standing::Nothing(why) => silence = silence.or(why),
             }
         }
-        if must_wait {
+        // A menu shows nothing of anyone before all have answered.
+        if must_wait || (rest_waits && best.is_none() && !query.menu) {
             return;
         }
+        self.cascade.answered(
+            query,
+            best.as_ref()
+                .map(|(_, best)| best.suggestion.scores.confidence().mean),
+        );
         if let Some((source, best)) = best {
             let shown = shown(&waiting.query, &best);
             if waiting.wants == Wants::Text {
@@ -80,7 +98,11 @@ impl Requests {
                 last.record.prompt = best.prompt.to_string();
                 let confidence = best.suggestion.scores.confidence();
                 last.record.probability = Some(confidence.product);
-                last.record.source = Some(source);
+                last.record.source = Some(source.name);
+                last.record.model = self.sources.iter().find_map(|(of, state)| match state {
+                    SourceState::Ready(facts) if *of == source => facts.clone(),
+                    _ => None,
+                });
                 last.record.echo = confidence.echo;
             }
             self.answer(Answer::Shown(shown), None, now, effects);
@@ -91,11 +113,34 @@ impl Requests {
         self.leave(BACKGROUND, now);
     }
 
+    /// A generation for a resting caret has ended: if it is surer of its text than what was answered there,
+    /// and nothing was typed since, the client may ask again.
+    pub(super) fn offer_again(&self, key: GenerationKey, effects: &mut Vec<Effect>) {
+        let found = self.candidates.iter().find(|it| it.key == key);
+        let Some(candidate) = found.filter(|it| it.at_rest && !it.edited) else {
+            return;
+        };
+        let Some((query, mean)) = self.cascade.last() else {
+            return;
+        };
+        let offer = candidate.offer(query).and_then(|it| it.suggestion.ok());
+        let is_better = offer.is_some_and(|it| {
+            !self.uptake.is_dismissed(query, &it.text)
+                && mean.is_none_or(|mean| it.scores.confidence().mean > mean)
+        });
+        if is_better && self.waiting.is_none() {
+            let document = &query.snapshot;
+            let uri = Arc::clone(&document.uri);
+            effects.push(Effect::AskAgain(uri, document.version));
+        }
+    }
+
     /// Why no source has anything, not even something that was judged.
     fn why_not_yet(&self, waiting: &Waiting) -> Silence {
-        match self.sources.first() {
-            Some((_, SourceState::Failed)) => return Silence::NoModel,
-            Some((_, SourceState::Loading)) => return Silence::Loading,
+        let typing = waiting.query.typing();
+        match typing.and_then(|source| self.state(source)) {
+            Some(SourceState::Failed) => return Silence::NoModel,
+            Some(SourceState::Loading) => return Silence::Loading,
             _ => {}
         }
         match (waiting.is_due, waiting.follows) {
@@ -199,10 +244,11 @@ impl Requests {
         let Some(waiting) = self.waiting.take() else {
             return;
         };
-        let model = self.sources.iter().find_map(|(_, state)| match state {
-            SourceState::Ready(facts) => facts.clone(),
-            SourceState::Loading | SourceState::Failed => None,
-        });
+        let typing = waiting.query.typing();
+        let model = match typing.and_then(|source| self.state(source)) {
+            Some(SourceState::Ready(facts)) => facts.clone(),
+            _ => None,
+        };
         let prompt = self.candidates.iter().rev();
         let prompt = prompt
             .filter(|it| it.runs())
@@ -220,7 +266,9 @@ impl Requests {
         let mut asked = None;
         if let Some(last) = self.last.as_mut().filter(|last| last.key == waiting.key) {
             last.record.close(&answer, silence, now);
-            last.record.model = model;
+            if last.record.model.is_none() {
+                last.record.model = model;
+            }
             if let (Some(plan), true) = (prompt, last.record.prompt.is_empty()) {
                 last.record.prompt.clone_from(&plan.prompt.text);
             }

@@ -202,7 +202,7 @@ fn the_model_that_the_client_is_asked_for_is_loaded() {
     assert_eq!(world.loads, [] as [Option<String>; 0]);
     let options = json!({ "model": "26b" });
     world.happen(Event::Pulled(Some(options)));
-    assert_eq!(world.loads, [Some("26b".to_owned())]);
+    assert_eq!(world.loads, [None, Some("26b".to_owned())]);
 }
 
 #[test]
@@ -210,10 +210,12 @@ fn the_status_follows_the_model() {
     let mut bench = Bench::of(World::new(vec![MODEL], Encoding::Utf8));
     bench.world.introduce(ClientFacts::default());
     bench.world.load(Ok("m"));
-    bench.world.happen(Event::Engine(Report::Busy(true)));
-    let wrote = Report::Wrote(20, Duration::from_secs(2));
+    bench.world.happen(Event::Engine(Report::Busy(MODEL, true)));
+    let wrote = Report::Wrote(MODEL, 20, Duration::from_secs(2));
     bench.world.happen(Event::Engine(wrote));
-    bench.world.happen(Event::Engine(Report::Busy(false)));
+    bench
+        .world
+        .happen(Event::Engine(Report::Busy(MODEL, false)));
     bench.world.ask(Request::Toggle);
     bench.world.ask(Request::Toggle);
     bench.world.load(Err("gone"));

@@ -40,10 +40,10 @@ enum Step {
     Saved,
     Folders(bool),
     /// A source, and whether it can answer.
-    Load(bool, bool),
-    Write(bool, &'static str),
-    ActionEnd(bool),
-    Fail(bool),
+    Load(Source, bool),
+    Write(Source, &'static str),
+    End(Source),
+    Fail(Source),
     Acting(u64),
     Acted(u64, bool),
     Allowed(u64, bool),
@@ -67,6 +67,14 @@ fn texts() -> impl Strategy<Value = &'static str> {
         "fn f() {\n    \n}",
         "a\r\nb",
     ])
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    prop_oneof![
+        5 => Just(Source::MODEL),
+        1 => Just(ECHO),
+        3 => Just(Source::REST),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -121,10 +129,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ProjectsRead),
         1 => Just(Step::Saved),
         1 => any::<bool>().prop_map(Step::Folders),
-        2 => (prop::bool::weighted(0.3), prop::bool::weighted(0.8)).prop_map(|(source, loads)| Step::Load(source, loads)),
-        10 => (prop::bool::weighted(0.2), written).prop_map(|(echo, text)| Step::Write(echo, text)),
-        5 => prop::bool::weighted(0.3).prop_map(Step::ActionEnd),
-        1 => any::<bool>().prop_map(Step::Fail),
+        2 => (source(), prop::bool::weighted(0.8)).prop_map(|(source, loads)| Step::Load(source, loads)),
+        10 => (source(), written).prop_map(|(source, text)| Step::Write(source, text)),
+        5 => source().prop_map(Step::End),
+        1 => source().prop_map(Step::Fail),
         2 => (1u64..5).prop_map(Step::Acting),
         2 => (1u64..5, any::<bool>()).prop_map(|(key, fails)| Step::Acted(key, fails)),
         2 => (1u64..5, any::<bool>()).prop_map(|(key, allowed)| Step::Allowed(key, allowed)),
@@ -134,7 +142,6 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn take(world: &mut World, step: &Step) {
-    let source = |is_echo: &bool| if *is_echo { ECHO } else { Source::MODEL };
     match step {
         Step::Open(uri, text) => world.open(URIS[*uri], text),
         Step::Close(uri) => world.close(URIS[*uri]),
@@ -194,12 +201,12 @@ fn take(world: &mut World, step: &Step) {
                 Event::FoldersChanged(Vec::new(), folder)
             });
         }
-        Step::Load(is_echo, loads) => {
-            world.load_source(source(is_echo), loads.then_some("m").ok_or("no file"));
+        Step::Load(source, loads) => {
+            world.load_source(*source, loads.then_some("m").ok_or("no file"));
         }
-        Step::Write(echo, text) => drop(world.write(source(echo), text)),
-        Step::ActionEnd(echo) => world.end(source(echo), Some(StopReason::StopToken)),
-        Step::Fail(echo) => world.end(source(echo), None),
+        Step::Write(source, text) => drop(world.write(*source, text)),
+        Step::End(source) => world.end(*source, Some(StopReason::StopToken)),
+        Step::Fail(source) => world.end(*source, None),
         Step::Acting(key) => {
             let acting = Report::Acting(ActionKey(*key), Stage::Writing(1));
             world.happen(Event::Engine(acting));
@@ -265,6 +272,7 @@ proptest! {
         encoding in prop_oneof![Just(Encoding::Utf8), Just(Encoding::Utf16), Just(Encoding::Utf32)],
         pulls in any::<bool>(),
         echo in any::<bool>(),
+        two in any::<bool>(),
         loaded in prop::bool::weighted(0.8),
         steps in prop::collection::vec(step(), 1..40),
     ) {
@@ -273,7 +281,8 @@ proptest! {
             sources.push(ECHO);
         }
         let mut world = World::new(sources, encoding);
-        world.introduce(World::able(encoding, pulls));
+        let options = if two { json!({ "models": { "rest": "large" } }) } else { json!({}) };
+        world.introduce_with(World::able(encoding, pulls), &options);
         if loaded {
             world.load(Ok("m"));
         }
@@ -283,6 +292,9 @@ proptest! {
         }
         world.happen(Event::Left);
         world.check_end();
-        prop_assert!(world.loads.len() <= 1, "the model is started once");
+        let mut loads = world.loads.clone();
+        loads.sort();
+        loads.dedup();
+        prop_assert_eq!(loads.len(), world.loads.len(), "a model is started once");
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct World {
     /// In the order in which they came.
     pub(super) replies: Vec<(RequestKey, Reply)>,
     pub(super) said: Vec<String>,
+    /// How often the client was told to ask again.
+    pub(super) told_again: usize,
     pub(super) delivered: Vec<Delivery>,
     bars: BTreeMap<ActionKey, Progress>,
     pub(super) reads: usize,
@@ -105,6 +107,7 @@ impl World {
             requests: BTreeMap::new(),
             replies: Vec::new(),
             said: Vec::new(),
+            told_again: 0,
             delivered: Vec::new(),
             bars: BTreeMap::new(),
             reads: 0,
@@ -132,6 +135,7 @@ impl World {
             encoding,
             pulls,
             watches: true,
+            asks_again: true,
             actions: ActionFacts {
                 apply_edit: true,
                 document_changes: true,
@@ -191,6 +195,7 @@ impl World {
                     log_prob: -0.5,
                 });
             }
+            Effect::ReadAhead(job) if job.source != Source::MODEL => {}
             Effect::ReadAhead(job) => self.reading = Some(job),
             Effect::StopReading => self.reading = None,
             Effect::Act(job) => self.actions.push(job),
@@ -247,6 +252,11 @@ impl World {
             | Effect::WatchFiles(_)
             | Effect::ReadWorkspace(..)
             | Effect::LookAt(_) => {}
+            Effect::AskAgain(uri, version) => {
+                let document = self.session.documents.snapshot(&uri).expect("open");
+                assert_eq!(document.version, version, "of the text as it is");
+                self.told_again += 1;
+            }
             Effect::Count(tally) => {
                 let numbers = [tally.shown, tally.taken, tally.saved];
                 for (count, number) in self.counted.iter_mut().zip(numbers) {
