@@ -66,6 +66,8 @@ fn time_of_day(line: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -78,8 +80,13 @@ mod tests {
 2026-01-31T00:01:04.500000Z DEBUG carat: generated prompt_tokens=3 tokens=7 stop=\"newline\" at_rest=false
 ";
         let work = Work::read(log, Some("large.gguf"));
-        assert_eq!((work.tokens, work.tokens_at_rest), (5.5, 2.5));
-        assert_eq!(work.lines, [(62.5, 7)]);
-        assert_eq!(between(86_399.0, 1.0), 2.0);
+        let expected = Work {
+            tokens: 5.5,
+            tokens_at_rest: 2.5,
+            lines: vec![(62.5, 7)],
+        };
+        assert_eq!(work, expected);
+        let over_midnight = Duration::from_secs_f64(between(86_399.0, 1.0));
+        assert_eq!(over_midnight, Duration::from_secs(2));
     }
 }
