@@ -14,7 +14,7 @@ use criterion::{
     criterion_main,
 };
 
-const TYPES: [TensorType; 13] = [
+const TYPES: [TensorType; 14] = [
     TensorType::Q4_0,
     TensorType::Q8_0,
     TensorType::Q4K,
@@ -24,6 +24,7 @@ const TYPES: [TensorType; 13] = [
     TensorType::Q5_1,
     TensorType::Q4_1,
     TensorType::Iq4Nl,
+    TensorType::Mxfp4,
     TensorType::Iq4Xs,
     TensorType::F16,
     TensorType::BF16,
@@ -90,7 +91,7 @@ fn rows(criterion: &mut Criterion) {
 fn panels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("panels");
     for level in CpuLevel::available() {
-        for tensor_type in [TensorType::Q4_0, TensorType::Q8_0] {
+        for tensor_type in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q8_0] {
             for (rows, columns) in SMALL {
                 let plain = Matrix::random(tensor_type, rows, columns);
                 let Some(panels) = Matrix::random(tensor_type, rows, columns).repacked(level)

@@ -13,6 +13,7 @@ mod lifecycle;
 mod model_faults;
 mod model_pull;
 mod no_network;
+mod real_model;
 mod settings;
 mod workspace_memory;
 

@@ -27,6 +27,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         "pip",
         "download",
         "--quiet",
+        "--retries",
+        "2",
         "--no-deps",
         "--require-hashes",
     ];

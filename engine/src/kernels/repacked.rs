@@ -30,6 +30,8 @@ pub(crate) struct Repacked {
     chunks: Vec<Chunk>,
     /// `[panels, groups]`
     scales: Vec<[f16; ROWS]>,
+    /// `[panels, groups]`: what a weight of zero is, for types that have it in the file.
+    offsets: Vec<[f16; ROWS]>,
 }
 
 /// Some panels of a matrix.
@@ -39,12 +41,13 @@ pub(crate) struct Panels<'a> {
     pub(crate) groups: usize,
     pub(crate) chunks: &'a [Chunk],
     pub(crate) scales: &'a [[f16; ROWS]],
+    pub(crate) offsets: &'a [[f16; ROWS]],
 }
 
 /// Chunks of a group, for types that have a kernel.
 fn chunks_of_group(tensor_type: TensorType) -> Option<usize> {
     match tensor_type {
-        TensorType::Q4_0 => Some(4),
+        TensorType::Q4_0 | TensorType::Q4_1 => Some(4),
         TensorType::Q8_0 => Some(8),
         _ => None,
     }
@@ -68,7 +71,10 @@ impl Repacked {
             return None;
         }
         let groups = weights.columns / GROUP;
-        let block_bytes = 2 + 4 * per_group;
+        let has_offset = weights.tensor_type == TensorType::Q4_1;
+        // A scale, and an offset if it has one.
+        let head_bytes = if has_offset { 4 } else { 2 };
+        let block_bytes = head_bytes + 4 * per_group;
         // Signed bytes become unsigned ones around 128, which is what the instruction multiplies.
         let flip = if weights.tensor_type == TensorType::Q8_0 {
             u32::from_ne_bytes([0x80; 4])
@@ -78,16 +84,23 @@ impl Repacked {
         let panels = weights.rows / ROWS * groups;
         let mut chunks = Vec::with_capacity(panels * per_group);
         let mut scales = Vec::with_capacity(panels);
+        let mut offsets = Vec::with_capacity(if has_offset { panels } else { 0 });
         for panel in weights.bytes.chunks_exact(ROWS * groups * block_bytes) {
             let block = |row: usize, group: usize| &panel[(row * groups + group) * block_bytes..];
             for group in 0..groups {
-                scales.push(std::array::from_fn(|row| {
-                    let block = block(row, group);
-                    f16::from_le_bytes([block[0], block[1]])
-                }));
+                let halves = |at: usize| {
+                    std::array::from_fn(|row| {
+                        let block = block(row, group);
+                        f16::from_le_bytes([block[at], block[at + 1]])
+                    })
+                };
+                scales.push(halves(0));
+                if has_offset {
+                    offsets.push(halves(2));
+                }
                 chunks.extend((0..per_group).map(|chunk| {
                     Chunk(std::array::from_fn(|row| {
-                        let bytes = &block(row, group)[2 + 4 * chunk..][..4];
+                        let bytes = &block(row, group)[head_bytes + 4 * chunk..][..4];
                         let four = u32::from_ne_bytes(bytes.try_into().expect("four of them"));
                         (four ^ flip).to_ne_bytes()
                     }))
@@ -99,6 +112,7 @@ impl Repacked {
             groups,
             chunks,
             scales,
+            offsets,
         })
     }
 
@@ -109,6 +123,7 @@ impl Repacked {
             groups: self.groups,
             chunks: &self.chunks,
             scales: &self.scales,
+            offsets: &self.offsets,
         }
     }
 }
@@ -123,7 +138,12 @@ impl Panels<'_> {
         let per_group = self.chunks.len() / self.scales.len().max(1);
         Some(Self {
             chunks: &self.chunks[groups.start * per_group..groups.end * per_group],
-            scales: &self.scales[groups],
+            scales: &self.scales[groups.clone()],
+            offsets: if self.offsets.is_empty() {
+                &[]
+            } else {
+                &self.offsets[groups]
+            },
             ..self
         })
     }

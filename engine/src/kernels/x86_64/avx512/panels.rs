@@ -24,15 +24,17 @@ pub(crate) fn panels_times_one(
     // SAFETY: this function enables what the kernels use.
     unsafe {
         match panels.tensor_type {
-            TensorType::Q4_0 => panels_of::<4>(panels, activations, token, out),
-            _ => panels_of::<8>(panels, activations, token, out),
+            TensorType::Q4_0 => panels_of::<4, false>(panels, activations, token, out),
+            TensorType::Q4_1 => panels_of::<4, true>(panels, activations, token, out),
+            _ => panels_of::<8, false>(panels, activations, token, out),
         }
     }
 }
 
-/// `CHUNKS` is 4 for nibbles around 8, 8 for bytes around 128.
+/// `CHUNKS` is 4 for nibbles around 8, 8 for bytes around 128; with `OFFSET` the nibbles are above an
+/// offset of each group.
 #[inline(always)]
-unsafe fn panels_of<const CHUNKS: usize>(
+unsafe fn panels_of<const CHUNKS: usize, const OFFSET: bool>(
     panels: Panels<'_>,
     activations: &Activations<'_>,
     token: usize,
@@ -45,7 +47,13 @@ unsafe fn panels_of<const CHUNKS: usize>(
     let sums = &activations.row_group_sums(token)[..groups];
     let chunks = panels.chunks.chunks_exact(groups * CHUNKS);
     let scales = panels.scales.chunks_exact(groups);
-    for ((chunks, scales), out) in chunks.zip(scales).zip(out.chunks_exact_mut(ROWS)) {
+    let panels_out = out.chunks_exact_mut(ROWS);
+    for (i, ((chunks, scales), out)) in chunks.zip(scales).zip(panels_out).enumerate() {
+        let offsets = if OFFSET {
+            &panels.offsets[i * groups..][..groups]
+        } else {
+            &[]
+        };
         // SAFETY: chunks are 64 bytes, scales 16 halves, quants four bytes for each column of a
         // chunk; `out` has 16 rows. The caller has the instructions.
         unsafe {
@@ -54,7 +62,8 @@ unsafe fn panels_of<const CHUNKS: usize>(
                 .chunks_exact(CHUNKS)
                 .zip(scales)
                 .zip(quants.chunks_exact(32));
-            for (((chunks, scale), q), (a, sum)) in parts.zip(token_scales.iter().zip(sums)) {
+            let groups = parts.zip(token_scales.iter().zip(sums)).enumerate();
+            for (g, (((chunks, scale), q), (a, sum))) in groups {
                 let four = |i: usize| {
                     _mm512_set1_epi32(q.as_ptr().add(4 * i).cast::<i32>().read_unaligned())
                 };
@@ -73,9 +82,17 @@ unsafe fn panels_of<const CHUNKS: usize>(
                         dot = _mm512_dpbusd_epi32(dot, bytes, four(i));
                     }
                 }
-                // scale * (a * dot - zero * a * sum of quants)
-                let offset = _mm512_set1_ps(-zero * sum);
-                let dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(*a), offset);
+                let (dot, a) = (_mm512_cvtepi32_ps(dot), _mm512_set1_ps(*a));
+                let dot = if OFFSET {
+                    // scale * a * dot + offset * a * sum of quants
+                    let offset = offsets.get_unchecked(g).as_ptr().cast();
+                    let offset = _mm512_cvtph_ps(_mm256_loadu_si256(offset));
+                    total = _mm512_fmadd_ps(offset, _mm512_set1_ps(*sum), total);
+                    _mm512_mul_ps(dot, a)
+                } else {
+                    // scale * (a * dot - zero * a * sum of quants)
+                    _mm512_fmadd_ps(dot, a, _mm512_set1_ps(-zero * sum))
+                };
                 let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scale.as_ptr().cast()));
                 total = _mm512_fmadd_ps(scale, dot, total);
             }
