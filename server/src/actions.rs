@@ -11,6 +11,7 @@ pub mod custom;
 mod fence;
 mod indentation;
 pub mod offer;
+mod repetition;
 mod run;
 mod task;
 mod test_location;

@@ -123,7 +123,7 @@ pub fn plan(
         };
     }
     let healed = if parts.has(Part::Healing) {
-        prompt::healed_bytes(query.prefix)
+        prompt::healed_bytes(query.prefix, vocabulary.words_take_spaces())
     } else {
         0
     };

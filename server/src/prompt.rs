@@ -36,6 +36,10 @@ pub trait Vocabulary {
     fn control(&self, text: &str) -> Option<TokenId>;
     /// The tokens of the model's fill-in-the-middle layout, if the file names them.
     fn fill_in_the_middle(&self) -> Option<FimMarks>;
+    /// Whether the blank before a word belongs to the word, also where a line begins with blanks.
+    fn words_take_spaces(&self) -> bool {
+        false
+    }
 }
 
 impl Vocabulary for Tokenizer {
@@ -59,6 +63,10 @@ impl Vocabulary for Tokenizer {
             middle: fim.middle,
             separator: fim.separator,
         })
+    }
+
+    fn words_take_spaces(&self) -> bool {
+        self.cuts_words()
     }
 }
 

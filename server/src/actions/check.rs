@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use carat_grammars::{Edit, Language, SyntaxTree};
+use carat_grammars::{Edit, Item, Language, SyntaxTree};
 use ropey::Rope;
 
 use super::unit::Unit;
@@ -22,6 +22,12 @@ pub enum Fault {
     /// The item is gone.
     #[error("`{name}` is no longer in it")]
     NameLost {
+        /// Its name.
+        name: String,
+    },
+    /// The item stands inside of another one.
+    #[error("it writes the code around `{name}` once more")]
+    Wrapped {
         /// Its name.
         name: String,
     },
@@ -52,6 +58,10 @@ pub enum Fault {
 pub(super) struct Rules {
     /// An item of the same kind and name.
     pub(super) name: bool,
+    /// An item of the same kind, if there still is one, that stands in nothing new.
+    pub(super) place: bool,
+    /// The comments before it, which are written for the model.
+    pub(super) comments: bool,
     /// At least this share of its lines, in percent.
     pub(super) lines_percent: usize,
 }
@@ -76,29 +86,37 @@ pub(super) fn rewritten(
     }
     let Some(tree) = tree else { return Ok(()) };
     let changed = parsed(text, tree, &unit.range, new)?;
-    if !rules.name {
-        return Ok(());
-    }
     let (Some(item), Some(name)) = (&unit.item, unit.name(text)) else {
         return Ok(());
     };
     let end = unit.range.start + new.len();
+    let mut inside = changed.items();
+    inside.retain(|found| found.code.start >= unit.range.start && found.code.end <= end);
     let place = |name: &Range<usize>| {
         new.get(name.start.checked_sub(unit.range.start)?..name.end.checked_sub(unit.range.start)?)
     };
-    let kept = changed.items().iter().any(|found| {
-        found.kind == item.kind
-            && found.code.start >= unit.range.start
-            && found.code.end <= end
-            && found.name.as_ref().and_then(place) == Some(name)
-    });
-    if kept {
-        Ok(())
-    } else {
-        Err(Fault::NameLost {
-            name: name.to_owned(),
-        })
+    let is_kept = |found: &&Item| {
+        let same_name = || found.name.as_ref().and_then(place) == Some(name);
+        found.kind == item.kind && (!rules.name || same_name())
+    };
+    let is_wrapped = |kept: &Item| {
+        let around = |other: &Item| {
+            other.code != kept.code
+                && other.code.start <= kept.code.start
+                && kept.code.end <= other.code.end
+        };
+        inside.iter().any(around)
+    };
+    let kept: Vec<&Item> = inside.iter().filter(is_kept).collect();
+    let name = name.to_owned();
+    if kept.is_empty() && rules.name {
+        return Err(Fault::NameLost { name });
     }
+    // Small models write the `impl` around a method, which is parsed as if it could stand there.
+    if rules.place && !kept.is_empty() && kept.iter().all(|kept| is_wrapped(kept)) {
+        return Err(Fault::Wrapped { name });
+    }
+    Ok(())
 }
 
 /// The tree of `text` with `new` in place of `range`; a fault if that has more errors than before.

@@ -9,7 +9,9 @@ use carat_grammars::SyntaxTree;
 
 use super::check::{self, Fault};
 use super::task::{self, Shape, Task};
-use super::{Change, Instruct, Outcome, Refusal, Request, Turn, context, fence, indentation};
+use super::{
+    Change, Instruct, Outcome, Refusal, Request, Turn, context, fence, indentation, repetition,
+};
 use crate::markdown;
 use crate::prompt::{self, Chat, Prompt};
 
@@ -53,6 +55,8 @@ pub struct Run {
     attempt: usize,
     written: Vec<TokenId>,
     answer: String,
+    /// Bytes of the answer that were heard.
+    heard: usize,
 }
 
 /// How far a run is.
@@ -148,6 +152,7 @@ impl Run {
             attempt: 0,
             written: Vec::new(),
             answer: String::new(),
+            heard: 0,
         })
     }
 
@@ -170,7 +175,13 @@ impl Run {
                 stop => stop?,
             };
             let fault = match self.outcome(stop) {
-                Ok(outcome) => return Ok(Step::Done(Ok(outcome))),
+                Ok(outcome) => {
+                    if self.task.shape == Shape::Prose {
+                        let end = repetition::settled(&self.answer, true).end;
+                        heard(self.answer.get(self.heard..end).unwrap_or_default());
+                    }
+                    return Ok(Step::Done(Ok(outcome)));
+                }
                 Err(fault) => fault,
             };
             tracing::debug!(%fault, attempt = self.attempt, "an answer cannot be used");
@@ -181,6 +192,7 @@ impl Run {
             }
             self.written.clear();
             self.answer.clear();
+            self.heard = 0;
             self.request.sampling = AGAIN;
         }
     }
@@ -196,6 +208,7 @@ impl Run {
             fence,
             answer,
             written,
+            heard: heard_bytes,
             ..
         } = self;
         let mut request = self.request.clone();
@@ -210,12 +223,18 @@ impl Run {
         };
         let mut whole = task.opening.clone() + answer;
         let mut on_text = |piece: &str| {
-            if task.shape == Shape::Prose {
-                heard(piece);
-                return ControlFlow::Continue(());
-            }
             whole.push_str(piece);
-            if is_complete(&task.shape, &whole, fence) {
+            let complete = if task.shape == Shape::Prose {
+                let settled = repetition::settled(&whole, false);
+                if settled.end > *heard_bytes {
+                    heard(&whole[*heard_bytes..settled.end]);
+                    *heard_bytes = settled.end;
+                }
+                settled.repeats
+            } else {
+                is_complete(&task.shape, &whole, fence)
+            };
+            if complete {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -324,9 +343,10 @@ fn is_complete(shape: &Shape, whole: &str, fence: &str) -> bool {
     }
 }
 
-/// Prose that a limit cut off ends with its last whole paragraph or sentence.
+/// Prose that a limit cut off ends with its last whole paragraph or sentence, and that which turns in
+/// circles before it begins to.
 fn prose(answer: &str, stop: StopReason) -> Result<Outcome, Fault> {
-    let mut text = answer.trim();
+    let mut text = answer[..repetition::settled(answer, true).end].trim();
     if matches!(stop, StopReason::MaxTokens | StopReason::ContextFull) {
         let end = text
             .rmatch_indices(['\n', '.', '!', '?'])

@@ -69,7 +69,7 @@ pub(super) fn task(
                 Some(words) => (words.to_owned(), rules_for(offer::own_words(words))),
                 None => (
                     "Make this code simpler and easier to read. Keep what it does and its signature.".to_owned(),
-                    Rules { name: true, lines_percent: 30 },
+                    Rules { name: true, place: true, comments: true, lines_percent: 30 },
                 ),
             };
             rewrite(text, tree, selection, &words, rules)
@@ -98,6 +98,8 @@ pub(super) fn task(
                 &words,
                 Rules {
                     name: true,
+                    place: true,
+                    comments: true,
                     lines_percent: 60,
                 },
             )
@@ -144,6 +146,7 @@ fn rewrite(
     // Comments before the item are written out for the model as well: reading costs a tenth of writing.
     let opening = match name.filter(|_| rules.name) {
         Some(name) => shown.until(text, &unit.range, name.end),
+        None if rules.comments => shown.until(text, &unit.range, code_after_comments(text, &unit)),
         None => String::new(),
     };
     let words = format!("{words}\n\n{WHOLE}");
@@ -156,10 +159,26 @@ fn rewrite(
     })
 }
 
-/// What an instruction allows: a rename loses the name, a clean-up loses lines, and who speaks of
-/// comments may mean those before the item, which are kept otherwise.
+/// Where the line begins that comes after the comments before an item; where there are none, the unit.
+fn code_after_comments(text: &str, unit: &Unit) -> usize {
+    let start = unit.range.start;
+    let comments = unit
+        .item
+        .as_ref()
+        .map_or(start..start, |item| item.comments.clone());
+    if comments.is_empty() || comments.start < start || comments.end > unit.range.end {
+        return start;
+    }
+    let blanks = text[comments.end..unit.range.end].len()
+        - text[comments.end..unit.range.end].trim_start().len();
+    comments.end + blanks
+}
+
+/// What an instruction allows: a rename loses the name, a clean-up loses lines, who speaks of a class
+/// may want one around the code, and who speaks of comments may mean those before the item, which are
+/// kept otherwise.
 fn rules_for(words: &str) -> Rules {
-    let words = words.to_lowercase();
+    let words = format!(" {}", words.to_lowercase());
     let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
     let shrinks = [
         "simpl", "short", "remov", "delet", "drop", "clean", "dedup", "dupl", "extract", "split",
@@ -180,6 +199,20 @@ fn rules_for(words: &str) -> Rules {
             "private",
             "visib",
             "async",
+        ]),
+        comments: !says(&["comment", "doc"]),
+        place: !says(&[
+            "wrap",
+            "nest",
+            " move",
+            "module",
+            "convert",
+            "turn into",
+            "trait",
+            " impl",
+            "class",
+            "struct",
+            "closure",
         ]),
         lines_percent: if says(&shrinks) { 0 } else { 60 },
     }
