@@ -16,7 +16,7 @@ mod weights;
 mod workspace;
 
 pub(crate) use branches::Branches;
-pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs};
+pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs, Yarn};
 pub(crate) use forward::{ForwardPass, Leftover, WantedRows};
 pub(crate) use names::{ExpertNames, GateRows, TensorNames};
 pub(crate) use weights::{Weights, vocabulary};

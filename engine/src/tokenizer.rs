@@ -16,6 +16,8 @@ mod spelling;
 mod stream;
 mod vocabulary;
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 pub(crate) use first::FirstToken;
@@ -40,6 +42,8 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     roles: Roles,
     chat_template: Option<String>,
+    /// Whether text is encoded as if a space stood before it.
+    space_prefix: bool,
 }
 
 /// How text becomes tokens.
@@ -116,6 +120,11 @@ impl Tokenizer {
             vocabulary,
             roles,
             chat_template,
+            // Vocabularies of SentencePiece were made so, except for Gemma's, whose files say it.
+            space_prefix: kind == Kind::Scores
+                && metadata
+                    .bool("tokenizer.ggml.add_space_prefix")
+                    .unwrap_or(true),
         })
     }
 
@@ -127,18 +136,36 @@ impl Tokenizer {
     /// The tokens of plain text: control tokens that are spelled in it stay text. No begin-of-text
     /// token is added.
     pub fn encode(&self, text: &str) -> Vec<TokenId> {
+        let text = self.spaced(text);
         let mut encoder = Encoder::new(self);
-        encoder.plain(text);
+        encoder.plain(&text);
         encoder.tokens
+    }
+
+    /// The text with the space before it that the vocabulary wants.
+    fn spaced<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.space_prefix && !text.is_empty() {
+            Cow::Owned(format!(" {text}"))
+        } else {
+            Cow::Borrowed(text)
+        }
     }
 
     /// As [`Tokenizer::encode`], but special tokens that are spelled in the text are parsed.
     pub fn encode_special(&self, text: &str) -> Vec<TokenId> {
+        let segments: Vec<_> = self.special.segments(text).collect();
+        let spaced: Vec<_> = segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Plain(text) => Ok(self.spaced(text)),
+                Segment::Special(token) => Err(*token),
+            })
+            .collect();
         let mut encoder = Encoder::new(self);
-        for segment in self.special.segments(text) {
+        for segment in &spaced {
             match segment {
-                Segment::Plain(text) => encoder.plain(text),
-                Segment::Special(token) => encoder.tokens.push(token),
+                Ok(text) => encoder.plain(text),
+                Err(token) => encoder.tokens.push(*token),
             }
         }
         encoder.tokens
@@ -176,6 +203,12 @@ impl Tokenizer {
     /// written as U+2581 there.
     pub fn token_id(&self, text: &str) -> Option<TokenId> {
         self.encoding.ids().get(text)
+    }
+
+    /// Whether text is cut into words before tokens are joined, as byte-level vocabularies do: then
+    /// the space before a word is a part of it.
+    pub fn cuts_words(&self) -> bool {
+        matches!(self.encoding, Encoding::Bytes(_))
     }
 
     /// The token that every prompt begins with, if the model knows one.

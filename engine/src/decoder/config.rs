@@ -48,6 +48,10 @@ pub(crate) struct ExpertConfig {
     pub(crate) n_used: usize,
     /// Width of an expert.
     pub(crate) width: usize,
+    /// Width of the expert that all tokens use, if there is one.
+    pub(crate) shared_width: Option<usize>,
+    /// Whether the weights of the experts in use add up to one.
+    pub(crate) renormalised: bool,
 }
 
 /// Rotary position embeddings of one kind of layer.
@@ -59,11 +63,29 @@ pub(crate) struct RopeConfig {
     pub(crate) position_scale: f32,
     /// Which values of a head are rotated together.
     pub(crate) pairs: RopePairs,
+    /// Values of a head that are rotated, the first ones; `None`: all.
+    pub(crate) rotated: Option<usize>,
+    /// Cosines and sines are multiplied by this.
+    pub(crate) magnitude: f32,
+    pub(crate) yarn: Option<Yarn>,
     /// Whether only the first quarter of the pairs is rotated where the file has no factors.
     pub(crate) proportional: bool,
 }
 
-/// Which values of a head are rotated together; d: length of the head.
+/// Longer contexts by slower rotation: `YaRN`, which leaves fast pairs as they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Yarn {
+    /// How many times longer the context is.
+    pub(crate) factor: f32,
+    /// Positions of the context that the model was first trained on.
+    pub(crate) original_context: usize,
+    /// Pairs that turn at least so often in that context stay as they are.
+    pub(crate) beta_fast: f32,
+    /// Pairs that turn at most so often become slower by the whole factor.
+    pub(crate) beta_slow: f32,
+}
+
+/// Which values of a head are rotated together; d: values of a head that are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RopePairs {
     /// `(i, i + d/2)`

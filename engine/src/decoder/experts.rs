@@ -1,5 +1,5 @@
 //! The feed-forward block with experts as one operation: router, chosen experts, weighted sum and, in
-//! some models, a dense block beside them.
+//! some models, a dense block or a shared expert beside them, which are the same but for what weighs them.
 
 use std::ops::Range;
 
@@ -46,15 +46,10 @@ impl InplaceOp2 for Experts<'_> {
         let (out, _) = rows_mut(dst, dst_layout, &self.rows)?;
         let tokens = Buffer::counting(self.rows.len());
         let (dense_gated, router_logits) = self.first_loop(residual, &tokens);
-        let routing = Routing::new(
-            self.compute,
-            self.weights,
-            self.config.n_used,
-            &router_logits,
-        );
+        let routing = Routing::new(self.compute, self.weights, self.config, &router_logits);
         let (gated, dense) = self.second_loop(residual, &tokens, &routing, &dense_gated);
         let outputs = self.third_loop(&gated, &routing);
-        self.sum(&outputs, &routing, &dense, out);
+        self.sum(residual, &outputs, &routing, &dense, out);
         Ok(())
     }
 }
@@ -178,7 +173,14 @@ impl Experts<'_> {
     }
 
     /// The norms of both halves, and their sum.
-    fn sum(&self, outputs: &[f32], routing: &Routing, dense: &[f32], out: &mut [f32]) {
+    fn sum(
+        &self,
+        residual: &[f32],
+        outputs: &[f32],
+        routing: &Routing,
+        dense: &[f32],
+        out: &mut [f32],
+    ) {
         let Compute { level, pool } = self.compute;
         let (w, hidden) = (self.weights, self.weights.norm.len());
         pool.for_each_chunk(out, TASK_TOKENS * hidden, |i, rows| {
@@ -192,13 +194,26 @@ impl Experts<'_> {
                 if let Some(post_norm) = &w.post_norm {
                     kernels::rms_norm(level, row, Some(post_norm), self.epsilon);
                 }
-                if self.dense.is_some() {
+                if let (Some(gate), Some(shared)) = (&w.shared_gate, self.dense) {
+                    let residual = &residual[token * hidden..][..hidden];
+                    let share = self.share_of_shared(residual, &shared.norm, gate);
+                    kernels::add_scaled(level, row, share, &dense[token * hidden..][..hidden]);
+                } else if self.dense.is_some() {
                     let dense = &dense[token * hidden..][..hidden];
                     let weight = w.dense_post_norm.as_deref();
                     kernels::add_normed(level, row, dense, weight, self.epsilon, 1.0);
                 }
             }
         });
+    }
+
+    /// The weight of the shared expert for one token: a sigmoid of its gate times the normed residual.
+    fn share_of_shared(&self, residual: &[f32], norm: &[f32], gate: &[f32]) -> f32 {
+        let mut input: Buffer = Buffer::new(residual.len());
+        input.copy_from_slice(residual);
+        kernels::rms_norm(self.compute.level, &mut input, Some(norm), self.epsilon);
+        let dot: f32 = input.iter().zip(gate).map(|(x, gate)| x * gate).sum();
+        1.0 / (1.0 + (-dot).exp())
     }
 
     /// The first two matrices of an expert.

@@ -52,7 +52,8 @@ pub(crate) struct ExpertNames {
     pub(crate) norm: &'static str,
     /// Norm of their sum.
     pub(crate) post_norm: Option<&'static str>,
-    /// Norm of what the dense block beside them gives; without one there is no such block.
+    /// Norm of what the dense block beside them gives; without one there is no such block but a shared
+    /// expert.
     pub(crate) dense_post_norm: Option<&'static str>,
     /// Scale of the router's own norm; without one the router reads what the experts read.
     pub(crate) router_scale: Option<&'static str>,

@@ -1,12 +1,15 @@
 //! Rotary position embeddings: angles for the positions of a chunk, rotation of heads.
 
-use super::config::{Config, RopeConfig, RopePairs};
+use std::f32::consts::TAU;
+
+use super::config::{Config, RopeConfig, RopePairs, Yarn};
 use crate::kernels::Buffer;
 
 /// Frequencies of one kind of layer, `[d / 2]`.
 pub(crate) struct Rope {
     inverse_frequencies: Vec<f32>,
     position_scale: f32,
+    magnitude: f32,
     pairs: RopePairs,
 }
 
@@ -21,15 +24,18 @@ pub(crate) struct Rotation {
 impl Rope {
     /// Frequencies `theta^(-2i/d)`, each divided by its factor where the file has factors.
     pub(crate) fn new(rope: RopeConfig, head_dim: usize, factors: Option<&[f32]>) -> Self {
-        let inverse_frequencies = (0..head_dim / 2)
+        let d = rope.rotated.unwrap_or(head_dim);
+        let inverse_frequencies = (0..d / 2)
             .map(|i| {
-                let frequency = 1.0 / rope.theta.powf(2.0 * i as f32 / head_dim as f32);
-                frequency / factors.map_or(1.0, |factors| factors[i])
+                let frequency = 1.0 / rope.theta.powf(2.0 * i as f32 / d as f32);
+                let slower = rope.yarn.map_or(1.0, |yarn| yarn.slower(i, d, rope.theta));
+                frequency * slower / factors.map_or(1.0, |factors| factors[i])
             })
             .collect();
         Self {
             inverse_frequencies,
             position_scale: rope.position_scale,
+            magnitude: rope.magnitude,
             pairs: rope.pairs,
         }
     }
@@ -52,7 +58,8 @@ impl Rope {
             let position = position as f32 * self.position_scale;
             let turns = cos.iter_mut().zip(sin).zip(&self.inverse_frequencies);
             for ((cos, sin), frequency) in turns {
-                (*sin, *cos) = (position * frequency).sin_cos();
+                let (s, c) = (position * frequency).sin_cos();
+                (*sin, *cos) = (s * self.magnitude, c * self.magnitude);
             }
         }
         Rotation {
@@ -64,14 +71,29 @@ impl Rope {
     }
 }
 
+impl Yarn {
+    /// The factor on the frequency of pair `i` of `d / 2`: 1 for fast pairs, 1 / factor for slow ones,
+    /// something in between for the others.
+    fn slower(self, i: usize, d: usize, theta: f32) -> f32 {
+        // The pair that turns `beta` times in the original context.
+        let pair = |beta: f32| {
+            d as f32 * (self.original_context as f32 / (beta * TAU)).ln() / (2.0 * theta.ln())
+        };
+        let low = pair(self.beta_fast).floor().max(0.0);
+        let high = pair(self.beta_slow).ceil().min(d as f32 - 1.0);
+        let ramp = ((i as f32 - low) / (high - low).max(1e-3)).clamp(0.0, 1.0);
+        (1.0 - ramp) + ramp / self.factor
+    }
+}
+
 impl Rotation {
-    /// Turns the pairs of one head of the chunk's token `token`.
+    /// Turns the pairs of one head of the chunk's token `token`; values behind them stay.
     pub(crate) fn apply(&self, token: usize, head: &mut [f32]) {
         let angles = token * self.half..(token + 1) * self.half;
         let turns = self.cos[angles.clone()].iter().zip(&self.sin[angles]);
         match self.pairs {
             RopePairs::Halves => {
-                let (first, second) = head.split_at_mut(self.half);
+                let (first, second) = head[..2 * self.half].split_at_mut(self.half);
                 for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(turns) {
                     (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
                 }

@@ -1,5 +1,6 @@
 //! Which experts a token uses, and with which weight.
 
+use super::config::ExpertConfig;
 use super::ops::Compute;
 use super::weights::ExpertWeights;
 use crate::kernels::{self, Buffer, keep};
@@ -54,9 +55,10 @@ impl Routing {
     pub(super) fn new(
         compute: Compute<'_>,
         weights: &ExpertWeights,
-        n_used: usize,
+        config: ExpertConfig,
         logits: &[f32],
     ) -> Self {
+        let n_used = config.n_used;
         let experts = weights.output_scale.len();
         let tokens = logits.len() / experts;
         let mut assignments = Buffer::<Assignment>::new(tokens * n_used);
@@ -67,7 +69,10 @@ impl Routing {
                 for (j, chosen) in chosen.chunks_exact_mut(n_used).enumerate() {
                     let token = i * TASK_TOKENS + j;
                     let logits = &logits[token * experts..][..experts];
-                    choose(token as u32, logits, &weights.output_scale, chosen);
+                    choose(token as u32, logits, config.renormalised, chosen);
+                    for a in chosen {
+                        a.weight *= weights.output_scale[a.expert as usize];
+                    }
                 }
             });
         assignments.sort_unstable_by_key(|a| (a.expert, a.token));
@@ -99,9 +104,9 @@ impl Routing {
     }
 }
 
-/// The best experts of one token. The softmax over all experts, renormalised over the chosen ones,
-/// is the softmax over the chosen ones.
-fn choose(token: u32, logits: &[f32], output_scale: &[f32], chosen: &mut [Assignment]) {
+/// The best experts of one token, with their share in the softmax over all experts. Renormalised over
+/// the chosen ones, that is the softmax over the chosen ones.
+fn choose(token: u32, logits: &[f32], renormalised: bool, chosen: &mut [Assignment]) {
     let mut n = 0;
     for (expert, &logit) in (0u32..).zip(logits) {
         // Sorted by insertion, best first; of equals, the first expert stays ahead.
@@ -119,9 +124,13 @@ fn choose(token: u32, logits: &[f32], output_scale: &[f32], chosen: &mut [Assign
         };
     }
     let max = chosen[0].weight;
-    let sum: f32 = chosen.iter().map(|a| (a.weight - max).exp()).sum();
+    let sum: f32 = if renormalised {
+        chosen.iter().map(|a| (a.weight - max).exp()).sum()
+    } else {
+        logits.iter().map(|logit| (logit - max).exp()).sum()
+    };
     for a in chosen {
-        a.weight = (a.weight - max).exp() / sum * output_scale[a.expert as usize];
+        a.weight = (a.weight - max).exp() / sum;
     }
 }
 
@@ -132,25 +141,24 @@ mod tests {
     #[test]
     fn the_best_experts_share_the_weight() {
         let mut chosen = [Assignment::default(); 3];
-        choose(
-            7,
-            &[0.0, 2.0, -1.0, 2.0, 1.0],
-            &[1.0, 1.0, 1.0, 2.0, 1.0],
-            &mut chosen,
-        );
+        let logits = [0.0, 2.0, -1.0, 2.0, 1.0];
+        choose(7, &logits, true, &mut chosen);
         assert_eq!(chosen.map(|a| a.expert), [1, 3, 4]);
         assert!(chosen.iter().all(|a| a.token == 7));
         let sum = 2.0 + (-1.0f32).exp();
-        let expected = [1.0 / sum, 2.0 / sum, (-1.0f32).exp() / sum];
+        let expected = [1.0 / sum, 1.0 / sum, (-1.0f32).exp() / sum];
         for (a, expected) in chosen.iter().zip(expected) {
             assert!((a.weight - expected).abs() < 1e-6, "{a:?}");
         }
+        let all = sum + (-2.0f32).exp() + (-3.0f32).exp();
+        choose(7, &logits, false, &mut chosen);
+        assert!((chosen[0].weight - 1.0 / all).abs() < 1e-6, "{chosen:?}");
     }
 
     #[test]
     fn all_experts_can_be_in_use() {
         let mut chosen = [Assignment::default(); 2];
-        choose(0, &[f32::NEG_INFINITY, 0.0], &[1.0, 1.0], &mut chosen);
+        choose(0, &[f32::NEG_INFINITY, 0.0], true, &mut chosen);
         assert_eq!(chosen.map(|a| (a.expert, a.weight)), [(1, 1.0), (0, 0.0)]);
     }
 }

@@ -1,11 +1,13 @@
 //! The weights of a model: typed views of the mapped file, each with its shape.
 
+mod lookup;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 
 use crate::LoadError;
-use crate::gguf::{ModelFile, TensorData, TensorInfo, TensorType};
-use crate::kernels::{CpuLevel, MatrixRef, Pool};
+use crate::gguf::ModelFile;
+use crate::kernels::{CpuLevel, Pool};
 
 use super::config::{Config, KvSource, LayerConfig};
 use super::matrix::{ExpertMatrices, Matrix};
@@ -153,6 +155,8 @@ pub(crate) struct ExpertWeights {
     pub(crate) down: ExpertMatrices,
     /// `[E]`, on what an expert gives
     pub(crate) output_scale: Vec<f32>,
+    /// `[H]`, whose product with the input weighs the expert that all tokens use
+    pub(crate) shared_gate: Option<Vec<f32>>,
 }
 
 /// The first two matrices of the experts, as one tensor or as two.
@@ -211,7 +215,14 @@ impl Weights {
             }),
         };
         let rope_factors = match config.layers.iter().find(|layer| layer.window.is_none()) {
-            Some(layer) => loader.optional_vector("rope_freqs.weight", layer.head_dim / 2)?,
+            Some(layer) => {
+                let n = config.rope_global.rotated.unwrap_or(layer.head_dim) / 2;
+                let of_all = loader.optional_vector("rope_freqs.weight", n)?;
+                match of_all {
+                    None => loader.optional_vector("rope_factors_short.weight", n)?,
+                    of_all => of_all,
+                }
+            }
             None => None,
         };
         let weights = Self {
@@ -255,8 +266,16 @@ struct Loader<'a> {
     claimed: RefCell<HashSet<String>>,
 }
 
-/// Tensors that steer no text: of pictures and sound, and factors that global layers alone read.
-const HARMLESS: &[&str] = &["v.", "a.", "mm.", "model.vision_tower.", "rope_freqs."];
+/// Tensors that steer no text: of pictures and sound, factors that global layers alone read, and factors
+/// for contexts longer than the one that families allow where there are such.
+const HARMLESS: &[&str] = &[
+    "v.",
+    "a.",
+    "mm.",
+    "model.vision_tower.",
+    "rope_freqs.",
+    "rope_factors_long.",
+];
 /// Tensors that layers have which use the keys and values of others.
 const UNUSED_IF_SHARED: &[&str] = &["attn_k.weight", "attn_v.weight", "attn_k_norm.weight"];
 /// Names in a message: enough to know what kind of a file it is.
@@ -333,6 +352,9 @@ impl<'a> Loader<'a> {
             .experts
             .is_none_or(|e| e.dense_post_norm.is_some());
         let is_gated = self.names.gate != GateRows::Absent;
+        if config.experts.is_some_and(|e| e.shared_width.is_some()) {
+            return self.shared_expert(i, config).map(Some);
+        }
         if (config.experts.is_some() && !has_dense) || !is_gated {
             return Ok(None);
         }
@@ -354,6 +376,20 @@ impl<'a> Loader<'a> {
             down: self.matrix(&name("ffn_down.weight"), h, width)?,
             post_norm: self.named_vector(i, self.names.branch_norms.map(|names| names[1]), h)?,
         }))
+    }
+
+    /// The expert that all tokens use, as a dense block beside the others.
+    fn shared_expert(&self, i: usize, config: &Config) -> Result<FeedForwardWeights, LoadError> {
+        let h = config.hidden;
+        let width = config.experts.and_then(|e| e.shared_width).unwrap_or(0);
+        let name = |suffix: &str| format!("blk.{i}.{suffix}");
+        Ok(FeedForwardWeights {
+            norm: self.vector(&name("ffn_norm.weight"), h)?,
+            gate: self.matrix(&name("ffn_gate_shexp.weight"), width, h)?,
+            up: self.matrix(&name("ffn_up_shexp.weight"), width, h)?,
+            down: self.matrix(&name("ffn_down_shexp.weight"), h, width)?,
+            post_norm: None,
+        })
     }
 
     fn ungated(&self, i: usize, config: &Config) -> Result<Option<UngatedWeights>, LoadError> {
@@ -483,85 +519,11 @@ impl<'a> Loader<'a> {
                 .iter()
                 .find(|suffix| self.file.tensor(&name(suffix)).is_some())
                 .map_or_else(|| Ok(vec![1.0; n]), |suffix| self.vector(&name(suffix), n))?,
+            shared_gate: experts
+                .shared_width
+                .map(|_| self.vector(&name("ffn_gate_inp_shexp.weight"), h))
+                .transpose()?,
         }))
-    }
-
-    fn info(&self, name: &str) -> Result<&'a TensorInfo, LoadError> {
-        self.claimed.borrow_mut().insert(name.to_owned());
-        self.file
-            .tensor(name)
-            .ok_or_else(|| LoadError::TensorMissing {
-                path: self.file.path().into(),
-                name: name.to_owned(),
-            })
-    }
-
-    /// Checks shape and type.
-    fn checked(
-        &self,
-        name: &str,
-        expected: &[usize],
-    ) -> Result<(TensorType, TensorData), LoadError> {
-        let info = self.info(name)?;
-        if info.shape != expected {
-            return Err(LoadError::TensorShape {
-                path: self.file.path().into(),
-                name: name.to_owned(),
-                found: info.shape.clone(),
-                expected: expected.to_vec(),
-            });
-        }
-        let tensor_type = info.tensor_type().ok_or_else(|| LoadError::TensorType {
-            path: self.file.path().into(),
-            name: name.to_owned(),
-            found: info.type_name(),
-        })?;
-        Ok((tensor_type, self.file.data(info)))
-    }
-
-    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
-        let (tensor_type, data) = self.checked(name, &[rows, columns])?;
-        Ok(Matrix {
-            tensor_type,
-            rows,
-            columns,
-            data,
-            first_row: 0,
-            repacked: None,
-        })
-    }
-
-    fn optional_matrix(
-        &self,
-        name: &str,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Option<Matrix>, LoadError> {
-        self.file
-            .tensor(name)
-            .map(|_| self.matrix(name, rows, columns))
-            .transpose()
-    }
-
-    fn expert_matrices(
-        &self,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<ExpertMatrices, LoadError> {
-        let (tensor_type, data) = self.checked(name, &[n, rows, columns])?;
-        Ok(ExpertMatrices {
-            all: Matrix {
-                tensor_type,
-                rows: n * rows,
-                columns,
-                data,
-                first_row: 0,
-                repacked: None,
-            },
-            rows,
-        })
     }
 
     /// A norm of the residual stream, a layer norm where the family has those.
@@ -574,27 +536,5 @@ impl<'a> Loader<'a> {
             weight: self.vector(&format!("{name}.weight"), len)?,
             bias: bias.transpose()?,
         })
-    }
-
-    /// Norms and scales, small enough to be copied as f32.
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let (tensor_type, data) = self.checked(name, &[len])?;
-        let mut values = vec![0.0; len];
-        let view = MatrixRef {
-            tensor_type,
-            rows: 1,
-            columns: len,
-            bytes: &data,
-            panels: None,
-        };
-        crate::kernels::dequantize(view, &mut values);
-        Ok(values)
-    }
-
-    fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
-        self.file
-            .tensor(name)
-            .map(|_| self.vector(name, len))
-            .transpose()
     }
 }

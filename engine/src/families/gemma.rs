@@ -54,6 +54,9 @@ fn common(reader: &Reader<'_>, layers: &Layers) -> Result<Config, LoadError> {
         theta,
         position_scale,
         pairs: RopePairs::Halves,
+        rotated: None,
+        magnitude: 1.0,
+        yarn: None,
         proportional: false,
     };
     Ok(Config {

@@ -2,7 +2,7 @@
 //! experts of Mixtral.
 
 use super::Family;
-use super::reader::{Layers, MAX_WIDTH, Reader};
+use super::reader::{Layers, Reader};
 use crate::LoadError;
 use crate::decoder::{Config, ExpertNames, RopeConfig, RopePairs, TensorNames};
 use crate::kernels::Gate;
@@ -26,18 +26,20 @@ fn config(reader: &Reader<'_>) -> Result<Config, LoadError> {
 /// The facts of a plain decoder: no windows, no factors, gates with SiLU.
 pub(super) fn like_llama(reader: &Reader<'_>, pairs: RopePairs) -> Result<Config, LoadError> {
     let head_dim = reader.head_dim()?;
-    if let Some(rotated) = reader.optional_count("rope.dimension_count", MAX_WIDTH)?
-        && rotated != head_dim
-    {
-        return Err(reader.error(
-            "rope.dimension_count",
-            format!("heads of {head_dim} of which {rotated} are rotated are not supported"),
-        ));
-    }
+    let yarn = reader.yarn()?;
+    let key = "rope.scaling.attn_factor";
+    let magnitude = reader.positive(key, reader.float(key).unwrap_or(1.0))?;
     let rope = RopeConfig {
         theta: reader.rope_theta("rope.freq_base", 1e4)?,
-        position_scale: reader.position_scale()?,
+        position_scale: match yarn {
+            Some(_) => 1.0,
+            None => reader.position_scale()?,
+        },
         pairs,
+        rotated: reader.rotated(head_dim)?,
+        // YaRN makes attention sharper by a root of the factor.
+        magnitude: yarn.map_or(magnitude, |yarn| magnitude * (1.0 + 0.1 * yarn.factor.ln())),
+        yarn,
         proportional: false,
     };
     Ok(Config {

@@ -16,5 +16,14 @@ pub(super) const FAMILIES: &[Family] = &[Family {
 }];
 
 fn config(reader: &Reader<'_>) -> Result<Config, LoadError> {
-    like_llama(reader, RopePairs::Halves)
+    let mut config = like_llama(reader, RopePairs::Halves)?;
+    // The models of 128k positions have factors for texts within the first context, and others for longer
+    // ones, which would change what is in the cache already: here the first context is the limit.
+    if let (Some(_), Some(n)) = (
+        reader.file.tensor("rope_factors_short.weight"),
+        reader.original_context()?,
+    ) {
+        config.context = config.context.min(n);
+    }
+    Ok(config)
 }

@@ -1,7 +1,7 @@
 //! Reads the metadata of one architecture, checks numbers, and says which key is wrong.
 
 use crate::LoadError;
-use crate::decoder::{ExpertConfig, KvSource, LayerConfig};
+use crate::decoder::{ExpertConfig, KvSource, LayerConfig, Yarn};
 use crate::gguf::ModelFile;
 
 /// Bounds that no model of these families comes near; they keep products of counts from overflowing.
@@ -68,23 +68,61 @@ impl Reader<'_> {
         self.positive(suffix, self.float(suffix).unwrap_or(usual))
     }
 
+    /// Values of a head that are rotated, if not all are.
+    pub(super) fn rotated(&self, head_dim: usize) -> Result<Option<usize>, LoadError> {
+        let key = "rope.dimension_count";
+        match self.optional_count(key, MAX_WIDTH)? {
+            None => Ok(None),
+            Some(n) if n == head_dim => Ok(None),
+            Some(n) if n > 0 && n < head_dim && n.is_multiple_of(2) => Ok(Some(n)),
+            Some(n) => {
+                let what = format!("{n} of {head_dim} values of a head cannot be rotated");
+                Err(self.error(key, what))
+            }
+        }
+    }
+
+    /// The context that a model was first trained on, if its own is a stretched one.
+    pub(super) fn original_context(&self) -> Result<Option<usize>, LoadError> {
+        let found = self.optional_count("rope.scaling.original_context_length", MAX_CONTEXT)?;
+        Ok(found.filter(|&n| n > 0))
+    }
+
+    /// How a context was stretched, if by `YaRN`.
+    pub(super) fn yarn(&self) -> Result<Option<Yarn>, LoadError> {
+        if self.file.metadata().str(&self.key("rope.scaling.type")) != Some("yarn") {
+            return Ok(None);
+        }
+        let number = |key: &str, usual| self.positive(key, self.float(key).unwrap_or(usual));
+        Ok(Some(Yarn {
+            factor: number("rope.scaling.factor", 1.0)?,
+            original_context: match self.original_context()? {
+                Some(n) => n,
+                None => self.context()?,
+            },
+            beta_fast: number("rope.scaling.yarn_beta_fast", 32.0)?,
+            beta_slow: number("rope.scaling.yarn_beta_slow", 1.0)?,
+        }))
+    }
+
     /// The factor on positions of heads that see everything.
     pub(super) fn position_scale(&self) -> Result<f32, LoadError> {
         let key = "rope.scaling.type";
         match self.file.metadata().str(&self.key(key)) {
-            None | Some("none" | "") => Ok(1.0),
+            // Factors of `longrope` are tensors.
+            None | Some("none" | "longrope" | "") => Ok(1.0),
             Some("linear") => {
                 let key = "rope.scaling.factor";
                 Ok(1.0 / self.positive(key, self.float(key).unwrap_or(1.0))?)
             }
             Some(other) => Err(self.error(
                 key,
-                format!("`{other}` is not supported, only `none` and `linear` are"),
+                format!("`{other}` is not supported here, only `none`, `linear`, `yarn` and `longrope` are"),
             )),
         }
     }
 
-    fn positive(&self, suffix: &str, value: f32) -> Result<f32, LoadError> {
+    pub(super) fn positive(&self, suffix: &str, value: f32) -> Result<f32, LoadError> {
         if value.is_finite() && value > 0.0 {
             return Ok(value);
         }
@@ -118,6 +156,8 @@ impl Reader<'_> {
             n_experts,
             n_used,
             width: widths[0],
+            shared_width: None,
+            renormalised: true,
         }))
     }
 

@@ -33,6 +33,8 @@ pub enum TensorType {
     Iq4Nl,
     /// As [`TensorType::Iq4Nl`], in super-blocks of 256 elements.
     Iq4Xs,
+    /// Floats of 4 bits in blocks of 32, with a power of two as their scale.
+    Mxfp4,
 }
 
 impl TensorType {
@@ -40,7 +42,13 @@ impl TensorType {
     pub fn block_len(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Iq4Nl => 32,
+            Self::Q4_0
+            | Self::Q4_1
+            | Self::Q5_0
+            | Self::Q5_1
+            | Self::Q8_0
+            | Self::Iq4Nl
+            | Self::Mxfp4 => 32,
             Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K | Self::Iq4Xs => 256,
         }
     }
@@ -50,6 +58,7 @@ impl TensorType {
         match self {
             Self::F16 | Self::BF16 => 2,
             Self::F32 => 4,
+            Self::Mxfp4 => 17,
             Self::Q4_0 | Self::Iq4Nl => 18,
             Self::Q4_1 => 20,
             Self::Q5_0 => 22,
@@ -82,6 +91,7 @@ impl TensorType {
             Self::Q6K => "Q6_K",
             Self::Iq4Nl => "IQ4_NL",
             Self::Iq4Xs => "IQ4_XS",
+            Self::Mxfp4 => "MXFP4",
         }
     }
 
@@ -108,6 +118,7 @@ impl TensorType {
             20 => Self::Iq4Nl,
             23 => Self::Iq4Xs,
             30 => Self::BF16,
+            39 => Self::Mxfp4,
             _ => return None,
         })
     }
@@ -148,7 +159,6 @@ const NOT_RUN: &[(u32, &str, usize, usize)] = &[
     (36, "IQ4_NL_4_4", 32, 18),
     (37, "IQ4_NL_4_8", 32, 18),
     (38, "IQ4_NL_8_8", 32, 18),
-    (39, "MXFP4", 32, 17),
     (40, "NVFP4", 64, 36),
     (41, "Q1_0", 128, 18),
 ];

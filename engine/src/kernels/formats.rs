@@ -340,6 +340,33 @@ impl BlockFormat for Iq4Xs {
     }
 }
 
+/// The 16 values of `MXFP4` in halves, plus 12.
+pub(crate) const HALVES: [u8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
+
+/// Half of the power of two that a byte stands for; below all weights for the two smallest.
+#[inline(always)]
+pub(crate) fn half_of_power(exponent: u8) -> f32 {
+    f32::from_bits(u32::from(exponent.max(1) - 1) << 23)
+}
+
+/// `2^(e - 127) * float`, 32 floats of 4 bits: one sign, two bits of exponent, one of mantissa; e, nibbles.
+pub(crate) struct Mxfp4;
+impl BlockFormat for Mxfp4 {
+    const LEN: usize = 32;
+    const BYTES: usize = 17;
+    const SMALL: bool = true;
+    #[inline(always)]
+    fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
+        let (d, packed) = (half_of_power(block[0]), &block[1..17]);
+        for i in 0..16 {
+            u[i] = HALVES[usize::from(packed[i] & 15)];
+            u[i + 16] = HALVES[usize::from(packed[i] >> 4)];
+        }
+        scale.fill(d);
+        offset.fill(-12.0 * d);
+    }
+}
+
 /// Calls `$body` with `$format` bound to the [`BlockFormat`] of a quantized tensor type.
 ///
 /// `$float` is the value for types that hold floats.
@@ -394,6 +421,10 @@ macro_rules! with_format {
             }
             T::Iq4Xs => {
                 type $format = f::Iq4Xs;
+                $body
+            }
+            T::Mxfp4 => {
+                type $format = f::Mxfp4;
                 $body
             }
             T::F32 | T::F16 | T::BF16 => $float,

@@ -27,6 +27,7 @@ fn half_offsets(tensor_type: TensorType) -> &'static [usize] {
         TensorType::Q2K => &[80, 82],
         TensorType::Q3K => &[108],
         TensorType::Q6K => &[208],
+        TensorType::Mxfp4 => &[],
         _ => &[0],
     }
 }
@@ -56,6 +57,10 @@ pub(super) fn random_rows(
     }
     let mut bytes: Vec<u8> = (0..n).map(|_| random.next() as u8).collect();
     for block in bytes.chunks_exact_mut(tensor_type.block_bytes()) {
+        if tensor_type == TensorType::Mxfp4 {
+            // Powers of two up to an eighth of 6.
+            block[0] = 114 + block[0] % 8;
+        }
         for &at in half_offsets(tensor_type) {
             block[at..at + 2]
                 .copy_from_slice(&half::f16::from_f32(random.float() / 8.0).to_le_bytes());

@@ -14,7 +14,7 @@ use super::{
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 
-const QUANTIZED: [TensorType; 12] = [
+const QUANTIZED: [TensorType; 13] = [
     TensorType::Q4_0,
     TensorType::Q4_1,
     TensorType::Q5_0,
@@ -27,6 +27,7 @@ const QUANTIZED: [TensorType; 12] = [
     TensorType::Q6K,
     TensorType::Iq4Nl,
     TensorType::Iq4Xs,
+    TensorType::Mxfp4,
 ];
 const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
 
@@ -164,7 +165,7 @@ fn few_tokens_are_to_the_last_bit_what_each_is_alone() {
 fn panels_equal_the_rows_they_were_made_of() {
     let mut random = Random(48);
     for level in CpuLevel::available() {
-        for tensor_type in [TensorType::Q4_0, TensorType::Q8_0] {
+        for tensor_type in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q8_0] {
             for (rows, columns) in [(16, 32), (48, 96), (64, 704)] {
                 let bytes = random_rows(&mut random, tensor_type, rows, columns);
                 let plain = MatrixRef {
@@ -536,7 +537,12 @@ fn threads_do_not_change_a_product() {
 
 #[test]
 fn nonlinear_formats_are_read_as_the_reference_package_reads_them() {
-    let cases: [(TensorType, &[u8], &[u8]); 2] = [
+    let cases: [(TensorType, &[u8], &[u8]); 3] = [
+        (
+            TensorType::Mxfp4,
+            include_bytes!("../../testdata/mxfp4.blocks"),
+            include_bytes!("../../testdata/mxfp4.f32"),
+        ),
         (
             TensorType::Iq4Nl,
             include_bytes!("../../testdata/iq4_nl.blocks"),

@@ -48,16 +48,18 @@ impl Pair {
 fn copy_plain(from: &Path, mut to: &File) -> bool {
     let mut file = File::open(from).unwrap();
     let content = Content::read(&mut file).unwrap();
-    let has_experts = content
-        .metadata
-        .keys()
-        .any(|key| key.ends_with(".expert_count"));
+    let has = |part: &str| content.metadata.keys().any(|key| key.contains(part));
     // Its product of Q4_1 takes two blocks at a time, and panics at an odd number of them.
     let is_odd = content.tensor_infos.values().any(|info| {
         info.ggml_dtype == GgmlDType::Q4_1 && info.shape.dims().last().unwrap() / 32 % 2 == 1
     });
     let runs = ["llama", "qwen2", "qwen3", "phi3"];
-    if has_experts || is_odd || !runs.contains(&architecture(&content)) {
+    // It rotates all of a head, at one speed.
+    if has(".expert_count")
+        || has(".rope.scaling.")
+        || is_odd
+        || !runs.contains(&architecture(&content))
+    {
         return false;
     }
     let metadata = content.metadata.iter();

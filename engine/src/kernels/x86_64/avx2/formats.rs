@@ -301,6 +301,49 @@ impl Wide for f::Iq4Nl {
     }
 }
 
+impl Wide for f::Mxfp4 {
+    const GROUP: usize = 32;
+    const NUMBERS: Numbers = Numbers::Around {
+        zero: 12.0,
+        // 25, but sums are added up in twos, fours and eights.
+        levels: 32,
+    };
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> [__m256i; 2] {
+        // SAFETY: passed on; the table has 16 bytes.
+        unsafe {
+            let [a, b] = two_blocks::<Self>(row, i, whole);
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(f::HALVES.as_ptr().cast()));
+            [a, b].map(|block| _mm256_shuffle_epi8(table, nibbles(block.add(1))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m256, __m256) {
+        // SAFETY: passed on; of other blocks than the `groups` nothing is read.
+        unsafe {
+            let first = row.add(strip * GROUPS * Self::BYTES);
+            let scale = |group: usize| {
+                if group < groups {
+                    f::half_of_power(first.add(group * Self::BYTES).read())
+                } else {
+                    0.0
+                }
+            };
+            let d = _mm256_set_ps(
+                scale(7),
+                scale(6),
+                scale(5),
+                scale(4),
+                scale(3),
+                scale(2),
+                scale(1),
+                scale(0),
+            );
+            around(d, 12.0)
+        }
+    }
+}
+
 /// The block of 256 weights, and the quarter of it, that hold the weights `64 * i..`.
 #[inline(always)]
 unsafe fn quarter<F: BlockFormat>(row: *const u8, i: usize) -> (*const u8, usize) {

@@ -82,22 +82,28 @@ unsafe fn two_blocks<F: BlockFormat>(
 }
 
 /// 16 f16 numbers, one for each block of 32 weights, `at` bytes into the block, which is not its end.
+#[inline(always)]
+unsafe fn halves<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512 {
+    // SAFETY: passed on.
+    unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words::<F>(row, strip, groups, at))) }
+}
+
+/// The four bytes at `at` of 16 blocks of 32 weights; zero beyond `groups`.
 ///
 /// Gathered: collected by stores, they would be loaded before the stores have arrived.
 #[inline(always)]
-unsafe fn halves<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512 {
+unsafe fn words<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512i {
     // SAFETY: the caller promises `groups` blocks from the strip's first on; others are masked.
     unsafe {
         let first = row.add(strip * GROUPS * F::BYTES + at);
         let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
         let offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(F::BYTES as i32));
-        let words = if groups == GROUPS {
+        if groups == GROUPS {
             _mm512_i32gather_epi32::<1>(offsets, first.cast())
         } else {
             let exist = ((1u32 << groups) - 1) as __mmask16;
             _mm512_mask_i32gather_epi32::<1>(_mm512_setzero_si512(), exist, offsets, first.cast())
-        };
-        _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words))
+        }
     }
 }
 
@@ -259,6 +265,37 @@ impl Wide for f::Iq4Nl {
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
         // SAFETY: passed on.
         unsafe { around(halves::<Self>(row, strip, groups, 0), 128.0) }
+    }
+}
+
+impl Wide for f::Mxfp4 {
+    const GROUP: usize = 32;
+    const LEVELS: usize = 25;
+    const ZERO: Option<f32> = Some(12.0);
+    #[inline(always)]
+    unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on; the table has 16 bytes.
+        unsafe {
+            let (a, b) = two_blocks::<Self>(row, i, whole);
+            let table = _mm_loadu_si128(f::HALVES.as_ptr().cast());
+            let nibbles = nibbles(a.add(1), b.add(1));
+            _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
+        // SAFETY: passed on.
+        unsafe {
+            let exist = ((1u32 << groups) - 1) as __mmask16;
+            let exponent =
+                _mm512_and_si512(words::<Self>(row, strip, groups, 0), _mm512_set1_epi32(255));
+            let above = _mm512_sub_epi32(
+                _mm512_max_epi32(exponent, _mm512_set1_epi32(1)),
+                _mm512_set1_epi32(1),
+            );
+            let d = _mm512_maskz_slli_epi32::<23>(exist, above);
+            around(_mm512_castsi512_ps(d), 12.0)
+        }
     }
 }
 
