@@ -107,3 +107,131 @@ pub(crate) const C: ItemSyntax = ItemSyntax {
         "declaration_list",
     ],
 };
+
+pub(crate) const JAVA: ItemSyntax = ItemSyntax {
+    items: &[
+        "method_declaration",
+        "constructor_declaration",
+        "class_declaration",
+        "interface_declaration",
+        "enum_declaration",
+        "record_declaration",
+        "annotation_type_declaration",
+    ],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["line_comment", "block_comment"],
+    attributes: &[],
+    containers: &["program", "block", "class_body", "interface_body"],
+};
+
+pub(crate) const LUA: ItemSyntax = ItemSyntax {
+    items: &["function_declaration"],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment"],
+    attributes: &[],
+    containers: &["chunk", "block"],
+};
+
+pub(crate) const ZIG: ItemSyntax = ItemSyntax {
+    items: &["function_declaration"],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment"],
+    attributes: &[],
+    containers: &["source_file", "block"],
+};
+
+#[cfg(feature = "all-languages")]
+pub(crate) const C_SHARP: ItemSyntax = ItemSyntax {
+    items: &[
+        "method_declaration",
+        "constructor_declaration",
+        "local_function_statement",
+        "property_declaration",
+        "class_declaration",
+        "interface_declaration",
+        "struct_declaration",
+        "enum_declaration",
+        "record_declaration",
+        "namespace_declaration",
+    ],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment"],
+    attributes: &[],
+    containers: &["compilation_unit", "block", "declaration_list"],
+};
+
+#[cfg(feature = "all-languages")]
+pub(crate) const RUBY: ItemSyntax = ItemSyntax {
+    items: &["method", "singleton_method", "class", "module"],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment"],
+    attributes: &[],
+    containers: &["program", "body_statement"],
+};
+
+#[cfg(feature = "all-languages")]
+pub(crate) const PHP: ItemSyntax = ItemSyntax {
+    items: &[
+        "function_definition",
+        "method_declaration",
+        "class_declaration",
+        "interface_declaration",
+        "trait_declaration",
+        "enum_declaration",
+    ],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment"],
+    attributes: &[],
+    containers: &["program", "compound_statement", "declaration_list"],
+};
+
+#[cfg(feature = "all-languages")]
+pub(crate) const KOTLIN: ItemSyntax = ItemSyntax {
+    items: &[
+        "function_declaration",
+        "class_declaration",
+        "object_declaration",
+    ],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["line_comment", "block_comment"],
+    attributes: &[],
+    containers: &["source_file", "block", "class_body"],
+};
+
+#[cfg(feature = "all-languages")]
+pub(crate) const SWIFT: ItemSyntax = ItemSyntax {
+    items: &[
+        "function_declaration",
+        "init_declaration",
+        "class_declaration",
+        "protocol_declaration",
+    ],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment", "multiline_comment"],
+    attributes: &[],
+    containers: &["source_file", "statements", "class_body"],
+};
+
+#[cfg(feature = "all-languages")]
+pub(crate) const SCALA: ItemSyntax = ItemSyntax {
+    items: &[
+        "function_definition",
+        "function_declaration",
+        "class_definition",
+        "object_definition",
+        "trait_definition",
+    ],
+    bindings: &[],
+    wrappers: &[],
+    comments: &["comment", "block_comment"],
+    attributes: &[],
+    containers: &["compilation_unit", "block", "template_body"],
+};

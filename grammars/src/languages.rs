@@ -40,6 +40,8 @@ pub struct Language {
     pub blocks_by_indentation: bool,
     /// How its grammar names items.
     pub items: &'static ItemSyntax,
+    /// A query that finds what is defined: `@function`, `@type` or `@value`, and in it the `@name`.
+    pub(crate) tags: &'static str,
     grammar: fn() -> tree_sitter::Language,
 }
 
@@ -96,7 +98,7 @@ const RUST_STRINGS: &[StringSyntax] = &[
 ];
 const SCRIPT_STRINGS: &[StringSyntax] = &[plain("\""), plain("'"), spanning("`")];
 
-/// Every language, in no particular order.
+/// Every language, in no particular order; the feature `all-languages` brings the rarer ones.
 pub const ALL: &[Language] = &[
     Language {
         id: "rust",
@@ -109,6 +111,7 @@ pub const ALL: &[Language] = &[
         character_literals: true,
         blocks_by_indentation: false,
         items: &item_syntax::RUST,
+        tags: include_str!("../queries/rust.scm"),
         grammar: || tree_sitter_rust::LANGUAGE.into(),
     },
     Language {
@@ -122,6 +125,7 @@ pub const ALL: &[Language] = &[
         character_literals: false,
         blocks_by_indentation: true,
         items: &item_syntax::PYTHON,
+        tags: include_str!("../queries/python.scm"),
         grammar: || tree_sitter_python::LANGUAGE.into(),
     },
     Language {
@@ -135,6 +139,7 @@ pub const ALL: &[Language] = &[
         character_literals: false,
         blocks_by_indentation: false,
         items: &item_syntax::SCRIPT,
+        tags: include_str!("../queries/javascript.scm"),
         grammar: || tree_sitter_javascript::LANGUAGE.into(),
     },
     Language {
@@ -148,6 +153,7 @@ pub const ALL: &[Language] = &[
         character_literals: false,
         blocks_by_indentation: false,
         items: &item_syntax::SCRIPT,
+        tags: include_str!("../queries/javascript.scm"),
         grammar: || tree_sitter_javascript::LANGUAGE.into(),
     },
     Language {
@@ -161,6 +167,7 @@ pub const ALL: &[Language] = &[
         character_literals: false,
         blocks_by_indentation: false,
         items: &item_syntax::SCRIPT,
+        tags: include_str!("../queries/typescript.scm"),
         grammar: || tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
     },
     Language {
@@ -174,6 +181,7 @@ pub const ALL: &[Language] = &[
         character_literals: false,
         blocks_by_indentation: false,
         items: &item_syntax::SCRIPT,
+        tags: include_str!("../queries/typescript.scm"),
         grammar: || tree_sitter_typescript::LANGUAGE_TSX.into(),
     },
     Language {
@@ -187,6 +195,7 @@ pub const ALL: &[Language] = &[
         character_literals: true,
         blocks_by_indentation: false,
         items: &item_syntax::GO,
+        tags: include_str!("../queries/go.scm"),
         grammar: || tree_sitter_go::LANGUAGE.into(),
     },
     Language {
@@ -200,6 +209,7 @@ pub const ALL: &[Language] = &[
         character_literals: true,
         blocks_by_indentation: false,
         items: &item_syntax::C,
+        tags: include_str!("../queries/c.scm"),
         grammar: || tree_sitter_c::LANGUAGE.into(),
     },
     Language {
@@ -213,7 +223,140 @@ pub const ALL: &[Language] = &[
         character_literals: true,
         blocks_by_indentation: false,
         items: &item_syntax::C,
+        tags: include_str!("../queries/cpp.scm"),
         grammar: || tree_sitter_cpp::LANGUAGE.into(),
+    },
+    Language {
+        id: "java",
+        name: "java",
+        title: "Java",
+        extensions: &["java"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[spanning("\"\"\""), plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        items: &item_syntax::JAVA,
+        tags: include_str!("../queries/java.scm"),
+        grammar: || tree_sitter_java::LANGUAGE.into(),
+    },
+    Language {
+        id: "lua",
+        name: "lua",
+        title: "Lua",
+        extensions: &["lua"],
+        line_comment: "--",
+        block_comment: Some(("--[[", "]]")),
+        strings: &[raw("[[", "]]"), plain("\""), plain("'")],
+        character_literals: false,
+        blocks_by_indentation: false,
+        items: &item_syntax::LUA,
+        tags: include_str!("../queries/lua.scm"),
+        grammar: || tree_sitter_lua::LANGUAGE.into(),
+    },
+    Language {
+        id: "zig",
+        name: "zig",
+        title: "Zig",
+        extensions: &["zig"],
+        line_comment: SLASHES,
+        block_comment: None,
+        strings: &[plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        items: &item_syntax::ZIG,
+        tags: include_str!("../queries/zig.scm"),
+        grammar: || tree_sitter_zig::LANGUAGE.into(),
+    },
+    #[cfg(feature = "all-languages")]
+    Language {
+        id: "csharp",
+        name: "csharp",
+        title: "C#",
+        extensions: &["cs"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[spanning("\"\"\""), raw("@\"", "\""), plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        items: &item_syntax::C_SHARP,
+        tags: include_str!("../queries/c_sharp.scm"),
+        grammar: || tree_sitter_c_sharp::LANGUAGE.into(),
+    },
+    #[cfg(feature = "all-languages")]
+    Language {
+        id: "ruby",
+        name: "ruby",
+        title: "Ruby",
+        extensions: &["rb", "rake"],
+        line_comment: "#",
+        block_comment: None,
+        strings: &[spanning("\""), spanning("'")],
+        character_literals: false,
+        blocks_by_indentation: false,
+        items: &item_syntax::RUBY,
+        tags: include_str!("../queries/ruby.scm"),
+        grammar: || tree_sitter_ruby::LANGUAGE.into(),
+    },
+    #[cfg(feature = "all-languages")]
+    Language {
+        id: "php",
+        name: "php",
+        title: "PHP",
+        extensions: &["php"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[spanning("\""), spanning("'")],
+        character_literals: false,
+        blocks_by_indentation: false,
+        items: &item_syntax::PHP,
+        tags: include_str!("../queries/php.scm"),
+        grammar: || tree_sitter_php::LANGUAGE_PHP.into(),
+    },
+    #[cfg(feature = "all-languages")]
+    Language {
+        id: "kotlin",
+        name: "kotlin",
+        title: "Kotlin",
+        extensions: &["kt", "kts"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[raw("\"\"\"", "\"\"\""), plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        items: &item_syntax::KOTLIN,
+        tags: include_str!("../queries/kotlin.scm"),
+        grammar: || tree_sitter_kotlin_ng::LANGUAGE.into(),
+    },
+    #[cfg(feature = "all-languages")]
+    Language {
+        id: "swift",
+        name: "swift",
+        title: "Swift",
+        extensions: &["swift"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[spanning("\"\"\""), plain("\"")],
+        character_literals: false,
+        blocks_by_indentation: false,
+        items: &item_syntax::SWIFT,
+        tags: include_str!("../queries/swift.scm"),
+        grammar: || tree_sitter_swift::LANGUAGE.into(),
+    },
+    #[cfg(feature = "all-languages")]
+    Language {
+        id: "scala",
+        name: "scala",
+        title: "Scala",
+        extensions: &["scala", "sc"],
+        line_comment: SLASHES,
+        block_comment: SLASH_STAR,
+        strings: &[raw("\"\"\"", "\"\"\""), plain("\"")],
+        character_literals: true,
+        blocks_by_indentation: false,
+        items: &item_syntax::SCALA,
+        tags: include_str!("../queries/scala.scm"),
+        grammar: || tree_sitter_scala::LANGUAGE.into(),
     },
 ];
 
@@ -258,6 +401,18 @@ mod tests {
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn sixteen_languages_are_known() {
+        let mut titles: Vec<_> = ALL.iter().map(|language| language.title).collect();
+        titles.retain(|title| !["JSX", "TSX"].contains(title));
+        let expected = if cfg!(feature = "all-languages") {
+            16
+        } else {
+            10
+        };
+        assert_eq!(titles.len(), expected, "{titles:?}");
     }
 
     #[test]

@@ -25,9 +25,11 @@ mod items;
 pub mod languages;
 mod lexer;
 mod parse;
+mod tags;
 
 pub use item_syntax::ItemSyntax;
 pub use items::Item;
 pub use languages::Language;
 pub use lexer::{Lexer, Mark, Place};
 pub use parse::{Edit, SyntaxTree};
+pub use tags::{Definition, DefinitionKind, Tagger};

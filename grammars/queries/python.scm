@@ -1,0 +1,3 @@
+(function_definition name: (identifier) @name) @function
+(class_definition name: (identifier) @name) @type
+(module (expression_statement (assignment left: (identifier) @name) @value))

@@ -1,0 +1,10 @@
+(function_item name: (identifier) @name) @function
+(function_signature_item name: (identifier) @name) @function
+(macro_definition name: (identifier) @name) @function
+(struct_item name: (type_identifier) @name) @type
+(enum_item name: (type_identifier) @name) @type
+(union_item name: (type_identifier) @name) @type
+(trait_item name: (type_identifier) @name) @type
+(type_item name: (type_identifier) @name) @type
+(const_item name: (identifier) @name) @value
+(static_item name: (identifier) @name) @value

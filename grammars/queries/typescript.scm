@@ -1,0 +1,14 @@
+(function_declaration name: (identifier) @name) @function
+(generator_function_declaration name: (identifier) @name) @function
+(function_signature name: (identifier) @name) @function
+(method_definition name: (property_identifier) @name) @function
+(method_signature name: (property_identifier) @name) @function
+(abstract_method_signature name: (property_identifier) @name) @function
+(variable_declarator name: (identifier) @name value: [(arrow_function) (function_expression)]) @function
+(class_declaration name: (type_identifier) @name) @type
+(abstract_class_declaration name: (type_identifier) @name) @type
+(interface_declaration name: (type_identifier) @name) @type
+(type_alias_declaration name: (type_identifier) @name) @type
+(enum_declaration name: (identifier) @name) @type
+(program (lexical_declaration (variable_declarator name: (identifier) @name) @value))
+(export_statement (lexical_declaration (variable_declarator name: (identifier) @name) @value))
