@@ -83,7 +83,9 @@ debian_testing() {
     apt-get "${options[@]}" install -qq -y --no-install-recommends --download-only "${packages[@]}" >/dev/null
     for name in "$dir"/apt/cache/archives/*.deb; do dpkg -x "$name" "$dir/root"; done
     local libraries=$dir/root/usr/lib/x86_64-linux-gnu
-    for name in "$@"; do
+    # Unpacking undoes what was done to programs that were there before.
+    for name in nvim hx; do
+        [ -x "$dir/root/usr/bin/$name" ] || continue
         patchelf --set-interpreter "$libraries/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$libraries" "$dir/root/usr/bin/$name"
         printf '#!/bin/sh\nVIMRUNTIME="%s" HELIX_RUNTIME="%s" exec "%s" "$@"\n' \
             "$dir/root/usr/share/nvim/runtime" "$dir/root/usr/lib/hx/runtime" "$dir/root/usr/bin/$name" >"$dir/bin/$name"

@@ -13,12 +13,14 @@ from terminal import PATIENT, Terminal, passed, until
 
 CARAT, FIXTURES, OUT, SYSTEM = (os.environ[name] for name in ("CARAT", "FIXTURES", "OUT", "SYSTEM"))
 SCRIPTED, SCRIPT = os.environ["SCRIPTED"], pathlib.Path(os.environ["CARAT_SCRIPT"]).read_text().replace("\n", " ")
-LSP_MODE, EGLOT = re.findall(r"```elisp\n(.*?)```", pathlib.Path(os.environ["PAGE"]).read_text(), re.DOTALL)
+LSP_MODE, MANNERS, EGLOT = re.findall(r"```elisp\n(.*?)```", pathlib.Path(os.environ["PAGE"]).read_text(), re.DOTALL)
 
 # How busy the machine is decides no answer.
 OPTIONS = " ".join(f":{name} {value}" for name, value in PATIENT.items())
 assert ":server-id 'carat" in LSP_MODE, LSP_MODE
 LSP_MODE = LSP_MODE.replace(":server-id 'carat", f":initialization-options '({OPTIONS}) :server-id 'carat")
+
+LSP_MODE += MANNERS
 
 # What has nothing to do with Carat: no questions at the start, no files left behind.
 QUIET = """
@@ -103,12 +105,40 @@ def ghost():
         screen.picture("2-accepted")
         passed(f"lsp-mode: ghost text, taken with TAB, saved: {line()!r}")
         go_to(screen, 8)
-        act(screen, "lsp-execute-code-action", "Carat: Explain")
-        time.sleep(2)
-        screen.keys("C-h", "e")  # what the echo area has shown
-        screen.shows("takes instructions")
-        screen.picture("3-explain-refused")
-        passed("lsp-mode: without a model for it, Explain says which command gets one")
+        quit(screen)
+        screen.keys("M-x")
+        screen.type("lsp-execute-code-action")
+        screen.keys("Enter")
+        screen.shows("No code actions")
+        screen.picture("3-no-actions")
+        passed("lsp-mode: a model that takes no instructions offers no code actions")
+
+        go_to(screen, 11)
+        screen.keys("C-e", "Enter")
+        screen.type("from collections import Cou")
+        screen.offers("import Counter", lambda: screen.keys("BSpace", "u"))
+        screen.keys("M-Right")
+        until("a word of it", lambda: "import Counter" in screen.screen())
+        quit(screen)
+        screen.keys("M-x")
+        screen.type("carat-why")
+        screen.keys("Enter")
+        screen.shows(" is shown")
+        screen.picture("6-why")
+        passed("lsp-mode: carat-why says why")
+        for command, argument in (("carat-snooze", "5"), ("carat-off", "python")):
+            screen.keys("M-x")
+            screen.type(command)
+            screen.keys("Enter")
+            time.sleep(0.5)
+            screen.type(argument)
+            screen.keys("Enter")
+            time.sleep(0.5)
+        screen.keys("M-x")
+        screen.type("carat-why")
+        screen.keys("Enter")
+        screen.shows("completion is paused")
+        passed("lsp-mode: carat-snooze pauses")
     finally:
         end(folder, screen)
 

@@ -70,10 +70,12 @@ def completes():
         screen.picture("2-accepted")
         passed("accepted and saved: 'from collections import Counter'")
 
-        choose(screen, 8, "Carat: Explain `words`")
-        screen.shows("takes instructions")
-        screen.picture("3-explain-refused")
-        passed("without a model for it, Explain says which command gets one")
+        screen.keys("Escape")
+        time.sleep(0.3)
+        screen.keys(*"8", "g", "g", "Space", "a")
+        screen.shows("No code actions available")
+        screen.picture("3-no-actions")
+        passed("a model that takes no instructions offers no code actions")
     finally:
         end("menu", folder, screen)
 

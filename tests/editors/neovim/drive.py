@@ -32,7 +32,8 @@ def project():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="carat-nvim-"))
     work = folder / "project"
     shutil.copytree(pathlib.Path(FIXTURES, "carets"), work)
-    shutil.copytree(pathlib.Path(FIXTURES, "actions"), work, dirs_exist_ok=True)
+    for part in ("actions", "workspace"):
+        shutil.copytree(pathlib.Path(FIXTURES, part), work, dirs_exist_ok=True)
     (work / "long.rs").write_text("fn long() {\n" + "    step();\n" * 150 + "}\n")
     (work / ".git").mkdir()
     (work / "accents.rs").write_text(ACCENTS)
@@ -384,9 +385,51 @@ def manners_on_a_screen():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-headless()
-without_program()
-ghost_on_a_screen()
-actions_without_a_model()
-actions_on_a_screen()
-manners_on_a_screen()
+def workspace_on_a_screen():
+    """What files of the workspace say that nobody has opened."""
+    folder, work, screen = editor_on_a_screen("workspace", CARAT, "src/new_caller.rs")
+    nvim = Remote(folder, dict(os.environ, HOME=str(folder)))
+    buffers = lambda: [pathlib.Path(name).name for name in nvim.lua("vim.tbl_map(vim.api.nvim_buf_get_name, vim.api.nvim_list_bufs())")]
+    try:
+        screen.shows("carat default")
+        files = len([path for path in work.rglob("*") if path.is_file()])
+        read = until("the workspace is read", lambda: (known := nvim.lua("require('carat').status.workspace")) and not known["reading"] and known)
+        assert read["files"] == files, (read, files)
+
+        screen.keys("2G", "A")
+        screen.type("store.insert_le")
+        until("the rest of the name", lambda: nvim.ghost().startswith("dger_record("))
+        screen.picture("16-other-file")
+        assert buffers() == ["new_caller.rs"], buffers()
+        wanted = nvim.line(2) + nvim.ghost().rstrip()
+        screen.keys("Tab")
+        until("the call in the buffer", lambda: nvim.line(2) == wanted)
+        passed(f"in a terminal: a function of a file that nobody opened is offered at its call: {wanted.strip()!r}")
+
+        nvim.keys("<Esc>:w<CR>:e src/rotate.rs<CR>i")
+        until("a new file", lambda: buffers() == ["new_caller.rs", "rotate.rs"])
+        screen.type("impl Ledger {")
+        screen.keys("Enter")
+        screen.type("pub fn rotate(&mut self) {")
+        screen.keys("Enter")
+        screen.type("let _gu")
+        before = nvim.line(3)
+        until("the rest of the line", lambda: nvim.ghost() == "ard = self.ledger_span.enter();")
+        screen.picture("17-usual-line")
+        screen.keys("Tab")
+        until("the line in the buffer", lambda: nvim.line(3) == before + "ard = self.ledger_span.enter();")
+        screen.keys("Escape")
+        nvim.keys(":w<CR>")
+        until("the line on the disk", lambda: "let _guard = self.ledger_span.enter();" in map(str.strip, (work / "src/rotate.rs").read_text().split("\n")))
+        screen.picture("18-usual-line-accepted")
+        passed(f"in a terminal: a line as it is always written comes back in a new file: {nvim.line(3).strip()!r}")
+    finally:
+        screen.picture("last")
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+SCENES = [headless, without_program, ghost_on_a_screen, actions_without_a_model, actions_on_a_screen, manners_on_a_screen, workspace_on_a_screen]
+for scene in SCENES:
+    if os.environ.get("ONLY") in (None, "", scene.__name__):
+        scene()

@@ -1,4 +1,4 @@
-"""Drives the server with pygls. Started by `run`, which sets CARAT."""
+"""Drives the server with pygls. Started by `run`, which sets CARAT, SCRIPTED and CARAT_SCRIPT."""
 
 import asyncio
 import json
@@ -21,6 +21,9 @@ TEXT = "fn main() {\n    let x: HashMap<u8, u8> = HashMap::new();\n    let é = 
 LINE = 2
 URI = "file:///example/a.rs"
 SETTINGS = {"explicitDeadlineMs": 20000, "menuDeadlineMs": 20000, "actions": [{"title": "Shout", "prompt": "Put every string into capitals."}]}
+
+# Commands that are no code actions, with arguments.
+COMMANDS = {"carat.lastPrompt": [], "carat.toggle": [], "carat.snooze": [1], "carat.setLanguage": ["rust", False], "carat.why": [], "carat.dismiss": []}
 
 logging.basicConfig(level=logging.CRITICAL)
 failures = []
@@ -112,10 +115,14 @@ def capabilities(inline):
     )
 
 
-async def started(inline, folder):
+async def started(inline, folder, scripted=False):
+    """A client of the server with the embedded model, or with a script that takes instructions."""
     client = Client()
-    model = os.environ.get("INSTRUCT_MODEL")
-    await client.start_io(os.environ["CARAT"], "lsp", *(["--model", model] if model else []))
+    if scripted:
+        script = pathlib.Path(os.environ["CARAT_SCRIPT"]).read_text()
+        await client.start_io(os.environ["SCRIPTED"], "lsp", env=dict(os.environ, CARAT_TEST_GENERATOR=script))
+    else:
+        await client.start_io(os.environ["CARAT"], "lsp")
     params = t.InitializeParams(
         capabilities=capabilities(inline), process_id=os.getpid(),
         workspace_folders=[t.WorkspaceFolder(uri=pathlib.Path(folder).as_uri(), name="x")],
@@ -179,13 +186,16 @@ async def ghost_text(folder):
     client.workspace_did_change_configuration(t.DidChangeConfigurationParams(settings=None))
     client.workspace_did_change_workspace_folders(t.DidChangeWorkspaceFoldersParams(t.WorkspaceFoldersChangeEvent(added=[], removed=[])))
 
-    for command in ("carat.lastPrompt", "carat.toggle"):
-        answer = await within(client.workspace_execute_command_async(t.ExecuteCommandParams(command, [])))
-        check(answer is not None, f"workspace/executeCommand {command}")
+    place = {"textDocument": {"uri": URI}, "position": {"line": LINE + 1, "character": 4}}
+    for command, arguments in [*COMMANDS.items(), ("carat.why", [place]), ("carat.snooze", [0]), ("carat.setLanguage", ["rust", True])]:
+        answer = await within(client.workspace_execute_command_async(t.ExecuteCommandParams(command, arguments)))
+        check(answer is not None or command == "carat.dismiss", f"workspace/executeCommand {command} {json.dumps(arguments)}")
         await asyncio.sleep(0.5)  # states that pass at once are not told
     await within(client.workspace_execute_command_async(t.ExecuteCommandParams("carat.toggle", [])))
     check(not client.messages, f"no message was needed: {client.messages}")
-    await code_actions(client, server)
+    place = t.Range(t.Position(1, 0), t.Position(LINE + 2, 1))
+    params = t.CodeActionParams(t.TextDocumentIdentifier(URI), place, t.CodeActionContext(diagnostics=[]))
+    check(not await within(client.text_document_code_action_async(params)), "a model that takes no instructions offers no code actions")
 
     statuses = [status.state for status in client.statuses]
     check("ready" in statuses and "paused" in statuses, f"carat/status: {statuses}")
@@ -193,8 +203,18 @@ async def ghost_text(folder):
     await stopped(client, "ghost text")
 
 
-async def code_actions(client, server):
-    """Every action runs, from the menu and by its command. Without a model that takes instructions, each ends in a message."""
+async def code_actions(folder):
+    """Every action runs, from the menu and by its command."""
+    client, result = await started(True, folder, scripted=True)
+    server = result.capabilities
+
+    async def ready():
+        return any(status.state == "ready" for status in client.statuses)
+
+    await until("the model is there", ready)
+    client.text_document_did_change(t.DidChangeTextDocumentParams(
+        t.VersionedTextDocumentIdentifier(2, URI),
+        [t.TextDocumentContentChangePartial(range=t.Range(t.Position(0, 0), t.Position(0, 0)), text="// \U0001f600\n")]))
     diagnostic = t.Diagnostic(t.Range(t.Position(LINE + 1, 8), t.Position(LINE + 1, 9)), "unused variable: `é`", severity=t.DiagnosticSeverity.Warning)
     place = t.Range(t.Position(1, 0), t.Position(LINE + 2, 1))
     params = t.CodeActionParams(t.TextDocumentIdentifier(URI), place, t.CodeActionContext(diagnostics=[diagnostic]))
@@ -206,7 +226,7 @@ async def code_actions(client, server):
     check(all(action.edit is None and action.command is not None for action in actions), "each has a command and no edit")
     # Bare commands for a client without literals are tried in the menu of `menu`.
     commands = {action.command.command: action.command for action in actions}
-    announced = {command for command in server.execute_command_provider.commands if command not in ("carat.lastPrompt", "carat.toggle")}
+    announced = {command for command in server.execute_command_provider.commands if command not in COMMANDS and not command.startswith("carat.testing.")}
     check(set(commands) == announced, f"the menu has every action that is announced: {sorted(announced)}")
     for name in sorted(announced):
         seen = len(client.messages) + len(client.edits) + len(client.documents)
@@ -220,8 +240,6 @@ async def code_actions(client, server):
         if await until(f"{name}: an outcome", outcome):
             said = client.messages[-1].message if client.messages else "an edit or a page"
             check(True, f"{name} ends in: {said[:100]}")
-            if "INSTRUCT_MODEL" not in os.environ:
-                check("takes instructions" in said and "carat model pull" in said, f"{name}: the refusal says what to do")
 
     async def progress_over():
         return client.progress_begun and client.progress_begun == client.progress_ended
@@ -234,6 +252,18 @@ async def code_actions(client, server):
             check(False, f"{wrong} with {arguments} is an error")
         except Exception as error:
             check(bool(str(error)), f"{wrong} with {json.dumps(arguments)} is an error: {error}")
+    await stopped(client, "code actions")
+
+    client, _ = await started(False, folder, scripted=True)
+
+    async def bare():
+        place = t.Range(t.Position(LINE, 4), t.Position(LINE, 4))
+        params = t.CodeActionParams(t.TextDocumentIdentifier(URI), place, t.CodeActionContext(diagnostics=[]))
+        return await within(client.text_document_code_action_async(params))
+
+    commands = await until("commands", bare) or []
+    check(commands and all(isinstance(command, t.Command) for command in commands), f"bare commands without literals: {[command.command for command in commands]}")
+    await stopped(client, "bare commands")
 
 
 async def menu(folder):
@@ -250,10 +280,6 @@ async def menu(folder):
     item = items[0]
     check(isinstance(item.text_edit, t.TextEdit) and item.text_edit.range.end == caret(), f"textDocument/completion: {item.label!r}")
     check(item.insert_text_mode == t.InsertTextMode.AsIs, "its text is inserted as it is")
-    params = t.CodeActionParams(
-        t.TextDocumentIdentifier(URI), t.Range(t.Position(LINE, 4), t.Position(LINE, 4)), t.CodeActionContext(diagnostics=[]))
-    commands = await within(client.text_document_code_action_async(params)) or []
-    check(commands and all(isinstance(command, t.Command) for command in commands), f"bare commands without literals: {[command.command for command in commands]}")
     await stopped(client, "menu")
 
 
@@ -261,6 +287,7 @@ async def main():
     with tempfile.TemporaryDirectory() as folder:
         await ghost_text(folder)
         await menu(folder)
+        await code_actions(folder)
 
 
 asyncio.run(main())
