@@ -4,6 +4,7 @@
 //! threshold are of projects that it was not fitted to (five folds).
 
 mod curves;
+pub(crate) mod echo;
 
 use std::collections::BTreeMap;
 use std::path::Path;

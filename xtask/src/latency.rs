@@ -5,6 +5,7 @@
 //! cancelled by the next) and as Neovim does it (a request for every key, nothing is cancelled). The
 //! answers are not accepted. What the engine reads is taken from the server's log.
 
+mod answers;
 mod editor;
 mod log;
 mod options;
@@ -31,6 +32,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         "{} is not there: `cargo build --release -p carat` makes it",
         carat.display()
     );
+    if let Some(carets) = options.carets {
+        return answers::run(root, &carat, options.model.as_deref(), carets);
+    }
     let mut rows = Vec::new();
     for &pace in &options.paces {
         for manner in [Manner::Pairs, Manner::Plain] {

@@ -23,6 +23,9 @@ usage: cargo xtask COMMAND
   fit [ANSWERS.jsonl]
           how sure the embedded model must be before an answer is shown, from tests/quality/cases or the
           file that `carat eval --answers` wrote; writes models/thresholds.toml and docs/show-filter.svg
+  fit echo FOLDER
+          how likely a line of the user's own is and how much such text weighs beside a model, from the cases
+          and what `projects FOLDER` fetched; writes models/echo.toml
   generate [--check]
           the settings in editors/vscode/package.json and docs/configuration.md, from the server's types
   latency [--model NAME|PATH]
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         ["latency", ref options @ ..] => return latency(options),
         ["projects", ref options @ ..] => return projects(options),
         ["fit"] => repository_root().and_then(|root| fit::run(&root, None)),
+        ["fit", "echo", folder] => {
+            repository_root().and_then(|root| fit::echo::run(&root, Path::new(folder)))
+        }
         ["fit", answers] => repository_root().and_then(|root| fit::run(&root, Some(answers))),
         ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
         ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),

@@ -4,6 +4,7 @@ mod echo;
 mod greedy;
 mod logits;
 mod loss;
+mod mixing;
 mod tokenize;
 
 use carat_engine::{KvType, LoadOptions, Model, Session, SessionOptions, TokenId};
@@ -28,6 +29,8 @@ enum Command {
     Greedy(greedy::GreedyArgs),
     /// How well the model predicts texts, in nats for each token
     Loss(loss::LossArgs),
+    /// How well a model and the other files of projects predict cases together, as JSON Lines
+    Mixing(mixing::MixingArgs),
     /// The tokens of a text, without a token for its beginning
     Tokenize(tokenize::TokenizeArgs),
 }
@@ -38,6 +41,7 @@ pub(super) fn run(args: &DebugArgs) -> anyhow::Result<()> {
         Command::Echo(args) => echo::run(args),
         Command::Greedy(args) => greedy::run(args),
         Command::Loss(args) => loss::run(args),
+        Command::Mixing(args) => mixing::run(args),
         Command::Tokenize(args) => tokenize::run(args),
     }
 }

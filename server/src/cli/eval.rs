@@ -164,6 +164,11 @@ fn table(report: &Report) -> String {
         "all lines and ends of lines",
         filtered(&report.lines)
     );
+    text += &format!(
+        "Where the model shows nothing, a line of the project's own stands at {} of all lines and ends of lines; {} of these are right.\n",
+        percent(report.lines.echo_alone),
+        percent(report.lines.echo_precision),
+    );
     text
 }
 
@@ -206,6 +211,7 @@ impl AnswerFile {
             "kind": case.kind.as_str(),
             "middle": case.middle,
             "answer": answer.text,
+            "echo": answer.echo,
             "exact": score.exact,
             "trivial": score.trivial,
             "shown": answer.shown.as_deref().ok(),

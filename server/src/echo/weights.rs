@@ -1,7 +1,11 @@
 //! How much what was matched counts.
 
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
 /// Numbers that are fitted to measured answers, by model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EchoWeights {
     /// Matched bytes at which a continuation begins to count; shorter matches are ignored.
     pub bytes_min: f32,
@@ -23,22 +27,57 @@ pub struct EchoWeights {
     pub blank: f32,
 }
 
+/// A row of the data.
+#[derive(Deserialize)]
+struct Row {
+    model: String,
+    #[serde(flatten)]
+    weights: EchoWeights,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    mixing: Vec<Row>,
+}
+
+/// The row of this name holds for models that have none of their own.
+const ANY: &str = "*";
+
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    // The test below reads it too: it is never damaged in a program that was tested.
+    let table = toml::from_str::<Table>(include_str!("../../../models/echo.toml"));
+    table.map(|table| table.mixing).unwrap_or_default()
+});
+
 impl Default for EchoWeights {
-    /// Those of the embedded model.
+    /// Those of models that were not measured.
     fn default() -> Self {
-        Self {
-            bytes_min: 8.0,
-            per_byte: 0.7 / 27.0,
-            weight_max: 0.75,
-            same_file: 6.0,
-            same_folder: 1.0,
-            decay_bytes: 6.0,
-            names: 0.35,
-            weight_sure: 0.95,
-            blank: 1.0,
-        }
+        Self::of_model(ANY)
     }
 }
+
+impl EchoWeights {
+    /// Those of a model, or those of all others.
+    pub fn of_model(model: &str) -> Self {
+        let row = |name: &str| ROWS.iter().find(|row| row.model == name);
+        row(model)
+            .or_else(|| row(ANY))
+            .map_or(SILENT, |row| row.weights)
+    }
+}
+
+/// Weights with which nothing counts.
+const SILENT: EchoWeights = EchoWeights {
+    bytes_min: 8.0,
+    per_byte: 0.0,
+    weight_max: 0.0,
+    same_file: 0.0,
+    same_folder: 0.0,
+    decay_bytes: 1.0,
+    names: 0.0,
+    weight_sure: 0.0,
+    blank: 1.0,
+};
 
 impl EchoWeights {
     /// The weight of what the longest match says, 0 to 1; its length includes what its place is worth.
@@ -48,5 +87,24 @@ impl EchoWeights {
         let sure = (1.0 - 1.0 / alike.max(1.0)) * share;
         let most = self.weight_max + (self.weight_sure - self.weight_max) * sure;
         ((length - self.bytes_min) * self.per_byte).clamp(0.0, most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_has_weights() {
+        assert!(ROWS.iter().any(|row| row.model == ANY));
+        for row in ROWS.iter() {
+            let weights = row.weights;
+            assert!((0.0..1.0).contains(&weights.weight_max) && weights.per_byte > 0.0);
+            assert!((weights.weight_max..1.0).contains(&weights.weight_sure));
+        }
+        assert_eq!(
+            EchoWeights::of_model("nobody measured it"),
+            EchoWeights::default()
+        );
     }
 }

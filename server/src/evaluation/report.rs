@@ -60,6 +60,10 @@ pub struct Filtered {
     pub kept: f64,
     /// Share of the wrong answers that are not.
     pub quiet: f64,
+    /// Share of cases in which a line of the user's own is shown because the model has nothing to show.
+    pub echo_alone: f64,
+    /// Share of these lines that are right.
+    pub echo_precision: f64,
     /// Area under the curve: how often a right answer has a higher probability than a wrong one.
     pub auc: Option<f64>,
 }
@@ -72,6 +76,8 @@ impl Filtered {
             "precision": share(self.precision),
             "kept": share(self.kept),
             "quiet": share(self.quiet),
+            "echo_alone": share(self.echo_alone),
+            "echo_precision": share(self.echo_precision),
             "auc": self.auc.map(share),
         })
     }
@@ -82,6 +88,7 @@ impl Filtered {
             |counts: &dyn Fn(&Score) -> bool| scores.iter().filter(|score| counts(score)).count();
         let (shown, right) = (count(&|score| score.shown), count(&|score| score.exact));
         let wrong = count(&|score| !score.exact && !score.empty);
+        let echo_alone = count(&|score| score.echo_alone);
         let mut probabilities: [Vec<f64>; 2] = Default::default();
         for score in scores.iter().filter(|score| !score.empty) {
             probabilities[usize::from(score.exact)].push(score.probability);
@@ -94,6 +101,8 @@ impl Filtered {
                 count(&|score| !score.exact && !score.empty && !score.shown),
                 wrong,
             ),
+            echo_alone: part(echo_alone, scores.len()),
+            echo_precision: part(count(&|score| score.echo_right), echo_alone),
             auc: area(&probabilities[1], &probabilities[0]),
         }
     }

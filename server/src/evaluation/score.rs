@@ -25,6 +25,10 @@ pub struct Score {
     pub shown: bool,
     /// What would be shown is what stood there, as far as its lines go.
     pub shown_right: bool,
+    /// The model would show nothing, but a line of the user's own would stand there.
+    pub echo_alone: bool,
+    /// And it is what stood there.
+    pub echo_right: bool,
     /// The probability that the model gave to what it proposed.
     pub probability: f64,
     /// The case says little, see [`is_trivial`].
@@ -37,6 +41,8 @@ impl Score {
         let want = without_line_ends(&case.middle);
         let got = without_line_ends(&answer.text);
         let shown = answer.shown.as_deref().ok().map(without_line_ends);
+        let echo = without_line_ends(&answer.echo);
+        let echo_alone = shown.is_none() && !echo.is_empty();
         let first = |text: &str| text.lines().next().unwrap_or("").to_owned();
         let shared = want.chars().zip(got.chars()).take_while(|(a, b)| a == b);
         Self {
@@ -48,6 +54,8 @@ impl Score {
             empty: got.is_empty(),
             shown: shown.is_some(),
             shown_right: shown.is_some_and(|shown| begins_with_lines(&want, &shown)),
+            echo_alone,
+            echo_right: echo_alone && begins_with_lines(&want, &echo),
             probability: answer
                 .confidence
                 .map_or(0.0, |confidence| confidence.product),

@@ -23,6 +23,7 @@ fn score(middle: &str, answer: &str) -> Score {
 /// An answer of which the model is half sure, and that is shown.
 fn shown(text: &str) -> Answer {
     Answer {
+        echo: String::new(),
         text: text.to_owned(),
         shown: if text.is_empty() {
             Err(Silence::Nothing)

@@ -19,6 +19,8 @@ usage: cargo xtask latency [OPTIONS]
   --rest SECONDS     pauses, after every 15 keys [default: 1]
   --manner NAME      vscode or neovim [default: both, one after the other]
   --log FILE         where the last server's log is kept
+  --carets N         types nothing; times the answers at N carets of tests/quality/cases: in a document
+                     that was just opened, and behind one more key
   --warm-up SECONDS  time between the first request and the first key [default: 10]
 
 Other programs on the machine spoil the times, not the counts.
@@ -37,6 +39,7 @@ pub(crate) struct Options {
     pub(super) rest: f64,
     pub(super) alone: bool,
     pub(super) log: Option<PathBuf>,
+    pub(super) carets: Option<usize>,
 }
 
 impl Options {
@@ -53,6 +56,7 @@ impl Options {
             rest: 1.0,
             alone: false,
             log: None,
+            carets: None,
         };
         let mut words = words.iter().copied();
         while let Some(name) = words.next() {
@@ -72,6 +76,7 @@ impl Options {
                 }
                 "--carat" => this.carat = Some(value.into()),
                 "--log" => this.log = Some(value.into()),
+                "--carets" => this.carets = Some(value.parse().with_context(unreadable)?),
                 "--keys" => this.keys = value.parse().with_context(unreadable)?,
                 "--pace" => {
                     let paces = value.split(',').map(str::parse);

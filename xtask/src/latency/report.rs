@@ -102,7 +102,7 @@ fn lines_at_rest(figures: &Figures) -> String {
 }
 
 /// The median and another quantile, in milliseconds.
-fn times(times: &[Duration], high: f64) -> String {
+pub(super) fn times(times: &[Duration], high: f64) -> String {
     if times.is_empty() {
         return "none".to_owned();
     }
