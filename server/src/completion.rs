@@ -39,7 +39,7 @@ use carat_engine::{ContinuationSource, GenerationRequest, Mixing};
 use carat_grammars::{Language, Place};
 
 use crate::echo::Index;
-use crate::prompt::{self, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
+use crate::prompt::{self, Excerpt, Prompt, PromptBudget, PromptForm, PromptInput, Vocabulary};
 
 /// A caret at which something is to be proposed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +64,8 @@ pub struct Query<'a> {
     pub manners: &'a Manners,
     /// The texts of the workspace, where they are known.
     pub texts: Option<&'a Index>,
+    /// What the model is told of other files.
+    pub context: &'a [Excerpt],
 }
 
 /// Everything that is decided before the engine runs.
@@ -133,6 +135,11 @@ pub fn plan(
         language: query.language,
         prefix: shown,
         suffix: query.suffix,
+        context: if parts.has(Part::Context) {
+            query.context
+        } else {
+            &[]
+        },
     };
     let mut prompt = prompt::build(&input, form, budget, vocabulary);
     prompt.forced_text += healed;

@@ -165,8 +165,10 @@ fn generate(
         return Ok((StopReason::Cancelled, None));
     }
     let around = job.caret.around();
+    let context = generator.context(&job.uri);
     let query = Query {
         texts: Some(&job.texts),
+        context: &context,
         ..job.caret.query(&around)
     };
     let plan = Arc::new(generator.plan(&query));
@@ -307,6 +309,9 @@ fn hunks(text: &ropey::Rope, outcome: &Outcome) -> Vec<(std::ops::Range<usize>, 
 /// Evaluates a prompt for later; false if it was interrupted.
 fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| {
+        if !look_around(generator, job, interrupt) {
+            return Ok(false);
+        }
         let mut prompt = needed(generator, job);
         // What was read tells how fast the model reads, and with that how much it is to read.
         for _ in 0..SIZES_MAX {
@@ -314,6 +319,9 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
                 return Ok(true);
             }
             let is_whole = generator.read(&job.uri, &prompt, interrupt)?;
+            if !look_around(generator, job, interrupt) {
+                return Ok(false);
+            }
             let now = needed(generator, job);
             if !is_whole || now == prompt {
                 return Ok(is_whole);
@@ -337,24 +345,37 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
     }
 }
 
+/// Lets the generator look at other files for what it is to be told; false if it was interrupted.
+fn look_around(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
+    let around = job.caret.around();
+    let known = job.texts.as_ref().map(|index| Known {
+        index,
+        path: &job.remembered_as,
+    });
+    generator.look_around(&job.uri, &job.caret.query(&around), known, interrupt)
+}
+
 /// What a job is to read.
 fn needed(generator: &dyn Generator, job: &WarmJob) -> Vec<TokenId> {
-    let mut prompt = prompt_at(generator, &job.caret);
+    let context = generator.context(&job.uri);
+    let prompt_at = |caret: &Caret| {
+        let around = caret.around();
+        let query = Query {
+            context: &context,
+            ..caret.query(&around)
+        };
+        generator.plan(&query).prompt.tokens
+    };
+    let mut prompt = prompt_at(&job.caret);
     if job.is_guess {
         let end = Caret {
             at: job.caret.text.len_bytes(),
             ..job.caret.clone()
         };
-        let other = prompt_at(generator, &end);
+        let other = prompt_at(&end);
         let pairs = prompt.iter().zip(&other);
         let shared = pairs.take_while(|(a, b)| a == b).count();
         prompt.truncate(shared);
     }
     prompt
-}
-
-/// The prompt of a completion at a caret; empty where there is none.
-fn prompt_at(generator: &dyn Generator, caret: &Caret) -> Vec<TokenId> {
-    let around = caret.around();
-    generator.plan(&caret.query(&around)).prompt.tokens
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use carat_engine::GenerateError;
 
-use crate::completion::{Confidence, Manners, Query, Silence};
+use crate::completion::{self, Confidence, Knowledge, Manners, Part, Query, Silence};
 use crate::echo::{Index, Known, SegmentBuilder};
 use crate::generator::CodeModel;
 
@@ -38,6 +38,8 @@ pub struct Answer {
     pub log_probs: Vec<f64>,
     /// From the query to the text, with an empty cache.
     pub latency: Duration,
+    /// What the user's own lines alone would show while typing; empty where that is nothing, or no part.
+    pub echo: String,
 }
 
 /// Asks the model to fill the hole of a case, as if the user's caret stood in it.
@@ -63,11 +65,24 @@ pub fn answer(
         index: &index,
         path: &placed.path,
     };
+    let context = model.context_at(&query, known).excerpts;
+    let query = Query {
+        context: &context,
+        ..query
+    };
     let completion = model.complete(&model.plan(&query), known)?;
     let latency = begin.elapsed();
     let proposed = completion.suggestion;
-    let unasked = model.plan(&Query { manners, ..query });
+    let unasked = Query { manners, ..query };
+    let mut echo = String::new();
+    if model.parts.has(Part::Echo) && model.parts.has(Part::Lines) {
+        let of_echo = completion::of_echo(&unasked, known, &Knowledge::of_echo());
+        let shown = of_echo.plan.show(of_echo.suggestion, "", false);
+        echo = shown.map_or_else(|_| String::new(), |suggestion| suggestion.text);
+    }
+    let unasked = model.plan(&unasked);
     Ok(Answer {
+        echo,
         text: proposed
             .as_ref()
             .map_or_else(String::new, |proposed| proposed.text.clone()),

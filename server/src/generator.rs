@@ -1,12 +1,14 @@
 //! The one seam between the server and what writes text: the engine, or a script in tests.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId};
 
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Generated, Plan, Query};
 use crate::echo::Known;
+use crate::prompt::Excerpt;
 
 pub(crate) mod code_action;
 mod engine;
@@ -44,6 +46,24 @@ pub trait Generator: Send {
 
     /// Prompt and limits for a caret.
     fn plan(&self, query: &Query<'_>) -> Plan;
+
+    /// Looks at the user's other texts for what the model is to be told at a caret of `document`; false if
+    /// it was cancelled before the end. Without texts it is told nothing. It stays what it is until
+    /// then: [`Self::context`] gives it.
+    fn look_around(
+        &mut self,
+        _document: &str,
+        _query: &Query<'_>,
+        _known: Option<Known<'_>>,
+        _cancel: &CancelToken,
+    ) -> bool {
+        true
+    }
+
+    /// What the model is told of other files in `document`.
+    fn context(&self, _document: &str) -> Arc<[Excerpt]> {
+        Arc::default()
+    }
 
     /// Runs a plan; `document` names the text, so that documents do not evict each other's caches.
     /// What is `known` of the user's texts is mixed in.

@@ -2,6 +2,7 @@
 pub mod actions;
 pub mod cli;
 pub mod completion;
+pub mod context;
 pub mod documents;
 pub mod echo;
 pub mod engine_thread;

@@ -292,6 +292,8 @@ mod tests {
             uri: uri.into(),
             caret: caret(),
             is_guess: false,
+            texts: None,
+            remembered_as: uri.into(),
         }
     }
 

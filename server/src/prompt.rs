@@ -7,6 +7,7 @@ mod budget;
 #[cfg(any(test, feature = "testing"))]
 mod bytes;
 mod chat;
+mod excerpt;
 mod form;
 mod healing;
 mod layout;
@@ -18,6 +19,7 @@ pub use budget::PromptBudget;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use bytes::Bytes;
 pub use chat::{Chat, chat};
+pub use excerpt::Excerpt;
 pub use form::{ModelTraits, PromptForm};
 pub use healing::healed_bytes;
 
@@ -94,6 +96,8 @@ pub struct PromptInput<'a> {
     pub prefix: &'a str,
     /// All text after the caret.
     pub suffix: &'a str,
+    /// What is told of other files.
+    pub context: &'a [Excerpt],
 }
 
 /// What the engine is to evaluate, and how its answer is to be read.
@@ -114,6 +118,8 @@ pub struct Prompt {
     pub forced_text: String,
     /// Whether the answer stands in a Markdown fence that the prompt has opened.
     pub fenced: bool,
+    /// The other files that it tells of.
+    pub told_of: Vec<String>,
 }
 
 /// The prompt for the caret of `input` in the layout `form`.
@@ -139,6 +145,8 @@ pub fn build(
     layout::write(form, input, &window, vocabulary)
 }
 
+#[cfg(test)]
+mod context_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

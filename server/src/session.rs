@@ -38,7 +38,7 @@ pub use requests::{BACKGROUND, GRACE, SourceState};
 use crate::completion::{Caret, Silence};
 use crate::documents::{Documents, SyncFault};
 use crate::mailbox::{Report, Source, WarmJob};
-use crate::settings::{PROJECT_FILE, Pause, Store};
+use crate::settings::{ContextScope, PROJECT_FILE, Pause, Store};
 use crate::status::Status;
 use crate::workspace::Workspace;
 use actions::Actions;
@@ -427,12 +427,16 @@ impl Session {
             manners: settings.manners,
             text: document.text,
         };
+        let remembered_as: Arc<str> = self.workspace.remembered_as(&uri).into();
+        let tells = settings.context == ContextScope::Workspace;
         for source in [Some(typing), rest].into_iter().flatten() {
             effects.push(Effect::ReadAhead(WarmJob {
                 source,
                 uri: Arc::clone(&uri),
                 is_guess: caret.is_none(),
                 caret: place.clone(),
+                texts: tells.then(|| self.requests.texts.clone()),
+                remembered_as: Arc::clone(&remembered_as),
             }));
         }
     }

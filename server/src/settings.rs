@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use globs::Globs;
-pub use options::{Models, Options, Trigger, USER_ONLY, schema};
+pub use options::{ContextScope, Models, Options, Trigger, USER_ONLY, schema};
 pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
 pub use store::{Pause, Store};
 
@@ -58,6 +58,8 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Memory for the texts of the workspace, in bytes; 0 remembers none.
     pub memory_bytes_max: u64,
+    /// What a model is told beside the file that is edited.
+    pub context: ContextScope,
     /// How long no key must come before new ghost text does.
     pub delay: Duration,
     /// When a completion that the editor asked for on its own is answered at the latest.
@@ -88,6 +90,7 @@ impl Default for Settings {
             models: Models::default(),
             threads: None,
             memory_bytes_max: MEMORY_MB_USUAL * 1_000_000,
+            context: ContextScope::default(),
             delay: Duration::ZERO,
             deadline: Duration::from_millis(700),
             explicit_deadline: Duration::from_secs(5),
@@ -117,6 +120,7 @@ impl Settings {
                 .map_or(defaults.memory_bytes_max, |mb| {
                     mb.min(MEMORY_MB_MAX) * 1_000_000
                 }),
+            context: options.context.unwrap_or_default(),
             disabled: Arc::new(Globs::new(options.disabled_globs.as_deref().unwrap_or_default()).0),
             statistics: options.statistics.unwrap_or(defaults.statistics),
             // What cannot be used was named when the options were read.
@@ -139,6 +143,10 @@ impl Settings {
             trigger: match (self.trigger, options.trigger) {
                 (Trigger::Manual, _) | (_, Some(Trigger::Manual)) => Trigger::Manual,
                 _ => Trigger::Automatic,
+            },
+            context: match (self.context, options.context) {
+                (ContextScope::File, _) | (_, Some(ContextScope::File)) => ContextScope::File,
+                _ => ContextScope::Workspace,
             },
             delay: self.delay.max(within.delay),
             deadline: self.deadline.min(within.deadline),

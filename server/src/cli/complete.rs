@@ -57,15 +57,20 @@ pub(super) fn run(args: &CompleteArgs) -> anyhow::Result<()> {
         texts: Some(&index),
         ..caret.query(&around)
     };
+    let known = Known {
+        index: &index,
+        path: &caret.path,
+    };
+    let chosen = model.context_at(&query, known);
+    let query = Query {
+        context: &chosen.excerpts,
+        ..query
+    };
     let plan = model.plan(&query);
     if args.show_prompt {
         eprintln!("{}", plan.prompt.text);
     }
     let context = begin.elapsed();
-    let known = Known {
-        index: &index,
-        path: &caret.path,
-    };
     let mut completion = model.complete(&plan, known)?;
     let shown = plan.show(completion.suggestion.take(), "", false);
     if args.json {

@@ -56,11 +56,16 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
         texts: Some(&index),
         ..caret.query(&around)
     };
-    let plan = model.plan(&query);
     let known = Known {
         index: &index,
         path: &caret.path,
     };
+    let chosen = model.context_at(&query, known);
+    let query = Query {
+        context: &chosen.excerpts,
+        ..query
+    };
+    let plan = model.plan(&query);
     let completion = model.complete(&plan, known)?;
     let of_echo = completion::of_echo(&query, known, &Knowledge::of_echo());
     let line = of_echo.plan.show(of_echo.suggestion, "", false).ok();
@@ -78,6 +83,7 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
             "silence": shown.as_ref().err().map(Silence::code),
             "why": shown.as_ref().err().map(ToString::to_string),
             "model": model.name,
+            "context": plan.prompt.told_of,
             "echo": shown.as_ref().ok().map(|suggestion| suggestion.scores.confidence().echo),
             "line": line.as_ref().map(|line| json!({
                 "text": line.text,
@@ -94,6 +100,10 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
         ),
         _ => String::new(),
     };
+    let of_line = match plan.prompt.told_of.as_slice() {
+        [] => of_line,
+        files => format!("{of_line}\nThe model is told of {}.", files.join(", ")),
+    };
     match shown {
         Ok(suggestion) => {
             let confidence = suggestion.scores.confidence();
@@ -108,7 +118,7 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<()> {
             Some(_) => output::print(&format!(
                 "The model shows nothing: {silence}. Text is shown all the same.{of_line}"
             )),
-            None => output::print(&format!("Nothing is shown: {silence}.")),
+            None => output::print(&format!("Nothing is shown: {silence}.{of_line}")),
         },
     }
 }

@@ -71,6 +71,7 @@ impl Caret {
             language_id: &self.language_id,
             manners: &self.manners,
             texts: None,
+            context: &[],
         }
     }
 }

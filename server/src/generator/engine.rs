@@ -1,6 +1,8 @@
 //! The engine as a generator: one model, and a cache for each of the last documents.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use carat_engine::{
     CancelToken, ContinuationSource, GenerateError, GenerationSummary, KvType, LoadOptions, Model,
@@ -11,8 +13,10 @@ use super::model::CodeModel;
 use super::{Generator, ModelFacts, code_action};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Generated, Parts, Plan, Query};
+use crate::context::{Chosen, Outline};
 use crate::echo::Known;
 use crate::models::ModelError;
+use crate::prompt::Excerpt;
 
 /// Memory for the caches of documents. Users edit one file and look at others; with as many caches as
 /// this holds, at least one, they come back to what was read.
@@ -20,6 +24,12 @@ const CACHES_BYTES: usize = 1200 << 20;
 
 /// With room for fewer documents than this, their caches are kept in 8 bits.
 const CACHES_MIN: usize = 4;
+
+/// Documents for which it is known what the model is told of other files; the one used last stays longest.
+const CONTEXTS_MAX: usize = 16;
+
+/// How long other files are read at a time; the rest of them the next time.
+const LEARNING: Duration = Duration::from_secs(2);
 
 /// How the caches of documents are kept. A large model reads in short chunks anyway.
 fn session_options(model: &Model) -> SessionOptions {
@@ -43,8 +53,20 @@ pub struct EngineGenerator {
     ranking: Option<Session>,
     /// Of code actions; the last one's prompt stays for the next, until they have rested for a while.
     actions: Option<Session>,
+    /// What other files define.
+    outline: Outline,
+    /// What the model is told of them, by document.
+    contexts: Vec<Context>,
     /// Whether the speed of the machine is to change nothing.
     is_steady: bool,
+}
+
+/// What the model is told of other files in one document.
+struct Context {
+    document: String,
+    chosen: Chosen,
+    /// As prompts take it.
+    excerpts: Arc<[Excerpt]>,
 }
 
 impl EngineGenerator {
@@ -58,6 +80,8 @@ impl EngineGenerator {
             sessions,
             ranking: None,
             actions: None,
+            outline: Outline::default(),
+            contexts: Vec::new(),
             is_steady: false,
         })
     }
@@ -89,6 +113,53 @@ impl Generator for EngineGenerator {
 
     fn plan(&self, query: &Query<'_>) -> Plan {
         self.model.plan(query)
+    }
+
+    fn look_around(
+        &mut self,
+        document: &str,
+        query: &Query<'_>,
+        known: Option<Known<'_>>,
+        cancel: &CancelToken,
+    ) -> bool {
+        let at = self
+            .contexts
+            .iter()
+            .position(|one| one.document == document);
+        let known_before = at.map(|at| self.contexts.remove(at));
+        let Some(known) = known.filter(|_| self.model.is_told_of_others()) else {
+            return true;
+        };
+        let begin = Instant::now();
+        let mut is_cancelled = false;
+        self.outline.learn(known.index, known.path, &mut || {
+            is_cancelled = cancel.is_cancelled();
+            if is_cancelled || begin.elapsed() > LEARNING {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        let mut context = known_before.unwrap_or_else(|| Context {
+            document: document.to_owned(),
+            chosen: Chosen::default(),
+            excerpts: Arc::default(),
+        });
+        if !is_cancelled {
+            let chosen = self.model.choose_context(query, known, &self.outline);
+            if context.chosen.renew(chosen) {
+                context.excerpts = context.chosen.excerpts.clone().into();
+            }
+        }
+        self.contexts.truncate(CONTEXTS_MAX - 1);
+        self.contexts.insert(0, context);
+        !is_cancelled
+    }
+
+    fn context(&self, document: &str) -> Arc<[Excerpt]> {
+        let mut contexts = self.contexts.iter();
+        let found = contexts.find(|one| one.document == document);
+        found.map_or_else(Arc::default, |one| Arc::clone(&one.excerpts))
     }
 
     fn generate(
@@ -188,6 +259,8 @@ mod tests {
     use carat_engine::GenerationRequest;
 
     use super::*;
+    use crate::completion::Part;
+    use crate::echo::Index;
 
     #[test]
     fn the_session_of_actions_is_released_and_made_again() {
@@ -217,5 +290,56 @@ mod tests {
         generator.release_actions();
         assert!(generator.actions.is_none());
         assert_eq!(act(&mut generator), first);
+    }
+
+    #[test]
+    fn large_models_are_told_of_other_files_until_the_user_wants_the_file_alone() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/parity/moe-thin.f32.gguf"
+        );
+        let mut index = Index::default();
+        index.set(
+            "src/store.rs",
+            "pub struct Store;\npub fn keep_all(store: &Store) {}\n",
+        );
+        let known = Known {
+            index: &index,
+            path: "src/own.rs",
+        };
+        let query = Query {
+            path: "src/own.rs",
+            prefix: "fn own(store: &Store) {\n    keep_all(store);\n    ",
+            suffix: "\n}\n",
+            ..Query::default()
+        };
+        let told = |generator: &mut EngineGenerator, known, cancel: &CancelToken| {
+            let whole = generator.look_around("a", &query, known, cancel);
+            let context = generator.context("a");
+            let query = Query {
+                context: &context,
+                ..query
+            };
+            (whole, generator.plan(&query).prompt.told_of)
+        };
+        let go_on = CancelToken::new();
+        let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
+        generator.model.budget.context_tokens = 200;
+        let cancelled = CancelToken::new();
+        cancelled.cancel();
+        let nothing = Vec::<String>::new();
+        let found = told(&mut generator, Some(known), &cancelled);
+        assert_eq!(found, (false, nothing.clone()));
+        let store = vec!["src/store.rs".to_owned()];
+        let found = told(&mut generator, Some(known), &go_on);
+        assert_eq!(found, (true, store.clone()));
+        let found = told(&mut generator, Some(known), &cancelled);
+        assert_eq!(found, (true, store), "nothing is new");
+        assert_eq!(told(&mut generator, None, &go_on), (true, nothing.clone()));
+        generator.set_parts(Parts::without(&[Part::Context]));
+        assert_eq!(told(&mut generator, Some(known), &go_on), (true, nothing));
+
+        let embedded = EngineGenerator::load(None, Some(1)).expect("the embedded model");
+        assert!(!embedded.model.is_told_of_others());
     }
 }

@@ -10,9 +10,10 @@ use crate::actions::Instruct;
 use crate::completion::{
     self, Completion, Knowledge, Part, Parts, Plan, Progress, Query, RANKING_TOKENS, Thresholds,
 };
+use crate::context::{self, Chosen, Outline, Spot};
 use crate::echo::{Echo, EchoWeights, Here, Known, LineEcho};
 use crate::models::{ModelError, ModelSource, instruct_form};
-use crate::prompt::{PromptBudget, PromptForm};
+use crate::prompt::{PromptBudget, PromptForm, Vocabulary};
 
 /// How much a model costs, which decides when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,11 @@ impl CodeModel {
         } else {
             Tier::Large
         };
-        let budget = PromptBudget::default().within(model.info().context_length);
+        let budget = match tier {
+            Tier::Small => PromptBudget::default(),
+            Tier::Large => PromptBudget::default().with_context(),
+        };
+        let budget = budget.within(model.info().context_length);
         let name = source.name();
         let knowledge = Knowledge {
             languages: source.languages(&model),
@@ -90,6 +95,7 @@ impl CodeModel {
                 format!("the model `{name}`")
             },
         };
+        let echo_weights = EchoWeights::of_model(&name);
         Ok(Self {
             model,
             name,
@@ -102,7 +108,7 @@ impl CodeModel {
             },
             parts: Parts::default(),
             knowledge,
-            echo_weights: EchoWeights::default(),
+            echo_weights,
         })
     }
 
@@ -134,6 +140,36 @@ impl CodeModel {
             alternatives: if asked { self.beam } else { 0 },
             ..plan
         }
+    }
+
+    /// What it is to be told of other files at a caret, out of what is known of them; nothing for a
+    /// model that gains nothing by it.
+    pub fn choose_context(&self, query: &Query<'_>, known: Known<'_>, outline: &Outline) -> Chosen {
+        if !self.is_told_of_others() {
+            return Chosen::default();
+        }
+        let spot = Spot {
+            prefix: query.prefix,
+            suffix: query.suffix,
+            language: query.language,
+        };
+        let vocabulary: &dyn Vocabulary = self.model.tokenizer();
+        let count = |text: &str| vocabulary.encode(text).len();
+        context::choose(&spot, known, outline, self.budget.context_tokens, &count)
+    }
+
+    /// Whether it is told of other files at all.
+    pub fn is_told_of_others(&self) -> bool {
+        self.budget.context_tokens > 0 && self.parts.has(Part::Context)
+    }
+
+    /// What it is to be told at a caret that stands alone, as by an editor that has been open for a while.
+    pub fn context_at(&self, query: &Query<'_>, known: Known<'_>) -> Chosen {
+        let mut outline = Outline::default();
+        if self.is_told_of_others() {
+            outline.learn(known.index, known.path, &mut || ControlFlow::Continue(()));
+        }
+        self.choose_context(query, known, &outline)
     }
 
     /// A session for the choice between the lines of a plan, if there is more than one.

@@ -54,6 +54,7 @@ fn last_prompt(record: &Record) -> Value {
         "caret": record.caret,
         "prompt": record.prompt,
         "completion": record.completion,
+        "context": record.context,
         "source": record.source,
         "echo": record.echo,
         "tier": record.model.as_ref().map(|model| model.tier),

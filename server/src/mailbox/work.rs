@@ -128,6 +128,10 @@ pub struct WarmJob {
     pub caret: Caret,
     /// The caret is not known: only what is needed wherever it is is evaluated.
     pub is_guess: bool,
+    /// The user's other texts, if the model may be told of them.
+    pub texts: Option<Index>,
+    /// What they call the document.
+    pub remembered_as: Arc<str>,
 }
 
 /// How far an action is.

@@ -12,15 +12,19 @@ pub struct PromptBudget {
     pub prefix_tokens: usize,
     /// For the text after the caret.
     pub suffix_tokens: usize,
+    /// For what is told of other files.
+    pub context_tokens: usize,
 }
 
 impl Default for PromptBudget {
     /// What suits the embedded model best: it was trained on texts of 256 to 1,024 tokens, answer
-    /// included, most of them short, with the larger part before the caret.
+    /// included, most of them short, with the larger part before the caret. Pieces of other files help it
+    /// less than their reading takes.
     fn default() -> Self {
         Self {
             prefix_tokens: 400,
             suffix_tokens: 120,
+            context_tokens: 0,
         }
     }
 }
@@ -31,6 +35,25 @@ impl PromptBudget {
     /// read everything anew.
     #[must_use]
     pub fn for_speed(self, tokens_per_second: f64) -> Self {
+        Self {
+            context_tokens: self.context_for_speed(tokens_per_second),
+            ..self.file_for_speed(tokens_per_second)
+        }
+    }
+
+    /// Other files get as much time as the own one: they are read while nobody waits, and less often.
+    fn context_for_speed(self, tokens_per_second: f64) -> usize {
+        let affordable = tokens_per_second * READ_SECONDS;
+        let fits = |scale: f64| {
+            let sizes = CONTEXT_TOTALS.iter().rev();
+            let mut fitting = sizes.filter(|&&size| size as f64 * scale <= affordable);
+            fitting.next().copied().unwrap_or(0)
+        };
+        let (least, most) = (fits(HEADROOM), fits(1.0 / HEADROOM));
+        self.context_tokens.clamp(least, most)
+    }
+
+    fn file_for_speed(self, tokens_per_second: f64) -> Self {
         let affordable = tokens_per_second * READ_SECONDS;
         let current = (self.prefix_tokens + self.suffix_tokens) as f64;
         let fits = TOTALS
@@ -48,6 +71,16 @@ impl PromptBudget {
         Self {
             prefix_tokens: total - total / SUFFIX_SHARE,
             suffix_tokens: total / SUFFIX_SHARE,
+            ..self
+        }
+    }
+
+    /// The same with as much for other files as suits a model of which no speed is known.
+    #[must_use]
+    pub fn with_context(self) -> Self {
+        Self {
+            context_tokens: CONTEXT_USUAL,
+            ..self
         }
     }
 
@@ -55,13 +88,19 @@ impl PromptBudget {
     #[must_use]
     pub fn within(self, context_tokens: usize) -> Self {
         let room = context_tokens - context_tokens / ANSWER_SHARE;
-        let total = (self.prefix_tokens + self.suffix_tokens).max(1);
-        if total <= room {
-            return self;
+        let own = (self.prefix_tokens + self.suffix_tokens).max(1);
+        // The own file goes first.
+        let context_tokens = self.context_tokens.min(room.saturating_sub(own));
+        if own <= room {
+            return Self {
+                context_tokens,
+                ..self
+            };
         }
         Self {
-            prefix_tokens: self.prefix_tokens * room / total,
-            suffix_tokens: self.suffix_tokens * room / total,
+            prefix_tokens: self.prefix_tokens * room / own,
+            suffix_tokens: self.suffix_tokens * room / own,
+            context_tokens,
         }
     }
 }
@@ -71,6 +110,9 @@ impl PromptBudget {
 const READ_SECONDS: f64 = 10.0;
 /// Sizes of prompts, in tokens. Beyond, models find less and less of use in the same file.
 const TOTALS: [usize; 7] = [512, 768, 1024, 1536, 2048, 2560, 3072];
+/// Sizes of what is told of other files, in tokens, and the one before a speed is known.
+const CONTEXT_TOTALS: [usize; 5] = [256, 512, 1024, 2048, 4096];
+const CONTEXT_USUAL: usize = 512;
 /// The part of a prompt that is for the text after the caret: one in so many.
 const SUFFIX_SHARE: usize = 4;
 /// How much faster, or slower, a model has to be than a size asks for before its prompts change.
@@ -215,6 +257,26 @@ mod tests {
                 "{speed} tokens a second"
             );
         }
+    }
+
+    #[test]
+    fn other_files_get_as_much_time_and_keep_it_while_the_speed_varies() {
+        let context = |speed: f64, budget: PromptBudget| budget.for_speed(speed).context_tokens;
+        let usual = PromptBudget::default();
+        let of = |speed| context(speed, usual);
+        assert_eq!(
+            [of(5.0), of(40.0), of(140.0), of(5000.0)],
+            [0, 256, 1024, 4096]
+        );
+        let budget = usual.with_context().for_speed(140.0);
+        assert_eq!(budget.context_tokens, 1024);
+        for speed in [90.0, 103.0, 140.0, 200.0] {
+            assert_eq!(context(speed, budget), 1024, "{speed}");
+        }
+        assert_eq!(context(60.0, budget), 512);
+        let small = budget.within(2000);
+        assert_eq!((total(small), small.context_tokens), (1024, 1500 - 1024));
+        assert_eq!(usual.within(400).context_tokens, 0);
     }
 
     #[test]

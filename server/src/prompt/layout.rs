@@ -1,12 +1,15 @@
 //! The layouts of completions as tables of parts, and the one loop that writes a prompt from them.
 
+use std::path::Path;
+
 use carat_engine::TokenId;
+use carat_grammars::languages;
 
 use super::budget::Window;
 use super::pieces::Pieces;
 use super::template;
 use super::writer::Writer;
-use super::{FimMarks, Prompt, PromptForm, PromptInput, Vocabulary};
+use super::{Excerpt, FimMarks, Prompt, PromptForm, PromptInput, Vocabulary};
 use crate::markdown::fence_for;
 
 /// One part of a layout.
@@ -18,6 +21,12 @@ enum Part {
     Mark(Mark),
     /// Fixed text.
     Text(&'static str),
+    /// What is told of other files, quoted in a question.
+    Quotations,
+    /// The same as files before this one, where the vocabulary parts files.
+    Files,
+    /// The same as comments, where it does not.
+    Comments,
     /// The file's path.
     Path,
     /// The text before the caret.
@@ -71,7 +80,9 @@ const FIM_SUFFIX_FIRST: Layout = Layout {
 const FIM_PREFIX_FIRST: Layout = Layout {
     parts: &[
         Part::Bos,
+        Part::Files,
         Part::Mark(Mark::Prefix),
+        Part::Comments,
         Part::Head,
         Part::Mark(Mark::Suffix),
         Part::Suffix,
@@ -88,6 +99,7 @@ const FIM_CODESTRAL: Layout = Layout {
         Part::Mark(Mark::Suffix),
         Part::Suffix,
         Part::Mark(Mark::Prefix),
+        Part::Comments,
         Part::Prefix,
     ],
     stops: &[],
@@ -95,7 +107,7 @@ const FIM_CODESTRAL: Layout = Layout {
 };
 
 const PLAIN: Layout = Layout {
-    parts: &[Part::Bos, Part::Prefix],
+    parts: &[Part::Bos, Part::Comments, Part::Prefix],
     stops: &[],
     banned: &[],
 };
@@ -109,6 +121,7 @@ const ROLE: &str = "You are the completion engine of a code editor. You are show
 /// The question that an instruct model is asked. What changes least stands first, so that typing and
 /// moving by some lines leave most of it in the cache.
 const QUESTION: &[Part] = &[
+    Part::Quotations,
     Part::Text("File: "),
     Part::Path,
     Part::Text("\n\nBefore the gap:\n"),
@@ -162,8 +175,13 @@ pub(super) fn write(
     } else {
         (pieces.middle, "")
     };
-    let fence = fence_for(&[window.prefix, window.suffix]);
+    let mut texts = vec![window.prefix, window.suffix];
+    texts.extend(input.context.iter().map(|excerpt| excerpt.text.as_str()));
+    let fence = fence_for(&texts);
     let marks = vocabulary.fill_in_the_middle();
+    // Only this form is known to read several files.
+    let separator = marks.and_then(|marks| marks.separator);
+    let separator = separator.filter(|_| form == PromptForm::FimPrefixFirst);
     let mut writer = Writer::new(vocabulary);
     let write = |writer: &mut Writer<'_>, parts: &[Part]| {
         for part in parts {
@@ -174,6 +192,10 @@ pub(super) fn write(
                     writer.token(spelling, token);
                 }
                 Part::Text(text) => writer.push(text),
+                Part::Quotations => push_quotations(writer, input.context, &fence),
+                Part::Files => push_files(writer, input, separator),
+                Part::Comments if separator.is_none() => push_comments(writer, input),
+                Part::Comments => {}
                 Part::Path => writer.push(input.path),
                 Part::Prefix => writer.push(window.prefix),
                 Part::Head => writer.push(pieces.head),
@@ -220,8 +242,47 @@ pub(super) fn write(
         banned_tokens: template::tokens(vocabulary, banned),
         forced_text: forced_text.to_owned(),
         fenced: turns.is_some(),
+        told_of: input.context.iter().map(|one| one.path.clone()).collect(),
     }
 }
+
+fn push_quotations(writer: &mut Writer<'_>, context: &[Excerpt], fence: &str) {
+    if !context.is_empty() {
+        writer.push("From other files of the project:\n\n");
+    }
+    for excerpt in context {
+        let language = languages::by_path(Path::new(&excerpt.path));
+        let tag = language.map_or("", |language| language.name);
+        writer.push(&format!("{}\n{fence}{tag}\n", excerpt.path));
+        push_lines(writer, &excerpt.text);
+        writer.push(&format!("{fence}\n\n"));
+    }
+}
+
+fn push_files(writer: &mut Writer<'_>, input: &PromptInput<'_>, separator: Option<TokenId>) {
+    if separator.is_none() || input.context.is_empty() {
+        return;
+    }
+    for excerpt in input.context {
+        writer.token(SEPARATOR, separator);
+        writer.push(&format!("{}\n", excerpt.path));
+        push_lines(writer, &excerpt.text);
+    }
+    writer.token(SEPARATOR, separator);
+    writer.push(&format!("{}\n", input.path));
+}
+
+fn push_comments(writer: &mut Writer<'_>, input: &PromptInput<'_>) {
+    for excerpt in input.context {
+        writer.push(&excerpt.commented(input.language));
+    }
+    if !input.context.is_empty() {
+        writer.push("\n");
+    }
+}
+
+/// How the token between files is spelled for readers.
+const SEPARATOR: &str = "<|file_separator|>";
 
 /// Whole lines: without the line break of the caret's own, and with one at the end.
 fn push_lines(writer: &mut Writer<'_>, text: &str) {

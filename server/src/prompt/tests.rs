@@ -133,6 +133,7 @@ fn prompt_of(case: &Case, form: PromptForm) -> String {
     let budget = PromptBudget {
         prefix_tokens: number("prefix_tokens", usual.prefix_tokens),
         suffix_tokens: number("suffix_tokens", usual.suffix_tokens),
+        ..usual
     };
     let language = languages::by_path(path.as_ref());
     let vocabulary = words();
@@ -141,6 +142,7 @@ fn prompt_of(case: &Case, form: PromptForm) -> String {
         language,
         prefix,
         suffix,
+        ..PromptInput::default()
     };
     let prompt = build(&input, form, &budget, &vocabulary);
     assert_eq!(
@@ -395,6 +397,7 @@ fn typing_evaluates_little_more_than_what_is_typed() {
             language: None,
             prefix: &prefix,
             suffix: &after,
+            ..PromptInput::default()
         };
         let tokens = build(&input, PromptForm::FimSuffixFirst, &budget, &vocabulary).tokens;
         let shared = tokens
@@ -422,6 +425,7 @@ fn a_share_that_one_side_leaves_goes_to_the_other() {
     let budget = PromptBudget {
         prefix_tokens: 300,
         suffix_tokens: 300,
+        ..PromptBudget::default()
     };
     let long = file(200);
     let window = budget::window(&long, "", &budget, &vocabulary);
@@ -458,7 +462,7 @@ proptest! {
         suffix_tokens in 0usize..60,
     ) {
         let vocabulary = words();
-        let budget = PromptBudget { prefix_tokens, suffix_tokens };
+        let budget = PromptBudget { prefix_tokens, suffix_tokens, ..PromptBudget::default() };
         let window = budget::window(&prefix, &suffix, &budget, &vocabulary);
         prop_assert!(prefix.ends_with(window.prefix));
         prop_assert!(suffix.starts_with(window.suffix));
@@ -466,7 +470,7 @@ proptest! {
         let count = vocabulary.encode(window.prefix).len() + vocabulary.encode(window.suffix).len();
         prop_assert!(count <= prefix_tokens + suffix_tokens, "{count}");
         for &form in PromptForm::ALL {
-            let input = PromptInput { path: "a.py", language: None, prefix: &prefix, suffix: &suffix };
+            let input = PromptInput { path: "a.py", language: None, prefix: &prefix, suffix: &suffix, ..PromptInput::default() };
             let prompt = build(&input, form, &budget, &vocabulary);
             prop_assert_eq!(vocabulary.decode(&prompt.tokens), prompt.text);
         }

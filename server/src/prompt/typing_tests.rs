@@ -137,6 +137,7 @@ impl Reader<'_> {
             prefix,
             suffix,
             document_bytes: 0,
+            context: &[],
             // Whatever would not be shown is read as well.
             explicit: true,
             language_id: "rust",

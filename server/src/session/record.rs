@@ -16,6 +16,8 @@ pub struct Record {
     pub caret: usize,
     /// What the model was shown; empty if it was shown nothing.
     pub prompt: String,
+    /// The other files that it was told of.
+    pub context: Vec<String>,
     /// Who proposed what the client was answered.
     pub source: Option<&'static str>,
     /// How much the user's own texts weighed in it, 0 to 1.
@@ -39,6 +41,7 @@ impl Record {
             snapshot: query.snapshot.clone(),
             caret: query.caret,
             prompt: String::new(),
+            context: Vec::new(),
             source: None,
             echo: 0.0,
             completion: String::new(),

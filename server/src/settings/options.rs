@@ -55,6 +55,17 @@ pub struct Models {
     pub languages: BTreeMap<String, String>,
 }
 
+/// What a model is told beside the file that is edited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ContextScope {
+    /// What other files of the workspace define and do alike.
+    #[default]
+    Workspace,
+    /// Nothing.
+    File,
+}
+
 /// Settings of Carat. All are optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -77,6 +88,8 @@ pub struct Options {
     /// Megabytes of memory for the source files of the workspace, which Carat remembers so that their names and lines come back where they belong; twice as much as the files have, the most recent ones first. `0` remembers no files but the open ones. What is kept on the disk is what `carat memory show` lists.
     #[schemars(range(max = MEMORY_MB_MAX))]
     pub workspace_memory_mb: Option<u64>,
+    /// What a model is told beside the file that is edited: definitions and like places in other files of the workspace (`workspace`), or nothing (`file`). The embedded model is told nothing in any case: it gains nothing by it.
+    pub context: Option<ContextScope>,
     /// Milliseconds without a key before new ghost text comes while typing. Text that stands already stays, and what you ask for with a key comes at once.
     #[schemars(range(max = DEADLINE_MS_MAX))]
     pub delay_ms: Option<u64>,
@@ -121,6 +134,7 @@ impl From<&Settings> for Options {
             models: Some(settings.models.clone()),
             threads: settings.threads.map(|threads| threads as u64),
             workspace_memory_mb: Some(settings.memory_bytes_max / 1_000_000),
+            context: Some(settings.context),
             delay_ms: ms(settings.delay),
             deadline_ms: ms(settings.deadline),
             explicit_deadline_ms: ms(settings.explicit_deadline),

@@ -169,6 +169,7 @@ const WALLS: &[Wall] = &[
             "server/src/completion",
             "server/src/actions",
             "server/src/echo",
+            "server/src/context",
         ],
         allowed: &[],
         tests_too: false,

@@ -38,6 +38,7 @@ struct Best {
     suggestion: Suggestion,
     others: Vec<Suggestion>,
     prompt: Arc<str>,
+    context: Vec<String>,
 }
 
 impl Requests {
@@ -96,6 +97,7 @@ impl Requests {
             }
             if let Some(last) = &mut self.last {
                 last.record.prompt = best.prompt.to_string();
+                last.record.context = best.context;
                 let confidence = best.suggestion.scores.confidence();
                 last.record.probability = Some(confidence.product);
                 last.record.source = Some(source.name);
@@ -204,6 +206,7 @@ impl Requests {
                         suggestion,
                         others,
                         prompt: prompt.into(),
+                        context: plan.map_or_else(Vec::new, |plan| plan.prompt.told_of.clone()),
                     }));
                 }
                 // Of an answer that was judged there is more to say than of one that is used up.
@@ -271,6 +274,7 @@ impl Requests {
             }
             if let (Some(plan), true) = (prompt, last.record.prompt.is_empty()) {
                 last.record.prompt.clone_from(&plan.prompt.text);
+                last.record.context.clone_from(&plan.prompt.told_of);
             }
             let record = || Reply::Record(Some(Box::new(last.record.clone())));
             if waiting.wants == Wants::Record {
