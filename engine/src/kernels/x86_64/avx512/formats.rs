@@ -7,6 +7,7 @@
     reason = "the names of intrinsics are unmistakable"
 )]
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 use crate::kernels::formats::{self as f, BlockFormat};
 
@@ -31,6 +32,23 @@ pub(in crate::kernels::x86_64) trait Wide: BlockFormat {
     /// The weights `64 * i..` of a row as unsigned bytes. Where only 32 are left, `whole` is false
     /// and the upper half holds anything.
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i;
+
+    /// Whether a block is 32 nibbles, the low ones before the high ones: [`Wide::four_blocks`] and
+    /// [`Wide::split`] exist.
+    const IN_HALVES: bool = false;
+
+    /// The nibbles of the four blocks of 32 weights from weight `128 * i` on. Where only `blocks` are
+    /// left, the last stands in.
+    unsafe fn four_blocks(_row: *const u8, _i: usize, _blocks: usize) -> __m512i {
+        unreachable!("a format without nibbles")
+    }
+
+    /// The weights in the low and in the high nibbles, as unsigned bytes.
+    ///
+    /// A lane of both belongs to the same block: their products are added before they are scaled.
+    unsafe fn split(_nibbles: __m512i) -> [__m512i; 2] {
+        unreachable!("a format without nibbles")
+    }
 
     /// Scales and offsets of `groups` groups from group `16 * strip` on; zero beyond.
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512);
@@ -67,6 +85,38 @@ unsafe fn nibbles(first: *const u8, second: *const u8) -> __m512i {
     }
 }
 
+/// The 16 bytes that lie `at` bytes into each of four blocks, of which `blocks` exist.
+#[inline(always)]
+unsafe fn four_times_16<F: BlockFormat>(
+    row: *const u8,
+    i: usize,
+    blocks: usize,
+    at: usize,
+) -> __m512i {
+    // SAFETY: the caller promises `blocks` blocks, each of which has 16 bytes from `at` on.
+    unsafe {
+        let first = row.add(4 * i * F::BYTES + at);
+        let block = |b: usize| first.add(b.min(blocks - 1) * F::BYTES);
+        let x = _mm512_castsi128_si512(_mm_loadu_si128(block(0).cast()));
+        let x = _mm512_mask_broadcast_i32x4(x, 0x00f0, _mm_loadu_si128(block(1).cast()));
+        let x = _mm512_mask_broadcast_i32x4(x, 0x0f00, _mm_loadu_si128(block(2).cast()));
+        _mm512_mask_broadcast_i32x4(x, 0xf000, _mm_loadu_si128(block(3).cast()))
+    }
+}
+
+/// The low and the high nibbles of all bytes.
+#[inline(always)]
+unsafe fn low_and_high(bytes: __m512i) -> [__m512i; 2] {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        let low = _mm512_set1_epi8(15);
+        [
+            _mm512_and_si512(bytes, low),
+            _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low),
+        ]
+    }
+}
+
 /// The blocks of 32 weights that hold the weights `64 * i..`.
 #[inline(always)]
 unsafe fn two_blocks<F: BlockFormat>(
@@ -81,29 +131,93 @@ unsafe fn two_blocks<F: BlockFormat>(
     }
 }
 
-/// 16 f16 numbers, one for each block of 32 weights, `at` bytes into the block, which is not its end.
-#[inline(always)]
-unsafe fn halves<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512 {
-    // SAFETY: passed on.
-    unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words::<F>(row, strip, groups, at))) }
+/// Where the f16 numbers `AT` bytes into the blocks of a strip lie in the strip's registers.
+struct Halves<F, const AT: usize>(PhantomData<F>);
+
+/// Registers of a strip whose blocks are the longest: 34 bytes for 32 weights.
+const STRIP_REGISTERS: usize = (GROUPS * 34).div_ceil(64);
+
+impl<F: BlockFormat, const AT: usize> Halves<F, AT> {
+    /// Registers that 16 blocks fill.
+    const REGISTERS: usize = (GROUPS * F::BYTES).div_ceil(64);
+
+    /// The word of register `z` that belongs to block `lane`: `WORD[z][lane]`, where bit `lane` of
+    /// `HERE[z]` is set.
+    const WORD: [[u16; GROUPS]; STRIP_REGISTERS] = {
+        let mut words = [[0; GROUPS]; STRIP_REGISTERS];
+        let mut lane = 0;
+        while lane < GROUPS {
+            let byte = F::BYTES * lane + AT;
+            words[byte / 64][lane] = (byte % 64 / 2) as u16;
+            lane += 1;
+        }
+        words
+    };
+
+    const HERE: [__mmask32; STRIP_REGISTERS] = {
+        let mut masks = [0; STRIP_REGISTERS];
+        let mut lane = 0;
+        while lane < GROUPS {
+            let byte = F::BYTES * lane + AT;
+            masks[byte / 64] |= 1 << lane;
+            lane += 1;
+        }
+        masks
+    };
 }
 
-/// The four bytes at `at` of 16 blocks of 32 weights; zero beyond `groups`.
+/// 16 f16 numbers, one for each block of 32 weights, `AT` bytes into the block; zero beyond
+/// `groups`.
 ///
-/// Gathered: collected by stores, they would be loaded before the stores have arrived.
+/// The strip is read whole and the words are picked from its registers. A gather takes Zen 4 so
+/// long that decoding waited for it and not for memory; and collected by stores, they would be
+/// loaded before the stores have arrived.
 #[inline(always)]
-unsafe fn words<F: BlockFormat>(row: *const u8, strip: usize, groups: usize, at: usize) -> __m512i {
+unsafe fn halves<F: BlockFormat, const AT: usize>(
+    row: *const u8,
+    strip: usize,
+    groups: usize,
+) -> __m512 {
     // SAFETY: the caller promises `groups` blocks from the strip's first on; others are masked.
     unsafe {
-        let first = row.add(strip * GROUPS * F::BYTES + at);
+        let first = row.add(strip * GROUPS * F::BYTES);
+        let bytes = groups * F::BYTES;
+        let mut words = _mm512_setzero_si512();
+        for z in 0..STRIP_REGISTERS {
+            if z >= Halves::<F, AT>::REGISTERS {
+                break;
+            }
+            let exist = bytes.saturating_sub(64 * z) / 2;
+            let from = first.wrapping_add(64 * z);
+            let register = if exist >= 32 {
+                _mm512_loadu_si512(from.cast())
+            } else {
+                _mm512_maskz_loadu_epi16(((1u64 << exist) - 1) as __mmask32, from.cast())
+            };
+            let word = _mm256_loadu_si256(Halves::<F, AT>::WORD[z].as_ptr().cast());
+            words = _mm512_mask_permutexvar_epi16(
+                words,
+                Halves::<F, AT>::HERE[z],
+                _mm512_castsi256_si512(word),
+                register,
+            );
+        }
+        _mm512_cvtph_ps(_mm512_castsi512_si256(words))
+    }
+}
+
+/// The four bytes at the begin of 16 blocks of 32 weights; zero beyond `groups`.
+///
+/// Gathered: the bytes of a block of odd length are in no word of their own.
+#[inline(always)]
+unsafe fn first_bytes<F: BlockFormat>(row: *const u8, strip: usize, groups: usize) -> __m512i {
+    // SAFETY: the caller promises `groups` blocks from the strip's first on; others are masked.
+    unsafe {
+        let first = row.add(strip * GROUPS * F::BYTES).cast();
         let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
         let offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(F::BYTES as i32));
-        if groups == GROUPS {
-            _mm512_i32gather_epi32::<1>(offsets, first.cast())
-        } else {
-            let exist = ((1u32 << groups) - 1) as __mmask16;
-            _mm512_mask_i32gather_epi32::<1>(_mm512_setzero_si512(), exist, offsets, first.cast())
-        }
+        let exist = ((1u32 << groups) - 1) as __mmask16;
+        _mm512_mask_i32gather_epi32::<1>(_mm512_setzero_si512(), exist, offsets, first)
     }
 }
 
@@ -136,10 +250,21 @@ impl Wide for f::Q4_0 {
             nibbles(a.add(2), b.add(2))
         }
     }
+    const IN_HALVES: bool = true;
+    #[inline(always)]
+    unsafe fn four_blocks(row: *const u8, i: usize, blocks: usize) -> __m512i {
+        // SAFETY: passed on.
+        unsafe { four_times_16::<Self>(row, i, blocks, 2) }
+    }
+    #[inline(always)]
+    unsafe fn split(nibbles: __m512i) -> [__m512i; 2] {
+        // SAFETY: passed on.
+        unsafe { low_and_high(nibbles) }
+    }
     #[inline(always)]
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
         // SAFETY: passed on.
-        unsafe { around(halves::<Self>(row, strip, groups, 0), 8.0) }
+        unsafe { around(halves::<Self, 0>(row, strip, groups), 8.0) }
     }
 }
 
@@ -154,13 +279,24 @@ impl Wide for f::Q4_1 {
             nibbles(a.add(4), b.add(4))
         }
     }
+    const IN_HALVES: bool = true;
+    #[inline(always)]
+    unsafe fn four_blocks(row: *const u8, i: usize, blocks: usize) -> __m512i {
+        // SAFETY: passed on.
+        unsafe { four_times_16::<Self>(row, i, blocks, 4) }
+    }
+    #[inline(always)]
+    unsafe fn split(nibbles: __m512i) -> [__m512i; 2] {
+        // SAFETY: passed on.
+        unsafe { low_and_high(nibbles) }
+    }
     #[inline(always)]
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
         // SAFETY: passed on.
         unsafe {
             (
-                halves::<Self>(row, strip, groups, 0),
-                halves::<Self>(row, strip, groups, 2),
+                halves::<Self, 0>(row, strip, groups),
+                halves::<Self, 2>(row, strip, groups),
             )
         }
     }
@@ -187,7 +323,7 @@ impl Wide for f::Q5_0 {
     #[inline(always)]
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
         // SAFETY: passed on.
-        unsafe { around(halves::<Self>(row, strip, groups, 0), 16.0) }
+        unsafe { around(halves::<Self, 0>(row, strip, groups), 16.0) }
     }
 }
 
@@ -213,8 +349,8 @@ impl Wide for f::Q5_1 {
         // SAFETY: passed on.
         unsafe {
             (
-                halves::<Self>(row, strip, groups, 0),
-                halves::<Self>(row, strip, groups, 2),
+                halves::<Self, 0>(row, strip, groups),
+                halves::<Self, 2>(row, strip, groups),
             )
         }
     }
@@ -236,7 +372,7 @@ impl Wide for f::Q8_0 {
     #[inline(always)]
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
         // SAFETY: passed on.
-        unsafe { around(halves::<Self>(row, strip, groups, 0), 128.0) }
+        unsafe { around(halves::<Self, 0>(row, strip, groups), 128.0) }
     }
 }
 
@@ -261,10 +397,24 @@ impl Wide for f::Iq4Nl {
             nonlinear(nibbles(a.add(2), b.add(2)))
         }
     }
+    const IN_HALVES: bool = true;
+    #[inline(always)]
+    unsafe fn four_blocks(row: *const u8, i: usize, blocks: usize) -> __m512i {
+        // SAFETY: passed on.
+        unsafe { four_times_16::<Self>(row, i, blocks, 2) }
+    }
+    #[inline(always)]
+    unsafe fn split(nibbles: __m512i) -> [__m512i; 2] {
+        // SAFETY: passed on.
+        unsafe {
+            let [low, high] = low_and_high(nibbles);
+            [nonlinear(low), nonlinear(high)]
+        }
+    }
     #[inline(always)]
     unsafe fn scales(row: *const u8, strip: usize, groups: usize) -> (__m512, __m512) {
         // SAFETY: passed on.
-        unsafe { around(halves::<Self>(row, strip, groups, 0), 128.0) }
+        unsafe { around(halves::<Self, 0>(row, strip, groups), 128.0) }
     }
 }
 
@@ -287,8 +437,10 @@ impl Wide for f::Mxfp4 {
         // SAFETY: passed on.
         unsafe {
             let exist = ((1u32 << groups) - 1) as __mmask16;
-            let exponent =
-                _mm512_and_si512(words::<Self>(row, strip, groups, 0), _mm512_set1_epi32(255));
+            let exponent = _mm512_and_si512(
+                first_bytes::<Self>(row, strip, groups),
+                _mm512_set1_epi32(255),
+            );
             let above = _mm512_sub_epi32(
                 _mm512_max_epi32(exponent, _mm512_set1_epi32(1)),
                 _mm512_set1_epi32(1),

@@ -14,12 +14,15 @@
 use std::arch::x86_64::*;
 
 use super::formats::{GROUPS, Wide};
+use super::gemv::first_lanes;
 use super::transpose;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
 
 /// Weight rows of a strip: the lanes of a register.
 const ROWS: usize = 16;
+/// Tokens whose sums stay in registers.
+const MOST_TOKENS: usize = 8;
 /// Registers of a strip of groups of 32 weights: 16 groups, 8 times 4 weights each.
 const STRIP: usize = GROUPS * 8;
 
@@ -29,7 +32,7 @@ struct Panel {
     weights: [__m512i; STRIP],
     /// `[group]`, lanes: rows
     scale: [__m512; GROUPS],
-    /// `[group]`, lanes: rows
+    /// `[group]`, lanes: rows; where groups have offsets of their own
     offset: [__m512; GROUPS],
 }
 
@@ -51,17 +54,37 @@ impl Panel {
     unsafe fn fill<F: Wide>(&mut self, rows: &[u8], row_bytes: usize, strip: usize, groups: usize) {
         let n_rows = rows.len() / row_bytes;
         let row = |r: usize| rows[r.min(n_rows - 1) * row_bytes..].as_ptr();
-        let first = strip * GROUPS * F::GROUP / 64;
         let weights = groups * F::GROUP;
         // SAFETY: the groups lie inside of the rows.
         unsafe {
             let mut block = [_mm512_setzero_si512(); 16];
-            for j in 0..weights.div_ceil(64) {
-                let whole = weights - 64 * j >= 64;
-                for (r, block) in block.iter_mut().enumerate() {
-                    *block = F::weights(row(r), first + j, whole);
+            if F::IN_HALVES {
+                // Transposed before they are split: half the work.
+                let first = strip * GROUPS / 4;
+                for (j, registers) in self.weights.chunks_exact_mut(32).enumerate() {
+                    if 4 * j >= groups {
+                        break;
+                    }
+                    for (r, block) in block.iter_mut().enumerate() {
+                        *block = F::four_blocks(row(r), first + j, (groups - 4 * j).min(4));
+                    }
+                    let packed = transpose(&block);
+                    for (group, packed) in registers.chunks_exact_mut(8).zip(packed.chunks_exact(4))
+                    {
+                        for (k, packed) in packed.iter().enumerate() {
+                            [group[k], group[4 + k]] = F::split(*packed);
+                        }
+                    }
                 }
-                self.weights[16 * j..16 * j + 16].copy_from_slice(&transpose(&block));
+            } else {
+                let first = strip * GROUPS * F::GROUP / 64;
+                for j in 0..weights.div_ceil(64) {
+                    let whole = weights - 64 * j >= 64;
+                    for (r, block) in block.iter_mut().enumerate() {
+                        *block = F::weights(row(r), first + j, whole);
+                    }
+                    self.weights[16 * j..16 * j + 16].copy_from_slice(&transpose(&block));
+                }
             }
             let mut offsets = [_mm512_setzero_si512(); 16];
             for (r, (scale, offset)) in block.iter_mut().zip(&mut offsets).enumerate() {
@@ -71,11 +94,7 @@ impl Panel {
             for (scale, lanes) in self.scale.iter_mut().zip(transpose(&block)) {
                 *scale = _mm512_castsi512_ps(lanes);
             }
-            if let Some(zero) = F::ZERO {
-                for (offset, scale) in self.offset.iter_mut().zip(&self.scale) {
-                    *offset = _mm512_mul_ps(*scale, _mm512_set1_ps(-zero));
-                }
-            } else {
+            if F::ZERO.is_none() {
                 for (offset, lanes) in self.offset.iter_mut().zip(transpose(&offsets)) {
                     *offset = _mm512_castsi512_ps(lanes);
                 }
@@ -83,56 +102,53 @@ impl Panel {
         }
     }
 
-    /// Asks for the memory of the strip that comes next: of the same rows, or the first of the
-    /// next 16 rows. It arrives while this strip is multiplied.
-    #[inline(always)]
-    unsafe fn prefetch<F: Wide>(rows: &[u8], row_bytes: usize, strip: usize) {
-        let bytes = GROUPS * F::GROUP / F::LEN * F::BYTES;
-        let next = (strip + 1) * bytes;
-        let (at, len) = if next < row_bytes {
-            (next, bytes.min(row_bytes - next))
-        } else {
-            (ROWS * row_bytes, bytes.min(row_bytes))
-        };
-        for r in 0..ROWS {
-            let row = rows.as_ptr().wrapping_add(r * row_bytes + at);
-            for line in 0..len.div_ceil(64) {
-                // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(64 * line).cast()) };
-            }
-        }
-    }
-
     /// Adds the strip's products for `T` tokens to `sums`, `G` registers a group.
     #[inline(always)]
-    unsafe fn multiply<const T: usize, const G: usize>(
+    unsafe fn multiply<F: Wide, const T: usize, const G: usize>(
         &self,
         groups: usize,
-        tokens: &[TokenStrip; T],
+        tokens: [Token; T],
+        ahead: &mut Ahead,
         sums: &mut [__m512],
     ) {
         // SAFETY: a token's strip has `groups` groups.
         unsafe {
             let mut sum = [_mm512_setzero_ps(); T];
             sum.copy_from_slice(&sums[..T]);
+            // What stands for a weight of 0 times the sums of the activations, where it is the same
+            // in all groups: one operation a strip instead of one a group.
+            let mut zeros = [[0.0f32; GROUPS]; T];
+            if let Some(zero) = F::ZERO {
+                for (zeros, token) in zeros.iter_mut().zip(&tokens) {
+                    let sums = _mm512_maskz_loadu_ps(first_lanes(groups), token.sums);
+                    let zero = _mm512_mul_ps(sums, _mm512_set1_ps(-zero));
+                    _mm512_storeu_ps(zeros.as_mut_ptr(), zero);
+                }
+            }
+            #[expect(clippy::needless_range_loop, reason = "a group indexes many arrays")]
             for g in 0..groups {
-                let mut w = [_mm512_setzero_si512(); G];
-                w.copy_from_slice(&self.weights[g * G..g * G + G]);
-                for (sum, token) in sum.iter_mut().zip(tokens) {
-                    let mut dot = _mm512_setzero_si512();
-                    for (j, w) in w.iter().enumerate() {
-                        let four = token.quants.add(4 * (g * G + j)).cast::<[u8; 4]>();
-                        dot = _mm512_dpbusd_epi32(
-                            dot,
-                            *w,
-                            _mm512_set1_epi32(i32::from_le_bytes(four.read())),
-                        );
+                ahead.ask();
+                let mut dots = [_mm512_setzero_si512(); T];
+                for j in g * G..g * G + G {
+                    let w = self.weights[j];
+                    for (dot, token) in dots.iter_mut().zip(&tokens) {
+                        let four = token.quants.add(4 * j).cast::<[u8; 4]>().read();
+                        let four = _mm512_set1_epi32(i32::from_le_bytes(four));
+                        *dot = _mm512_dpbusd_epi32(*dot, w, four);
                     }
-                    let scale =
-                        _mm512_mul_ps(self.scale[g], _mm512_set1_ps(*token.scales.add(g * G / 8)));
-                    let offset = _mm512_set1_ps(*token.sums.add(g));
-                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
-                    *sum = _mm512_fmadd_ps(self.offset[g], offset, *sum);
+                }
+                for (t, token) in tokens.iter().enumerate() {
+                    let dot = _mm512_cvtepi32_ps(dots[t]);
+                    let scale = _mm512_set1_ps(*token.scales.add(g * G / 8));
+                    if F::ZERO.is_some() {
+                        let dot = _mm512_fmadd_ps(dot, scale, _mm512_set1_ps(zeros[t][g]));
+                        sum[t] = _mm512_fmadd_ps(self.scale[g], dot, sum[t]);
+                    } else {
+                        let scale = _mm512_mul_ps(self.scale[g], scale);
+                        sum[t] = _mm512_fmadd_ps(dot, scale, sum[t]);
+                        let offset = _mm512_set1_ps(*token.sums.add(g));
+                        sum[t] = _mm512_fmadd_ps(self.offset[g], offset, sum[t]);
+                    }
                 }
             }
             sums[..T].copy_from_slice(&sum);
@@ -140,9 +156,55 @@ impl Panel {
     }
 }
 
-/// Where a token's activations of a strip begin.
+/// The memory of the strip that comes next, of the same rows or the first of the next 16 rows: asked
+/// for line by line while this strip is multiplied. All at once they would fill the buffers of
+/// outstanding loads and stop the loop.
+struct Ahead {
+    first: *const u8,
+    row_bytes: usize,
+    /// Lines that are left.
+    left: usize,
+    /// Lines of a row.
+    lines: usize,
+    /// Lines that are asked for at a time.
+    at_a_time: usize,
+}
+
+impl Ahead {
+    /// `asks` times some lines will be asked for while `strip` is multiplied.
+    fn new<F: Wide>(rows: &[u8], row_bytes: usize, strip: usize, asks: usize) -> Self {
+        let bytes = GROUPS * F::GROUP / F::LEN * F::BYTES;
+        let next = (strip + 1) * bytes;
+        let (at, len) = if next < row_bytes {
+            (next, bytes.min(row_bytes - next))
+        } else {
+            (ROWS * row_bytes, bytes.min(row_bytes))
+        };
+        let lines = len.div_ceil(64);
+        Self {
+            first: rows.as_ptr().wrapping_add(at),
+            row_bytes,
+            left: ROWS * lines,
+            lines,
+            at_a_time: (ROWS * lines).div_ceil(asks),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn ask(&mut self) {
+        for _ in 0..self.at_a_time.min(self.left) {
+            self.left -= 1;
+            let (row, line) = (self.left % ROWS, self.lines - 1 - self.left / ROWS);
+            let at = self.first.wrapping_add(row * self.row_bytes + 64 * line);
+            // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+        }
+    }
+}
+
+/// Where a token's activations begin.
 #[derive(Clone, Copy)]
-struct TokenStrip {
+struct Token {
     quants: *const i8,
     /// One for 32 activations.
     scales: *const f32,
@@ -150,19 +212,28 @@ struct TokenStrip {
     sums: *const f32,
 }
 
-impl TokenStrip {
-    #[inline(always)]
-    fn new<F: Wide>(activations: &Activations<'_>, token: u32, strip: usize) -> Self {
-        let (token, group) = (token as usize, strip * GROUPS);
+impl Token {
+    fn new<F: Wide>(activations: &Activations<'_>, token: u32) -> Self {
+        let token = token as usize;
         let sums = if F::GROUP == 32 {
             activations.row_group_sums(token)
         } else {
             activations.row_sums(token)
         };
         Self {
-            quants: activations.row_quants(token)[group * F::GROUP..].as_ptr(),
-            scales: activations.row_scales(token)[group * F::GROUP / 32..].as_ptr(),
-            sums: sums[group..].as_ptr(),
+            quants: activations.row_quants(token).as_ptr(),
+            scales: activations.row_scales(token).as_ptr(),
+            sums: sums.as_ptr(),
+        }
+    }
+
+    /// The same from group `group` on.
+    #[inline(always)]
+    fn at_group<F: Wide>(self, group: usize) -> Self {
+        Self {
+            quants: self.quants.wrapping_add(group * F::GROUP),
+            scales: self.scales.wrapping_add(group * F::GROUP / 32),
+            sums: self.sums.wrapping_add(group),
         }
     }
 }
@@ -182,6 +253,10 @@ pub(super) unsafe fn rows_times_many<F: Wide>(
     // SAFETY: strips and groups are counted from the length of a row.
     unsafe {
         let mut panel = Panel::new();
+        let tokens: Vec<Token> = tokens
+            .iter()
+            .map(|&token| Token::new::<F>(activations, token))
+            .collect();
         let mut sums = vec![_mm512_setzero_ps(); tokens.len()];
         for (p, rows) in rows.chunks(ROWS * row_bytes).enumerate() {
             sums.fill(_mm512_setzero_ps());
@@ -189,8 +264,9 @@ pub(super) unsafe fn rows_times_many<F: Wide>(
             for strip in 0..groups.div_ceil(GROUPS) {
                 let groups = GROUPS.min(groups - strip * GROUPS);
                 panel.fill::<F>(rows, row_bytes, strip, groups);
-                Panel::prefetch::<F>(rows, row_bytes, strip);
-                multiply_all::<F>(&panel, strip, groups, activations, tokens, &mut sums);
+                let asks = groups * tokens.len().div_ceil(MOST_TOKENS);
+                let mut ahead = Ahead::new::<F>(rows, row_bytes, strip, asks);
+                multiply_all::<F>(&panel, strip, groups, &tokens, &mut ahead, &mut sums);
             }
             let first = p * ROWS;
             let exist = (rows.len() / row_bytes) as u32;
@@ -208,30 +284,33 @@ unsafe fn multiply_all<F: Wide>(
     panel: &Panel,
     strip: usize,
     groups: usize,
-    activations: &Activations<'_>,
-    tokens: &[u32],
+    tokens: &[Token],
+    ahead: &mut Ahead,
     sums: &mut [__m512],
 ) {
     macro_rules! tiles {
-        ($t:literal, $tokens:expr, $sums:expr) => {{
-            let (tokens, sums): (&[u32], &mut [__m512]) = ($tokens, $sums);
+        ($t:expr, $tokens:expr, $sums:expr) => {{
+            let (tokens, sums): (&[Token], &mut [__m512]) = ($tokens, $sums);
             let whole = tokens.len() / $t * $t;
             let tiles = tokens[..whole].chunks_exact($t);
             for (tokens, sums) in tiles.zip(sums.chunks_exact_mut($t)) {
-                let strips: [TokenStrip; $t] = std::array::from_fn(|t| TokenStrip::new::<F>(activations, tokens[t], strip));
-                // SAFETY: the strips hold `groups` groups; a group of 32 has 8 registers, of 16 has 4.
+                let mut here = [tokens[0]; $t];
+                for (here, token) in here.iter_mut().zip(tokens) {
+                    *here = token.at_group::<F>(strip * GROUPS);
+                }
+                // SAFETY: the tokens have `groups` groups there; a group of 32 has 8 registers, of 16 has 4.
                 unsafe {
                     if F::GROUP == 32 {
-                        panel.multiply::<$t, 8>(groups, &strips, sums);
+                        panel.multiply::<F, $t, 8>(groups, here, ahead, sums);
                     } else {
-                        panel.multiply::<$t, 4>(groups, &strips, sums);
+                        panel.multiply::<F, $t, 4>(groups, here, ahead, sums);
                     }
                 }
             }
             (&tokens[whole..], &mut sums[whole..])
         }};
     }
-    let (tokens, sums) = tiles!(8, tokens, sums);
+    let (tokens, sums) = tiles!(MOST_TOKENS, tokens, sums);
     let (tokens, sums) = tiles!(4, tokens, sums);
     let (tokens, sums) = tiles!(2, tokens, sums);
     tiles!(1, tokens, sums);

@@ -11,7 +11,9 @@
 use std::arch::x86_64::*;
 
 use super::formats::{GROUPS, Wide};
-use super::gemv::{activation_groups, group_of_lane, prefetch};
+use super::gemv::{
+    activation_groups, group_of_lane, prefetch, step, step_activations, step_dot, step_weights,
+};
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
 
@@ -117,9 +119,8 @@ unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
     groups: usize,
     sums: &mut [[__m512; T]; R],
 ) {
-    let columns = activations.columns;
-    let per_strip = GROUPS * F::GROUP / 64;
-    // SAFETY: `i` counts 64 weights each up to the end of the row; a last 32 are masked.
+    let (steps, weights) = (GROUPS * F::GROUP / step::<F>(), groups * F::GROUP);
+    // SAFETY: the groups lie inside of the rows and of the activations.
     unsafe {
         let mut quants = [std::ptr::null(); T];
         let mut act = [_mm512_setzero_ps(); T];
@@ -136,20 +137,18 @@ unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
                 sums[r][t] = _mm512_fmadd_ps(offset, group_sums[t], sums[r][t]);
             }
         }
-        for j in 0..(groups * F::GROUP).div_ceil(64) {
-            let i = strip * per_strip + j;
-            let whole = columns - 64 * i >= 64;
-            let mask = if whole { !0 } else { 0xffff_ffff };
+        for j in 0..weights.div_ceil(step::<F>()) {
+            let (i, exist) = (strip * steps + j, weights - step::<F>() * j);
             let group = group_of_lane::<F>(j);
-            let mut a = [_mm512_setzero_si512(); T];
+            let mut a = [[_mm512_setzero_si512(); 2]; T];
             for t in 0..T {
-                a[t] = _mm512_maskz_loadu_epi8(mask, quants[t].add(64 * i));
+                a[t] = step_activations::<F>(quants[t].add(step::<F>() * i), exist);
             }
             for r in 0..R {
                 prefetch::<F>(rows[r], i);
-                let w = F::weights(rows[r], i, whole);
+                let w = step_weights::<F>(rows[r], i, exist);
                 for t in 0..T {
-                    let dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, a[t]);
+                    let dot = step_dot::<F>(w, a[t]);
                     let scale = _mm512_permutexvar_ps(group, scales[r][t]);
                     sums[r][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums[r][t]);
                 }

@@ -9,24 +9,89 @@ use std::arch::x86_64::*;
 use super::formats::{GROUPS, Wide};
 use crate::kernels::activations::Activations;
 
-/// Lanes of the `j`th 64 weights of a strip that belong to a group: 4 or 8 lanes each.
+/// Weights that are multiplied before their products are scaled.
+pub(super) const fn step<F: Wide>() -> usize {
+    if F::IN_HALVES { 128 } else { 64 }
+}
+
+/// Groups to which the lanes of the `j`th step of a strip belong: 4 or 8 lanes each.
 #[inline(always)]
 pub(super) unsafe fn group_of_lane<F: Wide>(j: usize) -> __m512i {
-    let per_register = (64 / F::GROUP * j) as i32;
+    let per_step = step::<F>() / F::GROUP;
     // SAFETY: the caller has the instructions.
     unsafe {
-        let lanes = if F::GROUP == 32 {
+        let lanes = if per_step == 2 {
             _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
         } else {
             _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0)
         };
-        _mm512_add_epi32(lanes, _mm512_set1_epi32(per_register))
+        _mm512_add_epi32(lanes, _mm512_set1_epi32((per_step * j) as i32))
+    }
+}
+
+/// 64 bytes, of which the first `exist` are read; zero beyond.
+#[inline(always)]
+unsafe fn first_bytes(from: *const i8, exist: usize) -> __m512i {
+    // SAFETY: the caller promises `exist` readable bytes.
+    unsafe {
+        if exist >= 64 {
+            _mm512_loadu_si512(from.cast())
+        } else {
+            _mm512_maskz_loadu_epi8((1 << exist) - 1, from)
+        }
+    }
+}
+
+/// The activations of a step in the order of its weights, of which `exist` are left.
+#[inline(always)]
+pub(super) unsafe fn step_activations<F: Wide>(quants: *const i8, exist: usize) -> [__m512i; 2] {
+    // SAFETY: the caller promises `exist` activations.
+    unsafe {
+        let first = first_bytes(quants, exist);
+        if !F::IN_HALVES {
+            return [first, _mm512_setzero_si512()];
+        }
+        let second = first_bytes(quants.wrapping_add(64), exist.saturating_sub(64));
+        [
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(first, second),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(first, second),
+        ]
+    }
+}
+
+/// The weights of step `i` of a row, of which `exist` are left.
+#[inline(always)]
+pub(super) unsafe fn step_weights<F: Wide>(row: *const u8, i: usize, exist: usize) -> [__m512i; 2] {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if F::IN_HALVES {
+            F::split(F::four_blocks(row, i, (exist / 32).min(4)))
+        } else {
+            [F::weights(row, i, exist >= 64), _mm512_setzero_si512()]
+        }
+    }
+}
+
+/// Sums of the products of a step, in lanes that belong to its groups.
+#[inline(always)]
+pub(super) unsafe fn step_dot<F: Wide>(
+    weights: [__m512i; 2],
+    activations: [__m512i; 2],
+) -> __m512i {
+    // SAFETY: the caller has the instructions.
+    unsafe {
+        let dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights[0], activations[0]);
+        if F::IN_HALVES {
+            _mm512_dpbusd_epi32(dot, weights[1], activations[1])
+        } else {
+            dot
+        }
     }
 }
 
 /// The first `n` of 16 lanes.
 #[inline(always)]
-fn first_lanes(n: usize) -> __mmask16 {
+pub(super) fn first_lanes(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
@@ -95,14 +160,15 @@ pub(super) unsafe fn rows_times_one<F: Wide>(
 /// 4 KiB page, and in decoding every page is new.
 const PREFETCH_BYTES: usize = 1024;
 
-/// Asks for what the loop reads [`PREFETCH_BYTES`] after the weights `64 * i..`.
+/// Asks for what the loop reads [`PREFETCH_BYTES`] after step `i`.
 ///
-/// One line at a time, between the products: a burst would fill the buffers of outstanding loads
-/// and stop the loop.
+/// One line at a time, between the products: a burst would fill the buffers of outstanding
+/// loads and stop the loop. The few lines that a step of 68 or 72 bytes leaves out cost nothing.
 #[inline(always)]
 pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
+    let weight = step::<F>() * i;
     let ahead = row.wrapping_add(
-        64 * i / F::LEN * F::BYTES + 64 * i % F::LEN * F::BYTES / F::LEN + PREFETCH_BYTES,
+        weight / F::LEN * F::BYTES + weight % F::LEN * F::BYTES / F::LEN + PREFETCH_BYTES,
     );
     // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
@@ -114,60 +180,56 @@ unsafe fn few_rows<F: Wide>(
     activations: &Activations<'_>,
     token: usize,
 ) -> [f32; ROWS] {
-    let columns = activations.columns;
-    let quants = activations.row_quants(token).as_ptr();
-    let per_strip = GROUPS * F::GROUP / 64;
-    // SAFETY: `i` counts 64 weights each up to the end of the row; a last 32 are masked.
+    let groups = activations.columns / F::GROUP;
+    // SAFETY: strips are counted from the length of a row.
     unsafe {
         let mut sums = [_mm512_setzero_ps(); ROWS];
-        let mut scales = [_mm512_setzero_ps(); ROWS];
-        let groups = columns / F::GROUP;
         for strip in 0..groups / GROUPS {
-            let (act, group_sums) = activation_groups::<F>(activations, token, strip, GROUPS);
-            for r in 0..ROWS {
-                let (scale, offset) = F::scales(rows[r], strip, GROUPS);
-                scales[r] = _mm512_mul_ps(scale, act);
-                sums[r] = _mm512_fmadd_ps(offset, group_sums, sums[r]);
-            }
-            for j in 0..per_strip {
-                let i = strip * per_strip + j;
-                let a = _mm512_loadu_si512(quants.add(64 * i).cast());
-                let group = group_of_lane::<F>(j);
-                for r in 0..ROWS {
-                    prefetch::<F>(rows[r], i);
-                    let w = F::weights(rows[r], i, true);
-                    let dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, a);
-                    let scale = _mm512_permutexvar_ps(group, scales[r]);
-                    sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums[r]);
-                }
-            }
+            add_strip::<F>(rows, activations, token, strip, GROUPS, &mut sums);
         }
-        let (strip, groups) = (groups / GROUPS, groups % GROUPS);
-        if groups > 0 {
-            let (act, group_sums) = activation_groups::<F>(activations, token, strip, groups);
-            for r in 0..ROWS {
-                let (scale, offset) = F::scales(rows[r], strip, groups);
-                scales[r] = _mm512_mul_ps(scale, act);
-                sums[r] = _mm512_fmadd_ps(offset, group_sums, sums[r]);
-            }
-            for j in 0..(groups * F::GROUP).div_ceil(64) {
-                let i = strip * per_strip + j;
-                let whole = columns - 64 * i >= 64;
-                let mask = if whole { !0 } else { 0xffff_ffff };
-                let a = _mm512_maskz_loadu_epi8(mask, quants.add(64 * i));
-                let group = group_of_lane::<F>(j);
-                for r in 0..ROWS {
-                    let w = F::weights(rows[r], i, whole);
-                    let dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, a);
-                    let scale = _mm512_permutexvar_ps(group, scales[r]);
-                    sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums[r]);
-                }
-            }
+        if !groups.is_multiple_of(GROUPS) {
+            let (strip, groups) = (groups / GROUPS, groups % GROUPS);
+            add_strip::<F>(rows, activations, token, strip, groups, &mut sums);
         }
         let mut totals = [0.0; ROWS];
         for r in 0..ROWS {
             totals[r] = _mm512_reduce_add_ps(sums[r]);
         }
         totals
+    }
+}
+
+/// Adds the products of the first `groups` groups of a strip.
+#[inline(always)]
+unsafe fn add_strip<F: Wide>(
+    rows: [*const u8; ROWS],
+    activations: &Activations<'_>,
+    token: usize,
+    strip: usize,
+    groups: usize,
+    sums: &mut [__m512; ROWS],
+) {
+    let quants = activations.row_quants(token).as_ptr();
+    let (steps, weights) = (GROUPS * F::GROUP / step::<F>(), groups * F::GROUP);
+    // SAFETY: the groups lie inside of the rows and of the activations.
+    unsafe {
+        let mut scales = [_mm512_setzero_ps(); ROWS];
+        let (act, group_sums) = activation_groups::<F>(activations, token, strip, groups);
+        for r in 0..ROWS {
+            let (scale, offset) = F::scales(rows[r], strip, groups);
+            scales[r] = _mm512_mul_ps(scale, act);
+            sums[r] = _mm512_fmadd_ps(offset, group_sums, sums[r]);
+        }
+        for j in 0..weights.div_ceil(step::<F>()) {
+            let (i, exist) = (strip * steps + j, weights - step::<F>() * j);
+            let a = step_activations::<F>(quants.add(step::<F>() * i), exist);
+            let group = group_of_lane::<F>(j);
+            for r in 0..ROWS {
+                prefetch::<F>(rows[r], i);
+                let dot = step_dot::<F>(step_weights::<F>(rows[r], i, exist), a);
+                let scale = _mm512_permutexvar_ps(group, scales[r]);
+                sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums[r]);
+            }
+        }
     }
 }
