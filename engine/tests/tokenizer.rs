@@ -27,6 +27,10 @@ fn texts(tokenizer: &Tokenizer, tokens: &[TokenId]) -> Vec<String> {
 
 /// A vocabulary with scores: the tab has only its byte token, and one token is made of tabs.
 fn scored() -> Tokenizer {
+    build(scored_file().bool("tokenizer.ggml.add_space_prefix", false))
+}
+
+fn scored_file() -> Writer {
     let entries = [
         ("<pad>", 0.0, 3),
         ("<eos>", 0.0, 3),
@@ -42,18 +46,33 @@ fn scored() -> Tokenizer {
         ("ab", -2.0, 1),
         ("<end_of_turn>", 0.0, 4),
     ];
-    build(
-        Writer::new()
-            .string("tokenizer.ggml.model", "llama")
-            .strings("tokenizer.ggml.tokens", &entries.map(|entry| entry.0))
-            .f32s("tokenizer.ggml.scores", &entries.map(|entry| entry.1))
-            .i32s("tokenizer.ggml.token_type", &entries.map(|entry| entry.2))
-            .u32("tokenizer.ggml.bos_token_id", 2)
-            .u32("tokenizer.ggml.eos_token_id", 1)
-            .u32("tokenizer.ggml.prefix_token_id", 5)
-            .u32("tokenizer.ggml.suffix_token_id", 6)
-            .u32("tokenizer.ggml.middle_token_id", 7),
-    )
+    Writer::new()
+        .string("tokenizer.ggml.model", "llama")
+        .strings("tokenizer.ggml.tokens", &entries.map(|entry| entry.0))
+        .f32s("tokenizer.ggml.scores", &entries.map(|entry| entry.1))
+        .i32s("tokenizer.ggml.token_type", &entries.map(|entry| entry.2))
+        .u32("tokenizer.ggml.bos_token_id", 2)
+        .u32("tokenizer.ggml.eos_token_id", 1)
+        .u32("tokenizer.ggml.prefix_token_id", 5)
+        .u32("tokenizer.ggml.suffix_token_id", 6)
+        .u32("tokenizer.ggml.middle_token_id", 7)
+}
+
+#[test]
+fn a_text_may_begin_with_a_space_that_is_not_there() {
+    for tokenizer in [
+        build(scored_file()),
+        build(scored_file().bool("tokenizer.ggml.add_space_prefix", true)),
+    ] {
+        let tokens = |text| texts(&tokenizer, &tokenizer.encode(text));
+        assert_eq!(tokens("abc"), [" ", "a", "bc"]);
+        assert_eq!(tokens(" a"), [" ", " ", "a"]);
+        assert!(tokens("").is_empty());
+        assert_eq!(
+            tokenizer.encode_special("a<end_of_turn>a"),
+            [6, 7, 12, 6, 7]
+        );
+    }
 }
 
 #[test]

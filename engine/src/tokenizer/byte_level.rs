@@ -88,6 +88,8 @@ pub(super) struct ByteLevel {
     inner: Crate,
     /// The token of every byte.
     bytes: Vec<Option<TokenId>>,
+    /// Texts that are one token wherever they stand, whatever the merges say; longer ones first.
+    added: Vec<(String, TokenId)>,
     begins: bool,
 }
 
@@ -115,11 +117,20 @@ impl ByteLevel {
             })?;
         // Text that spells a control token stays text, so only others take part.
         let mut texts = Vocab::default();
+        let mut added = Vec::new();
         for (index, text) in vocabulary::texts(metadata)?.enumerate() {
-            if vocabulary.kind(index as TokenId) == TokenKind::Normal {
-                texts.entry(text.to_owned()).or_insert(index as TokenId);
+            match vocabulary.kind(index as TokenId) {
+                TokenKind::Normal => {
+                    texts.entry(text.to_owned()).or_insert(index as TokenId);
+                }
+                // Marks such as `<|fim_prefix|>` are of this kind too in some files.
+                TokenKind::UserDefined if !text.is_empty() && !text.starts_with('<') => {
+                    added.push((text.to_owned(), index as TokenId));
+                }
+                _ => {}
             }
         }
+        added.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         let lines = metadata
             .str_array("tokenizer.ggml.merges")
             .ok_or("the list of merges `tokenizer.ggml.merges` is missing")?;
@@ -166,6 +177,7 @@ impl ByteLevel {
             ids,
             inner,
             bytes,
+            added,
             begins: words.begins,
         })
     }
@@ -187,6 +199,22 @@ impl ByteLevel {
 
     /// Appends the tokens of `text` to `tokens`.
     pub(super) fn encode(&self, text: &str, tokens: &mut Vec<TokenId>) {
+        let mut start = 0;
+        if !self.added.is_empty() {
+            for (at, _) in text.char_indices() {
+                let rest = &text[at..];
+                let found = self.added.iter().find(|(added, _)| rest.starts_with(added));
+                if let Some((added, token)) = found.filter(|_| at >= start) {
+                    self.encode_words(&text[start..at], tokens);
+                    tokens.push(*token);
+                    start = at + added.len();
+                }
+            }
+        }
+        self.encode_words(&text[start..], tokens);
+    }
+
+    fn encode_words(&self, text: &str, tokens: &mut Vec<TokenId>) {
         match self.inner.encode_fast(text, false) {
             Ok(encoding) => tokens.extend(encoding.get_ids()),
             // The expression gave up: every byte has a token of its own.

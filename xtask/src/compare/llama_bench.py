@@ -5,7 +5,8 @@ The npm package @node-llama-cpp/linux-x64 has llama.cpp with kernels for each ki
 loads the fastest that the machine has:
     npm pack @node-llama-cpp/linux-x64@3.22.1 && tar xzf node-llama-cpp-linux-x64-3.22.1.tgz
     LIBLLAMA=package/bins/linux-x64 cargo xtask compare --peer xtask/src/compare/llama_bench.py --model FILE
-GGML_CPU, a name such as haswell, takes the kernels of that kind instead.
+GGML_CPU, a name such as haswell, takes the kernels of that kind instead; REPACK=0 leaves the weights in the
+map, where a second order of them does not fit the memory.
 """
 
 import argparse
@@ -30,6 +31,8 @@ class Llama:
     # Words of llama_context_params in v0.5.0, and what is there by default, by which another version is noticed.
     N_CTX, N_BATCH, N_UBATCH, THREADS, TYPES = 0, 1, 2, (7, 8), (26, 27)
     DEFAULTS = {0: 512, 1: 2048, 2: 512, 7: 4, 8: 4, 26: 1, 27: 1}
+    # The word of llama_model_params with the flag for buffers of repacked weights, all that is set in it.
+    EXTRA, EXTRA_ON = 18, 1 << 16
     KV = {"f32": 0, "f16": 1, "q8_0": 8}
 
     def __init__(self, folder, kind):
@@ -56,6 +59,10 @@ class Llama:
     def open(self, path, threads, context, kv):
         begin = time.perf_counter()
         params = self.lib.llama_model_default_params()
+        if params.word[self.EXTRA] != self.EXTRA_ON:
+            sys.exit("the parameters of this libllama lie elsewhere")
+        if os.environ.get("REPACK") == "0":
+            params.word[self.EXTRA] = 0
         model = self.lib.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
             sys.exit(f"llama.cpp cannot load {path}")

@@ -4,7 +4,7 @@
 Blocks are drawn in the form in which they lie in the file, so that nothing is quantized and the file is never in
 memory. Types are those of llama-quantize for Q4_0: everything in Q4_0, the embedding, or the output matrix where
 there is one, in Q6_K. Needs: pip install gguf numpy.
-Usage: synthetic.py qwen2.5-coder-1.5b|qwen3-coder-30b-a3b FILE.gguf
+Usage: synthetic.py qwen2.5-coder-1.5b|qwen3-coder-30b-a3b FILE.gguf [LAYERS]
 """
 
 import sys
@@ -113,8 +113,8 @@ def values(rng, name, shape):
 
 
 def main():
-    name, path = sys.argv[1:]
-    model = MODELS[name]
+    name, path, *layers = sys.argv[1:]
+    model = MODELS[name] | {"layers": int(layers[0]) if layers else MODELS[name]["layers"]}
     rng = np.random.default_rng(1)
     out = GGUFWriter(path, model["arch"])
     metadata(out, name, model)
