@@ -24,82 +24,125 @@ const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 /// How often a prompt may get another size while it is read.
 const SIZES_MAX: usize = 3;
 
-/// Loads the model of a source on a thread of its own and lets it work.
-pub fn spawn(
-    source: Source,
-    load: impl FnOnce() -> anyhow::Result<Box<dyn Generator>> + Send + 'static,
-    mailbox: Arc<Mailbox>,
-    report: Reporter,
-    way: RightOfWay,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("carat-engine".to_owned())
-        .spawn(move || {
-            // A damaged model file must not end the server, even where the loader has a bug.
-            let loaded = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
-                Err(anyhow::anyhow!(
-                    "the model file made the loader panic; please report this"
-                ))
-            });
-            match loaded {
-                Ok(mut generator) => {
-                    report(Report::Ready(source, Some(generator.facts())));
-                    let worker = Worker { source, way };
-                    worker.work(generator.as_mut(), &mailbox, &*report);
-                }
-                Err(error) => report(Report::Failed(source, format!("{error:#}"))),
-            }
-        })
-}
-
 /// A model among those of this process, of which one computes at a time.
-struct Worker {
-    source: Source,
-    way: RightOfWay,
+pub struct Worker {
+    /// Whose model it is.
+    pub source: Source,
+    /// Loads it, also again after it was unloaded.
+    pub load: Box<dyn Fn() -> anyhow::Result<Box<dyn Generator>> + Send>,
+    /// How long it is kept without work; `None` is for ever.
+    pub unload_after: Option<Duration>,
+    /// Where its work is.
+    pub mailbox: Arc<Mailbox>,
+    /// Where reports go.
+    pub report: Reporter,
+    /// Who computes.
+    pub way: RightOfWay,
 }
 
 impl Worker {
-    /// Works until the mailbox is closed.
-    fn work(&self, generator: &mut dyn Generator, mailbox: &Mailbox, report: &dyn Fn(Report)) {
-        let mut release = None;
-        while let Some(work) = mailbox.take(release) {
+    /// Loads the model on a thread of its own and lets it work until the mailbox is closed.
+    pub fn spawn(self) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name("carat-engine".to_owned())
+            .spawn(move || self.run())
+    }
+
+    fn run(&self) {
+        let mut generator = self.loaded();
+        if generator.is_none() {
+            return;
+        }
+        let mut actions_until = None;
+        let mut unload_at = self.idle_end();
+        loop {
+            let release = [actions_until, unload_at].into_iter().flatten().min();
+            let Some(work) = self.mailbox.take(release) else {
+                return;
+            };
             if matches!(work, Work::Release) {
-                generator.release_actions();
-                release = None;
+                let now = Instant::now();
+                if unload_at.take_if(|at| *at <= now).is_some() {
+                    generator = None;
+                    actions_until = None;
+                    (self.report)(Report::Unloaded(self.source));
+                } else if actions_until.take().is_some()
+                    && let Some(generator) = &mut generator
+                {
+                    generator.release_actions();
+                }
                 continue;
             }
-            report(Report::Busy(self.source, true));
-            match work {
-                Work::Complete(mut job) => {
-                    let (_way, cancel) = self.share(Class::Completion, !job.at_rest, &job.cancel);
-                    job.cancel = cancel;
-                    complete(generator, &job, report);
-                }
-                Work::Act(job, interrupt) => {
-                    let (_way, interrupt) = self.share(Class::Action, false, &interrupt);
-                    match act(generator, job, &interrupt, report) {
-                        Some(job) => {
-                            // Cancelled between its last look at the token and here.
-                            if let Some(job) = mailbox.put_back(job) {
-                                report(Report::Acted(job.key, ActionEnd::Cancelled));
-                            }
-                        }
-                        None => mailbox.done(),
-                    }
-                    release = Some(Instant::now() + ACTIONS_KEPT);
-                }
-                Work::Warm(job, interrupt) => {
-                    let is_quick = self.source != Source::REST;
-                    let (_way, interrupt) = self.share(Class::Background, is_quick, &interrupt);
-                    if warm(generator, &job, &interrupt) {
-                        mailbox.done();
-                    } else {
-                        mailbox.put_back_background(job);
-                    }
-                }
-                Work::Release => {}
+            if generator.is_none() {
+                generator = self.loaded();
             }
-            report(Report::Busy(self.source, false));
+            let Some(generator) = &mut generator else {
+                return;
+            };
+            (self.report)(Report::Busy(self.source, true));
+            if matches!(work, Work::Act(..)) {
+                actions_until = Some(Instant::now() + ACTIONS_KEPT);
+            }
+            self.work(work, generator.as_mut());
+            (self.report)(Report::Busy(self.source, false));
+            unload_at = self.idle_end();
+        }
+    }
+
+    /// The model, if it can be used; what comes of loading it is reported.
+    fn loaded(&self) -> Option<Box<dyn Generator>> {
+        // A damaged model file must not end the server, even where the loader has a bug.
+        let loaded = catch_unwind(AssertUnwindSafe(&self.load)).unwrap_or_else(|_| {
+            Err(anyhow::anyhow!(
+                "the model file made the loader panic; please report this"
+            ))
+        });
+        match loaded {
+            Ok(generator) => {
+                (self.report)(Report::Ready(self.source, Some(generator.facts())));
+                Some(generator)
+            }
+            Err(error) => {
+                (self.report)(Report::Failed(self.source, format!("{error:#}")));
+                None
+            }
+        }
+    }
+
+    fn idle_end(&self) -> Option<Instant> {
+        self.unload_after.map(|time| Instant::now() + time)
+    }
+
+    fn work(&self, work: Work, generator: &mut dyn Generator) {
+        let (mailbox, report) = (&self.mailbox, &*self.report);
+        match work {
+            Work::Complete(mut job) => {
+                let (_way, cancel) = self.share(Class::Completion, !job.at_rest, &job.cancel);
+                job.cancel = cancel;
+                complete(generator, &job, report);
+            }
+            Work::Act(job, interrupt) => {
+                let (_way, interrupt) = self.share(Class::Action, false, &interrupt);
+                match act(generator, job, &interrupt, report) {
+                    Some(job) => {
+                        // Cancelled between its last look at the token and here.
+                        if let Some(job) = mailbox.put_back(job) {
+                            report(Report::Acted(job.key, ActionEnd::Cancelled));
+                        }
+                    }
+                    None => mailbox.done(),
+                }
+            }
+            Work::Warm(job, interrupt) => {
+                let is_quick = self.source != Source::REST;
+                let (_way, interrupt) = self.share(Class::Background, is_quick, &interrupt);
+                if warm(generator, &job, &interrupt) {
+                    mailbox.done();
+                } else {
+                    mailbox.put_back_background(job);
+                }
+            }
+            Work::Release => {}
         }
     }
 
@@ -378,4 +421,69 @@ fn needed(generator: &dyn Generator, job: &WarmJob) -> Vec<TokenId> {
         prompt.truncate(shared);
     }
     prompt
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use ropey::Rope;
+
+    use super::*;
+    use crate::generator::EngineGenerator;
+
+    #[test]
+    fn a_model_without_work_is_unloaded_and_comes_back() {
+        const FILE: &str = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/parity/moe-thin.f32.gguf"
+        );
+        let (sender, reports) = mpsc::channel();
+        let mailbox = Arc::<Mailbox>::default();
+        let worker = Worker {
+            source: Source::REST,
+            load: Box::new(|| Ok(Box::new(EngineGenerator::load(Some(FILE), Some(1))?))),
+            unload_after: Some(Duration::from_millis(20)),
+            mailbox: Arc::clone(&mailbox),
+            report: Arc::new(move |report| drop(sender.send(report))),
+            way: RightOfWay::new(),
+        };
+        let thread = worker.spawn().expect("a thread");
+        let next = || {
+            let report = reports.recv_timeout(Duration::from_secs(60));
+            report.expect("a report")
+        };
+        for _ in 0..2 {
+            assert!(matches!(next(), Report::Ready(..)));
+            let mut report = next();
+            while matches!(report, Report::Busy(..)) {
+                report = next();
+            }
+            assert!(
+                matches!(report, Report::Unloaded(Source::REST)),
+                "{report:?}"
+            );
+            mailbox.post_background(WarmJob {
+                source: Source::REST,
+                uri: "file:///a.rs".into(),
+                caret: Caret {
+                    text: Rope::from_str("fn main() {}\n"),
+                    at: 11,
+                    path: "a.rs".into(),
+                    language: None,
+                    explicit: true,
+                    max_tokens: None,
+                    language_id: "rust".into(),
+                    manners: Arc::default(),
+                },
+                is_guess: false,
+                texts: None,
+                remembered_as: "a.rs".into(),
+            });
+        }
+        assert!(matches!(next(), Report::Ready(..)));
+        assert!(matches!(next(), Report::Busy(_, true)));
+        mailbox.close();
+        thread.join().expect("no panic");
+    }
 }

@@ -17,6 +17,7 @@ mod markdown;
 pub mod memory;
 pub mod models;
 pub mod positions;
+pub mod power;
 pub mod prompt;
 pub mod replay;
 pub mod session;

@@ -12,6 +12,7 @@ mod cascade;
 mod client;
 mod effect;
 mod event;
+mod governor;
 mod query;
 mod record;
 mod requests;
@@ -29,7 +30,7 @@ use carat_engine::StopReason;
 use serde_json::Value;
 
 pub use client::{ActionFacts, ClientFacts};
-pub use effect::{Delivery, Effect, Progress, Reply, RequestKey, Severity};
+pub use effect::{Delivery, Effect, LoadModel, Progress, Reply, RequestKey, Severity};
 pub use event::{ActionChoice, ActionCommand, Event, Request, Wish};
 pub use query::{Answer, Query, Selected, Shown};
 pub use record::Record;
@@ -39,7 +40,7 @@ use crate::completion::{Caret, Silence};
 use crate::documents::{Documents, SyncFault};
 use crate::mailbox::{Report, Source, WarmJob};
 use crate::settings::{ContextScope, PROJECT_FILE, Pause, Store};
-use crate::status::Status;
+use crate::status::{ModelState, Status};
 use crate::workspace::Workspace;
 use actions::Actions;
 use ahead::{Ahead, Due};
@@ -69,6 +70,9 @@ pub struct Session {
     roles: Roles,
     /// Whose engines compute.
     busy: Vec<Source>,
+    /// What the models are doing.
+    states: Vec<(Source, ModelState)>,
+    on_battery: bool,
     /// Which workspace the echo knows.
     wanted: Wanted,
     /// What is to be said once the client listens; `None` from then on.
@@ -107,6 +111,8 @@ impl Session {
             start: Start::Unknown(model),
             roles: Roles::default(),
             busy: Vec::new(),
+            states: Vec::new(),
+            on_battery: false,
             wanted: Wanted::default(),
             unsaid: Some(Vec::new()),
             told_why_quiet: false,
@@ -244,6 +250,7 @@ impl Session {
                 self.actions.progress_allowed(key, allowed, facts, effects);
             }
             Event::EditRefused(why) => effects.push(Effect::Say(Severity::Warning, why)),
+            Event::OnBattery(on_battery) => self.powered(on_battery),
             Event::Engine(report) => self.reported(report, now, effects),
             Event::Tick => self.tick(now, effects),
             Event::Left => {
@@ -326,8 +333,15 @@ impl Session {
                 if source != Source::ACTIONS {
                     self.requests.add_source(source);
                 }
-                effects.push(Effect::LoadModel(source, model, settings.threads));
+                let answers_keys = self.roles.answers_keys(source);
+                effects.push(Effect::LoadModel(LoadModel {
+                    source,
+                    model,
+                    threads: settings.threads,
+                    unload_after: settings.unload_after.filter(|_| !answers_keys),
+                }));
             }
+            self.tell_models();
             self.start = Start::Done;
             self.remember_workspace(effects);
         }
@@ -415,7 +429,11 @@ impl Session {
         if is_left_out || !settings.completes(language_id) {
             return;
         }
-        let (typing, rest) = (self.roles.typing(language_id), self.roles.rest(language_id));
+        let typing = self.roles.typing(language_id);
+        let rest = self
+            .roles
+            .rest(language_id)
+            .filter(|_| !self.spares_power());
         let place = Caret {
             at: caret.unwrap_or(0).min(document.text.len_bytes()),
             path: Arc::clone(&document.path),
@@ -487,7 +505,9 @@ impl Session {
                 }
                 self.actions.engine_works(source);
                 requests.set_state(source, SourceState::Ready(model), now, effects);
+                self.model_is(source, self.loaded(source));
             }
+            Report::Unloaded(source) => self.model_is(source, ModelState::Unloaded),
             Report::Failed(source, why) => self.engine_failed(source, why, now, effects),
             Report::Busy(source, is_busy) => {
                 self.busy.retain(|other| *other != source);
@@ -495,6 +515,7 @@ impl Session {
                     self.busy.push(source);
                 }
                 self.status.busy(!self.busy.is_empty());
+                self.model_is(source, self.loaded(source));
             }
             Report::Wrote(source, tokens, time) => {
                 requests.wrote(source, tokens, time);
@@ -531,6 +552,7 @@ impl Session {
             .set_state(source, SourceState::Failed, now, effects);
         self.actions
             .engine_failed(source, self.client.actions, effects);
+        self.model_is(source, ModelState::Error);
         let model = self.roles.models.iter().find(|(of, _)| *of == source);
         if source == Source::MODEL {
             let what = format!("cannot complete code: {why}");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use globs::Globs;
-pub use options::{ContextScope, Models, Options, Trigger, USER_ONLY, schema};
+pub use options::{ContextScope, Models, OnBattery, Options, Trigger, USER_ONLY, schema};
 pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
 pub use store::{Pause, Store};
 
@@ -35,6 +35,12 @@ const MEMORY_MB_USUAL: u64 = 250;
 /// More source than this nobody wrote.
 const MEMORY_MB_MAX: u64 = 4000;
 
+/// Loading a large model again takes seconds; a pause for coffee takes less than this.
+const UNLOAD_MINUTES_USUAL: u64 = 20;
+
+/// A day.
+const UNLOAD_MINUTES_MAX: u64 = 24 * 60;
+
 /// More than any machine has; the cores of this one bound it as well.
 const THREADS_MAX: u64 = 1024;
 
@@ -54,6 +60,10 @@ pub struct Settings {
     pub model: Option<String>,
     /// Models for the kinds of work, where they are named.
     pub models: Models,
+    /// How long a model that does not answer at every key is kept without work; `None` is for ever.
+    pub unload_after: Option<Duration>,
+    /// What the model for rests does on battery.
+    pub on_battery: OnBattery,
     /// Threads that compute; `None` is one for each core.
     pub threads: Option<usize>,
     /// Memory for the texts of the workspace, in bytes; 0 remembers none.
@@ -88,6 +98,8 @@ impl Default for Settings {
             trigger: Trigger::Automatic,
             model: None,
             models: Models::default(),
+            unload_after: minutes(UNLOAD_MINUTES_USUAL),
+            on_battery: OnBattery::default(),
             threads: None,
             memory_bytes_max: MEMORY_MB_USUAL * 1_000_000,
             context: ContextScope::default(),
@@ -114,6 +126,10 @@ impl Settings {
             trigger: options.trigger.unwrap_or(defaults.trigger),
             model: options.model.clone().filter(|name| !name.is_empty()),
             models: options.models.clone().unwrap_or_default(),
+            unload_after: options
+                .unload_minutes
+                .map_or(defaults.unload_after, minutes),
+            on_battery: options.on_battery.unwrap_or(defaults.on_battery),
             threads: options.threads.map(threads),
             memory_bytes_max: options
                 .workspace_memory_mb
@@ -200,6 +216,11 @@ impl Settings {
 fn has_language(languages: &BTreeMap<String, bool>, id: &str) -> bool {
     let named = languages.get(id).or_else(|| languages.get(ALL_LANGUAGES));
     named.copied().unwrap_or(true)
+}
+
+/// No time at all is for ever.
+fn minutes(wanted: u64) -> Option<Duration> {
+    (wanted > 0).then(|| Duration::from_secs(60 * wanted.min(UNLOAD_MINUTES_MAX)))
 }
 
 /// Threads beyond the cores would only wait for each other.

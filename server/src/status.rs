@@ -23,6 +23,48 @@ pub enum State {
     Error,
 }
 
+/// What one of the models is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is for: `typing`, `rest`, `actions`, languages.
+    pub roles: Vec<String>,
+    /// What it is doing.
+    pub state: ModelState,
+}
+
+/// What a model can be doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    /// It is being loaded.
+    Loading,
+    /// It waits for work.
+    Ready,
+    /// It computes.
+    Busy,
+    /// It has given back its memory until it is wanted.
+    Unloaded,
+    /// It is asked only by hand: the machine runs on its battery.
+    OnBattery,
+    /// It cannot be used.
+    Error,
+}
+
+impl ModelState {
+    /// Its name for clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Busy => "busy",
+            Self::Unloaded => "unloaded",
+            Self::OnBattery => "onBattery",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// What is known at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
@@ -32,6 +74,8 @@ pub struct Status {
     pub pause: Pause,
     /// The model's name, once it is loaded.
     pub model: Option<String>,
+    /// All models, the one that answers at every key first.
+    pub models: Vec<ModelStatus>,
     /// Whether that model takes instructions, or only completes.
     pub takes_instructions: Option<bool>,
     /// Tokens written in a second, in the last completion of some length.

@@ -179,3 +179,41 @@ fn who_does_not_ask_gets_no_status() {
     let unread = server.unread();
     assert!(unread.is_empty(), "{unread:?}");
 }
+
+#[test]
+fn on_battery_the_model_for_rests_rests() {
+    if !cfg!(feature = "testing") {
+        eprintln!("skipped: needs the scripted generator, `--features testing`");
+        return;
+    }
+    let supplies = tempfile::tempdir().expect("a folder");
+    let battery = supplies.path().join("BAT0");
+    std::fs::create_dir(&battery).expect("a folder");
+    let is = |status: &str| {
+        std::fs::write(battery.join("status"), status).expect("a file");
+    };
+    std::fs::write(battery.join("type"), "Battery\n").expect("a file");
+    is("Discharging\n");
+    let folder = supplies.path().to_str().expect("a name");
+    let mut server = Launch::new(program())
+        .environment("CARAT_TEST_GENERATOR", "{}")
+        .environment("CARAT_TEST_POWER_SUPPLY", folder)
+        .start();
+    let mut client = with_status();
+    client.params["initializationOptions"] = json!({ "models": { "rest": "large.gguf" } });
+    server.initialize(&client);
+    let mut until = |state: &str| {
+        loop {
+            let models = &server.notification("carat/status")["params"]["models"];
+            let large =
+                json!({ "name": "large.gguf", "roles": ["rest", "actions"], "state": state });
+            if models[1] == large {
+                assert_eq!(models[0]["roles"], json!(["typing"]));
+                return;
+            }
+        }
+    };
+    until("onBattery");
+    is("Charging\n");
+    until("ready");
+}

@@ -4,6 +4,8 @@ import * as vscode from "vscode";
 export interface Status {
     state: "loading" | "ready" | "busy" | "paused" | "error";
     model?: string | null;
+    /** What each of the models is doing. */
+    models?: { name: string; roles: string[]; state: string }[];
     takesInstructions?: boolean | null;
     memoryBytes?: number | null;
     tokensPerSecond?: number | null;
@@ -56,6 +58,9 @@ export class StatusBar implements vscode.Disposable {
 function tooltip(status: Status): string {
     const lines = [`Carat is ${status.state}.`];
     if (status.message) lines.push(status.message);
+    if (status.models && status.models.length > 1) {
+        for (const model of status.models) lines.push(`${model.name} (${model.roles.join(", ")}): ${model.state === "onBattery" ? "rests on battery" : model.state}.`);
+    }
     if (status.quiet) lines.push(`Quiet here: ${status.quiet}.`);
     if (status.resumesInSeconds) lines.push(`Resumes by itself after ${Math.ceil(status.resumesInSeconds / 60)} min.`);
     if (status.model) lines.push(`Model: ${status.model}`);

@@ -5,8 +5,10 @@ use std::thread::JoinHandle;
 
 use carat_engine::RightOfWay;
 
+use crate::engine_thread::Worker;
+use crate::generator;
 use crate::mailbox::{ActionJob, ActionKey, Job, Mailbox, Reporter, Source, WarmJob};
-use crate::{engine_thread, generator};
+use crate::session::LoadModel;
 
 /// All models. What is posted for one that is not loaded yet waits for it.
 #[derive(Default)]
@@ -25,18 +27,18 @@ struct Engine {
 
 impl Engines {
     /// Loads the model of a source, and lets it work.
-    pub(super) fn load(
-        &mut self,
-        source: Source,
-        model: Option<String>,
-        threads: Option<usize>,
-        report: Reporter,
-    ) -> std::io::Result<()> {
+    pub(super) fn load(&mut self, order: LoadModel, report: Reporter) -> std::io::Result<()> {
         let way = self.way.clone();
-        let engine = self.engine(source);
-        let load = move || generator::load(model.as_deref(), threads);
-        let mailbox = Arc::clone(&engine.mailbox);
-        engine.thread = Some(engine_thread::spawn(source, load, mailbox, report, way)?);
+        let engine = self.engine(order.source);
+        let worker = Worker {
+            source: order.source,
+            load: Box::new(move || generator::load(order.model.as_deref(), order.threads)),
+            unload_after: order.unload_after,
+            mailbox: Arc::clone(&engine.mailbox),
+            report,
+            way,
+        };
+        engine.thread = Some(worker.spawn()?);
         Ok(())
     }
 

@@ -14,15 +14,18 @@ use tower_lsp::jsonrpc::Id;
 use super::engines::Engines;
 use super::outbox::{Message, Outbox};
 use super::parent;
-use crate::engine_thread;
 use crate::mailbox::{ActionEnd, Job, Report, Source};
 use crate::memory::{self, Limits, Order};
 use crate::session::{ClientFacts, Effect, Event, Reply, Request, RequestKey, Session};
 use crate::settings::ProjectFile;
 use crate::status::Status;
+use crate::{engine_thread, power};
 
 /// How long the engine may take to stop; it looks at its cancel token once a layer.
 const ENGINE_STOP: Duration = Duration::from_millis(500);
+
+/// How often the source of power is looked at.
+const POWER_LOOK: Duration = Duration::from_secs(if cfg!(feature = "testing") { 1 } else { 30 });
 
 /// A handle of the shell. Cheap to clone.
 #[derive(Clone)]
@@ -88,6 +91,7 @@ impl Shell {
         let outbox = Outbox::new(client, tell, shell.inner.status.subscribe());
         tokio::spawn(outbox.send_all(outgoing));
         tokio::spawn(shell.clone().keep_time());
+        tokio::spawn(shell.clone().watch_power());
         shell
     }
 
@@ -181,10 +185,11 @@ impl Shell {
                     let _ = state.pending.remove(at).reply.send(reply);
                 }
             }
-            Effect::LoadModel(source, model, threads) => {
+            Effect::LoadModel(order) => {
+                let source = order.source;
                 let shell = self.clone();
                 let report = Arc::new(move |report| drop(shell.handle(Event::Engine(report))));
-                if let Err(error) = state.engines.load(source, model, threads, report) {
+                if let Err(error) = state.engines.load(order, report) {
                     let why = format!("the engine thread cannot be started: {error}");
                     events.push_back(Event::Engine(Report::Failed(source, why)));
                 }
@@ -303,6 +308,22 @@ impl Shell {
             tokio::select! {
                 changed = wake.changed() => if changed.is_err() { return },
                 () = come => drop(self.handle(Event::Tick)),
+            }
+        }
+    }
+
+    /// Lets the session know when the machine begins to run on its battery, and when that ends.
+    async fn watch_power(self) {
+        let mut told = false;
+        loop {
+            let now = tokio::task::spawn_blocking(power::on_battery).await;
+            if let Some(now) = now.ok().filter(|now| *now != told) {
+                told = now;
+                self.handle(Event::OnBattery(now));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POWER_LOOK) => {}
+                () = self.inner.messages.closed() => return,
             }
         }
     }

@@ -8,7 +8,7 @@ use tower_lsp::Client;
 use tower_lsp::gen_lsp_types::{LspNotificationMethod, MessageDirection, Notification};
 
 use crate::settings::Pause;
-use crate::status::{Status, memory_bytes};
+use crate::status::{ModelStatus, Status, memory_bytes};
 
 /// Shorter states are not worth a message: most completions take less.
 const STEADY: Duration = Duration::from_millis(60);
@@ -19,6 +19,7 @@ const STEADY: Duration = Duration::from_millis(60);
 pub(super) struct StatusParams {
     state: String,
     model: Option<String>,
+    models: Vec<ModelParams>,
     takes_instructions: Option<bool>,
     memory_bytes: Option<u64>,
     tokens_per_second: Option<f64>,
@@ -26,6 +27,14 @@ pub(super) struct StatusParams {
     workspace: Option<WorkspaceParams>,
     quiet: Option<String>,
     resumes_in_seconds: Option<u64>,
+}
+
+/// What one of the models is doing.
+#[derive(Debug, Serialize, Deserialize)]
+struct ModelParams {
+    name: String,
+    roles: Vec<String>,
+    state: String,
 }
 
 /// What is remembered of the workspace.
@@ -36,6 +45,16 @@ struct WorkspaceParams {
     bytes: usize,
     files_without_room: usize,
     reading: bool,
+}
+
+impl ModelParams {
+    fn of(model: &ModelStatus) -> Self {
+        Self {
+            name: model.name.clone(),
+            roles: model.roles.clone(),
+            state: model.state.name().to_owned(),
+        }
+    }
 }
 
 enum StatusNotification {}
@@ -56,6 +75,7 @@ pub(super) fn tell(client: Client, mut watcher: watch::Receiver<Status>) {
                 let params = StatusParams {
                     state: status.name().to_owned(),
                     model: status.model.clone(),
+                    models: status.models.iter().map(ModelParams::of).collect(),
                     takes_instructions: status.takes_instructions,
                     memory_bytes: memory_bytes(),
                     tokens_per_second: status.tokens_per_second,

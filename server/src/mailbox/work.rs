@@ -167,6 +167,8 @@ pub enum Report {
     Ready(Source, Option<ModelFacts>),
     /// A source cannot answer, for this reason.
     Failed(Source, String),
+    /// The model of a source has given back its memory; it is loaded again when it is wanted.
+    Unloaded(Source),
     /// The engine of a source computes, or rests again.
     Busy(Source, bool),
     /// A source has written so many tokens in this time.

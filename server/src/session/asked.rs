@@ -50,6 +50,7 @@ impl Session {
         };
         let language_id = &snapshot.language_id;
         let rest = self.roles.rest(language_id);
+        let rest = rest.filter(|_| explicit || !self.spares_power());
         let sources = [
             rest,
             Some(self.roles.typing(language_id)),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::query::Answer;
 use super::record::Record;
@@ -22,8 +23,8 @@ pub struct RequestKey(pub u64);
 pub enum Effect {
     /// Reply to a request.
     Respond(RequestKey, Reply),
-    /// Load the model of a source by name, with so many threads, and tell what comes of it.
-    LoadModel(Source, Option<String>, Option<usize>),
+    /// Load a model, and tell what comes of it.
+    LoadModel(LoadModel),
     /// Ask a source for text.
     Complete(Job),
     /// Let the client ask again in a document of this version: there is a better line now.
@@ -58,6 +59,19 @@ pub enum Effect {
     Progress(ActionKey, Progress),
     /// Bring the user what an action made.
     Deliver(Box<Delivery>),
+}
+
+/// A model to load.
+#[derive(Clone, Debug)]
+pub struct LoadModel {
+    /// Whose it is.
+    pub source: Source,
+    /// Its name; `None` is the embedded one.
+    pub model: Option<String>,
+    /// Threads; `None` is one for each core.
+    pub threads: Option<usize>,
+    /// How long it is kept without work; `None` is for ever.
+    pub unload_after: Option<Duration>,
 }
 
 /// A reply to a request.

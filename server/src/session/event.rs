@@ -49,6 +49,8 @@ pub enum Event {
     ProgressAllowed(ActionKey, bool),
     /// The client did not apply a change, for this reason.
     EditRefused(String),
+    /// The machine runs on its battery from now on, or does not any more.
+    OnBattery(bool),
     /// An engine reports.
     Engine(Report),
     /// The moment has come that [`super::Session::due`] gave.

@@ -462,6 +462,14 @@ impl Requests {
         self.offer_again(key, effects);
     }
 
+    /// What was asked or is to be asked because the caret rests is not wanted.
+    pub(super) fn stop_at_rest(&mut self) {
+        self.cascade.forget();
+        if self.waiting.is_none() {
+            self.drop_candidates(|candidate| candidate.at_rest && candidate.runs());
+        }
+    }
+
     /// The client goes away: nobody waits any more, nothing runs.
     pub(super) fn halt(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.fall_silent(Silence::Superseded, now, effects);

@@ -64,9 +64,29 @@ impl Roles {
         found.copied().unwrap_or(Source::MODEL)
     }
 
+    /// Whether the model of a source answers at every key somewhere.
+    pub(super) fn answers_keys(&self, source: Source) -> bool {
+        source == Source::MODEL || self.languages.values().any(|of| *of == source)
+    }
+
     /// Whose model is asked when the caret rests in such a document, if it is another one.
     pub(super) fn rest(&self, language_id: &str) -> Option<Source> {
         Some(self.rest).filter(|rest| *rest != self.typing(language_id))
+    }
+
+    /// What the model of a source is for.
+    pub(super) fn of(&self, source: Source) -> Vec<String> {
+        let roles = [
+            ("typing", Source::MODEL),
+            ("rest", self.rest),
+            ("actions", self.actions),
+        ];
+        let roles = roles.into_iter().filter(|(_, of)| *of == source);
+        let languages = self.languages.iter().filter(|(_, of)| **of == source);
+        roles
+            .map(|(role, _)| role.to_owned())
+            .chain(languages.map(|(language, _)| language.clone()))
+            .collect()
     }
 
     /// Whose model this is: one file is loaded once, whatever it does.

@@ -12,7 +12,10 @@ use crate::actions::{CustomAction, custom};
 use crate::completion::{Eagerness, TextPolicy};
 
 use super::globs::Globs;
-use super::{DEADLINE_MS_MAX, MAX_TOKENS_MAX, MEMORY_MB_MAX, SHORTEST_MAX, Settings, THREADS_MAX};
+use super::{
+    DEADLINE_MS_MAX, MAX_TOKENS_MAX, MEMORY_MB_MAX, SHORTEST_MAX, Settings, THREADS_MAX,
+    UNLOAD_MINUTES_MAX,
+};
 
 /// What only the user may set: a project comes with other people's code, and must not choose which
 /// files this process opens or how much of the machine it takes.
@@ -21,8 +24,10 @@ pub const USER_ONLY: &[&str] = &[
     "disabledGlobs",
     "model",
     "models",
+    "onBattery",
     "statistics",
     "threads",
+    "unloadMinutes",
     "workspaceMemoryMb",
 ];
 
@@ -35,6 +40,17 @@ pub enum Trigger {
     Automatic,
     /// Only when the user asks for it.
     Manual,
+}
+
+/// What the model for rests does on battery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnBattery {
+    /// It is asked only by hand.
+    #[default]
+    Quiet,
+    /// As with the charger.
+    Usual,
 }
 
 /// Models by what they do; what is not named has another that does it.
@@ -82,6 +98,11 @@ pub struct Options {
     /// Models by what they do, such as `{"typing": "default", "rest": "gemma-4-26b-a4b"}`: `typing` answers at every key, `rest` is asked when the caret rests and replaces a line only if it is surer, `actions` runs code actions; the LSP identifier of a language, such as `go`, names the one that answers at every key there. Without `typing` it is `default`, without `rest` it is `model`, without `actions` the one for `rest`. A model that is named several times is loaded once. Read once, when the server starts.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub models: Option<Models>,
+    /// Minutes without work after which a model that does not answer at every key gives back its memory; it is loaded again when it is wanted, while the others go on. `0` keeps it. Read once, when the server starts.
+    #[schemars(range(max = UNLOAD_MINUTES_MAX))]
+    pub unload_minutes: Option<u64>,
+    /// What the model for rests does while the machine runs on its battery, as Linux tells it: `quiet` (it is asked only by hand) or `usual`.
+    pub on_battery: Option<OnBattery>,
     /// Threads that compute. By default one for each that the processor runs at once, which is also the most that are used. Read once, when the server starts.
     #[schemars(range(min = 1, max = THREADS_MAX))]
     pub threads: Option<u64>,
@@ -132,6 +153,8 @@ impl From<&Settings> for Options {
             trigger: Some(settings.trigger),
             model: settings.model.clone(),
             models: Some(settings.models.clone()),
+            unload_minutes: Some(settings.unload_after.map_or(0, |time| time.as_secs() / 60)),
+            on_battery: Some(settings.on_battery),
             threads: settings.threads.map(|threads| threads as u64),
             workspace_memory_mb: Some(settings.memory_bytes_max / 1_000_000),
             context: Some(settings.context),

@@ -214,3 +214,67 @@ fn a_language_has_a_model_of_its_own() {
     bench.world.end(rusty, Some(StopReason::StopToken));
     bench.expect(&[(key, "8..8 rust")]);
 }
+
+#[test]
+fn on_battery_the_model_for_rests_is_asked_only_by_hand() {
+    let mut bench = two();
+    bench.submit("let a = |");
+    bench.write("quick");
+    bench.end();
+    rests(&mut bench);
+    assert!(asked(&bench, REST));
+    bench.world.happen(Event::OnBattery(true));
+    assert!(
+        !asked(&bench, REST),
+        "what it was at is not worth the power"
+    );
+    let states = |bench: &Bench| {
+        let status = bench.world.statuses.last().expect("a status");
+        let states = status.models.iter().map(|model| model.state.name());
+        states.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(states(&bench), "ready onBattery");
+    bench.submit("let b = |");
+    bench.write("quick");
+    bench.end();
+    rests(&mut bench);
+    assert!(!asked(&bench, REST));
+    bench.submit_as("let b = |", |wish| Wish {
+        invoked: true,
+        ..wish
+    });
+    assert!(asked(&bench, REST));
+    bench.world.happen(Event::OnBattery(false));
+    bench.submit("let c = |");
+    rests(&mut bench);
+    assert!(asked(&bench, REST));
+}
+
+#[test]
+fn the_status_says_what_each_model_does() {
+    let mut bench = two();
+    let said = |bench: &Bench| {
+        let status = bench.world.statuses.last().expect("a status");
+        let models = status.models.iter();
+        let said =
+            models.map(|it| format!("{} {} {}", it.name, it.roles.join("+"), it.state.name()));
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said(&bench),
+        ["default typing ready", "large.gguf rest+actions ready"]
+    );
+    bench.world.happen(Event::Engine(Report::Busy(REST, true)));
+    assert_eq!(said(&bench)[1], "large.gguf rest+actions busy");
+    bench.world.happen(Event::Engine(Report::Busy(REST, false)));
+    bench.world.happen(Event::Engine(Report::Unloaded(REST)));
+    assert_eq!(said(&bench)[1], "large.gguf rest+actions unloaded");
+    let key = bench.submit("let a = |");
+    bench.write("quick");
+    bench.end();
+    bench.expect(&[(key, "8..8 quick")]);
+    rests(&mut bench);
+    assert!(asked(&bench, REST), "it is loaded again for that");
+    bench.world.load_source(REST, Err("gone"));
+    assert_eq!(said(&bench)[1], "large.gguf rest+actions error");
+}

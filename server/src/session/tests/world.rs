@@ -245,7 +245,7 @@ impl World {
                 assert!(fits, "{step:?} of {key:?}");
             }
             Effect::ReadProjects(_) => self.reads += 1,
-            Effect::LoadModel(_, model, _) => self.loads.push(model),
+            Effect::LoadModel(order) => self.loads.push(order.model),
             Effect::Status(status) => self.statuses.push(status),
             Effect::StopEngines
             | Effect::PullConfiguration
