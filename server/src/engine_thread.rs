@@ -450,7 +450,7 @@ mod tests {
         };
         let thread = worker.spawn().expect("a thread");
         let next = || {
-            let report = reports.recv_timeout(Duration::from_secs(60));
+            let report = reports.recv_timeout(Duration::from_mins(1));
             report.expect("a report")
         };
         for _ in 0..2 {

@@ -220,7 +220,7 @@ fn has_language(languages: &BTreeMap<String, bool>, id: &str) -> bool {
 
 /// No time at all is for ever.
 fn minutes(wanted: u64) -> Option<Duration> {
-    (wanted > 0).then(|| Duration::from_secs(60 * wanted.min(UNLOAD_MINUTES_MAX)))
+    (wanted > 0).then(|| Duration::from_mins(wanted.min(UNLOAD_MINUTES_MAX)))
 }
 
 /// Threads beyond the cores would only wait for each other.
