@@ -68,19 +68,20 @@ pub(crate) fn run(root: &Path, folder: &Path) -> Result<()> {
 
 /// Runs the release binary; gives what it prints.
 fn carat(root: &Path, arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new("cargo");
-    command.current_dir(root);
-    command.args(["run", "--release", "--quiet", "-p", "carat", "--"]);
-    let output = command
+    let carat = root.join("target/release/carat");
+    ensure!(
+        carat.is_file(),
+        "{} is not there: `cargo build --release -p carat` makes it",
+        carat.display()
+    );
+    let output = Command::new(carat)
+        .current_dir(root)
         .args(arguments)
         .output()
         .context("cannot start carat")?;
     if !output.status.success() {
-        bail!(
-            "carat {} failed: {}",
-            arguments[..2].join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("carat {} failed: {error}", arguments[..2].join(" "));
     }
     Ok(String::from_utf8(output.stdout)?)
 }
@@ -228,7 +229,7 @@ fn report_lines(places: &[Place]) -> String {
         }
     }
     format!(
-        "# Lines, of projects that were left out: {}.\n# Before: {}.\n",
+        "# Lines, of projects that were left out: {}.\n# Before, by weights that may know these projects: {}.\n",
         after.told(),
         before.told()
     )
