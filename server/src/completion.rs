@@ -31,7 +31,7 @@ pub use run::{Completion, Generated, Progress, run};
 pub use scores::{Confidence, Scores};
 pub use show::{
     Eagerness, Knowledge, Manners, ShowFilter, Silence, TextPolicy, Thresholds, is_secret_file,
-    mask, mask_part,
+    mask, mask_part, secrets,
 };
 pub use stop::StopWhileDecoding;
 
@@ -193,6 +193,26 @@ impl Plan {
         let suggestion = suggestion.ok_or(Silence::Nothing)?;
         let around = (self.prefix.as_str(), self.suffix.as_str());
         show::judge(suggestion, around, &self.filter, typed, explicit)
+    }
+
+    /// What of a suggestion that may be shown is sure enough in a line in which the user has typed
+    /// against so many others.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is shown.
+    pub fn show_again(
+        &self,
+        suggestion: Suggestion,
+        contradicted: u32,
+    ) -> Result<Suggestion, Silence> {
+        show::again(suggestion, &self.filter, contradicted)
+    }
+
+    /// The rule that is against a suggestion, however probable it is.
+    pub fn rule_against(&self, suggestion: &Suggestion, typed: &str) -> Option<Silence> {
+        let around = (self.prefix.as_str(), self.suffix.as_str());
+        show::rule_against(suggestion, around, &self.filter, typed)
     }
 
     /// No answer that is less probable will be shown to anybody.

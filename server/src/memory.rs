@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::echo::Index;
 use crate::workspace::Folder;
 
-pub use fill::{Filled, Limits};
+pub use fill::{Filled, Limits, text_of};
 pub use rules::{FILE_BYTES_MAX, is_ignore_file, may_be_read};
 pub use store::{FOLDER_VARIABLE, Kept, Store};
 pub use thread::{Order, Reading, Recalled, spawn};

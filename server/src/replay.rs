@@ -5,12 +5,15 @@
 //! after every key, the `oracle` says what was right. The clock goes when told and the model answers
 //! between two keys, so the same code gives the same figures on every machine; times are measured beside.
 
+mod disk;
+mod git;
 mod oracle;
 mod player;
 mod report;
 mod scenes;
 mod typist;
 
+pub use disk::Disk;
 pub use oracle::{Counts, Ghost, Moment, Place, Verdict};
 pub use player::{Played, Player, Work};
 pub use report::{Report, Row};

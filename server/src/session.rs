@@ -34,7 +34,7 @@ pub use effect::{Delivery, Effect, LoadModel, Progress, Reply, RequestKey, Sever
 pub use event::{ActionChoice, ActionCommand, Event, Request, Wish};
 pub use query::{Answer, Query, Selected, Shown};
 pub use record::Record;
-pub use requests::{BACKGROUND, GRACE, SourceState};
+pub use requests::{BACKGROUND, GRACE, Left, SourceState};
 
 use crate::completion::{Caret, Silence};
 use crate::documents::{Documents, SyncFault};
@@ -469,6 +469,12 @@ impl Session {
             effects.push(Effect::StopReading);
         }
         Reply::Paused(pause != Pause::No)
+    }
+
+    /// What every source has for a wish by now, shown or not: for measurements.
+    pub fn left(&self, wish: &Wish, now: Instant) -> Vec<Left> {
+        let query = self.query(wish, now);
+        query.map_or_else(Vec::new, |(query, _)| self.requests.left(&query))
     }
 
     fn complete(

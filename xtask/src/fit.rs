@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 /// Shares of the right answers that the settings `quiet`, `balanced` and `eager` keep.
-const KEPT: [f64; 3] = [0.70, 0.90, 0.95];
+const KEPT: [f64; 3] = [0.80, 0.955, 0.985];
 
 /// A language with fewer right answers has no threshold of its own.
 const RIGHT_MIN: usize = 30;
@@ -41,7 +41,6 @@ struct Answer {
     project: String,
     probability: f64,
     right: bool,
-    trivial: bool,
 }
 
 /// What a threshold does with answers.
@@ -71,6 +70,22 @@ impl Outcome {
     fn kept(self) -> f64 {
         self.shown_right as f64 / self.right.max(1) as f64
     }
+
+    fn join(&mut self, other: Self) {
+        self.shown += other.shown;
+        self.shown_right += other.shown_right;
+        self.right += other.right;
+        self.answers += other.answers;
+    }
+
+    fn words(self) -> String {
+        format!(
+            "{:.0}% are shown, {:.0}% of these right, {:.0}% of the right ones kept",
+            100.0 * self.shown as f64 / self.answers.max(1) as f64,
+            100.0 * self.precision(),
+            100.0 * self.kept(),
+        )
+    }
 }
 
 /// Fits the thresholds of the embedded model to the answers in a file, or to new ones.
@@ -88,19 +103,23 @@ pub(crate) fn run(root: &Path, answers: Option<&str>) -> Result<()> {
     languages.retain(|language, answers| {
         *language == "*" || answers.iter().filter(|answer| answer.right).count() >= RIGHT_MIN
     });
-    let mut table = format!("{HEADER}# Fitted on {}.\n", today());
+    let all = pooled(&languages, KEPT[1]);
+    let mut table = format!(
+        "{HEADER}# Fitted on {}. Of projects that were left out, {}; at 90%, {}.\n",
+        today(),
+        all.words(),
+        pooled(&languages, 0.9).words(),
+    );
+    eprintln!("in all, {}", all.words());
     for (language, answers) in &languages {
-        // Over all languages most right answers are brackets; a language has enough of others.
-        let telling = *language != "*";
-        let [quiet, balanced, eager] = KEPT.map(|kept| threshold(answers, kept, telling));
-        let outcome = held_out(answers, telling);
+        let [quiet, balanced, eager] = KEPT.map(|kept| threshold(answers, kept));
+        let outcome = held_out(answers, KEPT[1], &|_| true);
         let figures = format!(
-            "{} answers, {} right; of projects that were left out, {:.0}% are shown, {:.0}% of these right, {:.0}% of the right ones kept",
+            "{} answers, {} right; of projects that were left out, {}; at 90%, {}",
             outcome.answers,
             outcome.right,
-            100.0 * outcome.shown as f64 / outcome.answers.max(1) as f64,
-            100.0 * outcome.precision(),
-            100.0 * outcome.kept(),
+            outcome.words(),
+            held_out(answers, 0.9, &|_| true).words(),
         );
         eprintln!("{language}: {balanced} ({figures})");
         table += &format!(
@@ -120,10 +139,9 @@ pub(crate) fn run(root: &Path, answers: Option<&str>) -> Result<()> {
 
 const HEADER: &str = "\
 # How probable an answer must be by the model's own account before it is shown while typing: the
-# product of the probabilities of its tokens. Written by `cargo xtask fit`, which keeps 70% (quiet),
-# 90% (balanced) and 95% (eager) of the right answers to the lines and ends of lines in
-# tests/quality/cases; in a language with enough of them, of those with three letters at least. `*`
-# holds for all languages or models without a row of their own.
+# product of the probabilities of its tokens. Written by `cargo xtask fit`, which keeps 80% (quiet),
+# 95.5% (balanced) and 98.5% (eager) of the right answers to the lines and ends of lines in
+# tests/quality/cases. `*` holds for all languages or models without a row of their own.
 ";
 
 /// Runs `carat eval`; gives the file of its answers.
@@ -169,7 +187,6 @@ fn read(path: &Path) -> Result<Vec<Answer>> {
                 project: text("project"),
                 probability,
                 right: row["exact"] == true,
-                trivial: row["trivial"] == true,
             });
         }
     }
@@ -179,21 +196,23 @@ fn read(path: &Path) -> Result<Vec<Answer>> {
     Ok(answers)
 }
 
-/// The highest threshold that keeps this share of the right answers; of the `telling` ones, if there
-/// are enough. Two digits.
-fn threshold(answers: &[&Answer], kept: f64, telling: bool) -> f64 {
-    let probabilities = |counts: &dyn Fn(&Answer) -> bool| {
-        let right = answers
-            .iter()
-            .filter(|answer| answer.right && counts(answer));
-        let mut right: Vec<f64> = right.map(|answer| answer.probability).collect();
-        right.sort_by(f64::total_cmp);
-        right
-    };
-    let mut right = probabilities(&|answer| !telling || !answer.trivial);
-    if right.len() < RIGHT_MIN {
-        right = probabilities(&|_| true);
+/// What the thresholds of all languages do together with answers of projects that they were not fitted to.
+fn pooled(languages: &BTreeMap<&str, Vec<&Answer>>, kept: f64) -> Outcome {
+    let mut all = Outcome::default();
+    for (language, answers) in languages {
+        let has_no_row = |answer: &Answer| !languages.contains_key(answer.language.as_str());
+        all.join(held_out(answers, kept, &|answer| {
+            *language != "*" || has_no_row(answer)
+        }));
     }
+    all
+}
+
+/// The highest threshold that keeps this share of the right answers. Two digits.
+fn threshold(answers: &[&Answer], kept: f64) -> f64 {
+    let right = answers.iter().filter(|answer| answer.right);
+    let mut right: Vec<f64> = right.map(|answer| answer.probability).collect();
+    right.sort_by(f64::total_cmp);
     let Some(least) = right.get(((1.0 - kept) * right.len() as f64) as usize) else {
         return 0.05;
     };
@@ -201,8 +220,9 @@ fn threshold(answers: &[&Answer], kept: f64, telling: bool) -> f64 {
     (least * digits).floor() / digits
 }
 
-/// What the balanced threshold does with answers of projects that it was not fitted to.
-fn held_out(answers: &[&Answer], telling: bool) -> Outcome {
+/// What a threshold that keeps this share does with answers of projects that it was not fitted to, as
+/// far as they count.
+fn held_out(answers: &[&Answer], kept: f64, counts: &dyn Fn(&Answer) -> bool) -> Outcome {
     let mut projects: Vec<&str> = answers
         .iter()
         .map(|answer| answer.project.as_str())
@@ -219,7 +239,8 @@ fn held_out(answers: &[&Answer], telling: bool) -> Outcome {
     for left_out in 0..FOLDS {
         let (test, train): (Vec<&Answer>, Vec<&Answer>) =
             answers.iter().partition(|answer| fold(answer) == left_out);
-        outcome.add(&test, threshold(&train, KEPT[1], telling));
+        let test: Vec<&Answer> = test.into_iter().filter(|answer| counts(answer)).collect();
+        outcome.add(&test, threshold(&train, kept));
     }
     outcome
 }
@@ -270,7 +291,6 @@ mod tests {
             project: project.to_owned(),
             probability,
             right,
-            trivial: false,
         }
     }
 
@@ -280,7 +300,7 @@ mod tests {
             .map(|n| answer(f64::from(n) / 100.0, n > 20, "a"))
             .collect();
         let answers: Vec<&Answer> = answers.iter().collect();
-        let least = threshold(&answers, 0.95, true);
+        let least = threshold(&answers, 0.95);
         let mut outcome = Outcome::default();
         outcome.add(&answers, least);
         assert!((0.24..=0.25).contains(&least), "{least}");
@@ -292,7 +312,7 @@ mod tests {
         let answers: Vec<Answer> = (0..50)
             .map(|n| answer(0.5, n % 2 == 0, &format!("p{n}")))
             .collect();
-        let outcome = held_out(&answers.iter().collect::<Vec<_>>(), true);
+        let outcome = held_out(&answers.iter().collect::<Vec<_>>(), 0.9, &|_| true);
         assert_eq!((outcome.answers, outcome.right), (50, 25));
     }
 }

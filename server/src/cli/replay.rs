@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -69,6 +69,9 @@ pub(super) struct ReplayArgs {
     /// Print what was wrong with what was shown, a line each, on standard error
     #[arg(long)]
     faults: bool,
+    /// Write what every source had after each key, and how right it was: a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    offers: Option<PathBuf>,
 }
 
 /// A scene that was played, by its number.
@@ -92,6 +95,12 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
         for fault in played.faults.iter().filter(|_| args.faults) {
             eprintln!("{fault}");
         }
+    }
+    if let Some(path) = &args.offers {
+        let offers = played.iter().flat_map(|(played, _)| &played.offers);
+        let lines: String = offers.map(|offer| format!("{offer}\n")).collect();
+        std::fs::write(path, lines)
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     if args.json {
         return output::print_json(&json!({
@@ -185,6 +194,9 @@ fn play(
     };
     let options = json!({ "eagerness": eagerness });
     let mut player = Player::new(Box::new(generator), options);
+    if args.offers.is_some() {
+        player.tell_offers();
+    }
     let cpu_time = || {
         if is_alone {
             machine::cpu_time()

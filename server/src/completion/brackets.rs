@@ -70,9 +70,12 @@ impl Enclosing {
         }
         let near = &suffix[..suffix.floor_char_boundary(suffix.len().min(WINDOW_BYTES))];
         let rest = near.split(['\n', '\r']).next().unwrap_or("").trim_end();
-        // A string that begins on the caret's line is taken to end there; the user has yet to close it.
+        // A string that begins on the caret's line is taken to end there; the user has yet to close it. So
+        // they have where nothing closes it further down.
         let line = prefix.rsplit('\n').next().unwrap_or("");
-        let string_on_line = lexer.began_in().is_some_and(|quote| line.contains(quote));
+        let yet_to_close =
+            |quote| line.contains(quote) || near.len() == suffix.len() && !suffix.contains(quote);
+        let string_on_line = lexer.began_in().is_some_and(yet_to_close);
         // Editors close brackets before their user closes the string in them.
         let lexer_of_rest = if string_on_line && only_brackets(rest) {
             lexer.in_code()

@@ -4,6 +4,7 @@
 //! was and by what the text says ([`judge`]). Whoever asks for a completion with a key sees what there is, but
 //! never a secret.
 
+mod flow;
 mod names;
 mod place;
 mod secrets;
@@ -13,7 +14,7 @@ mod thresholds;
 pub(super) use place::gate;
 pub(super) use secrets::MASK;
 use secrets::around;
-pub use secrets::{is_secret_file, mask, mask_part};
+pub use secrets::{find as secrets, is_secret_file, mask, mask_part};
 pub use silence::Silence;
 pub use thresholds::{Eagerness, Thresholds};
 
@@ -197,6 +198,45 @@ pub(super) fn judge(
     Ok(probable)
 }
 
+/// What of an answer that may be shown is sure enough where the user has typed against so many others.
+///
+/// # Errors
+///
+/// How sure it would have to be.
+pub(super) fn again(
+    suggestion: Suggestion,
+    filter: &ShowFilter,
+    contradicted: u32,
+) -> Result<Suggestion, Silence> {
+    if contradicted == 0 || filter.manners.everything {
+        return Ok(suggestion);
+    }
+    let threshold = flow::raised(filter.threshold, contradicted);
+    sure_lines(&suggestion, threshold).ok_or(Silence::Contradicted {
+        times: contradicted,
+        probability: suggestion.scores.confidence().product,
+        threshold,
+    })
+}
+
+/// The rule that is against an answer, however probable it is.
+pub(super) fn rule_against(
+    suggestion: &Suggestion,
+    around: (&str, &str),
+    filter: &ShowFilter,
+    typed: &str,
+) -> Option<Silence> {
+    let filter = ShowFilter {
+        threshold: 0.0,
+        manners: Manners {
+            everything: false,
+            ..filter.manners.clone()
+        },
+        ..filter.clone()
+    };
+    judge(suggestion.clone(), around, &filter, typed, false).err()
+}
+
 /// As many lines from the first on as are sure enough together.
 fn sure_lines(suggestion: &Suggestion, threshold: f64) -> Option<Suggestion> {
     if suggestion.scores.confidence().product >= threshold {
@@ -205,10 +245,27 @@ fn sure_lines(suggestion: &Suggestion, threshold: f64) -> Option<Suggestion> {
     let text = suggestion.text.as_str();
     let ends = text.match_indices('\n').map(|(at, _)| at);
     ends.map(|at| at - usize::from(text[..at].ends_with('\r')))
-        .filter(|at| !text[..*at].trim().is_empty())
+        .filter(|at| !text[..*at].trim().is_empty() && !leaves_closers(suggestion, *at))
         .map(|at| suggestion.first(at))
         .take_while(|first| first.scores.confidence().product >= threshold)
         .last()
+}
+
+/// Whether the first `bytes` bytes close what is closed behind the caret, while only a later line has
+/// written all of that anew.
+fn leaves_closers(suggestion: &Suggestion, bytes: usize) -> bool {
+    let mut depth = 0;
+    let closes = |c| {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        depth < 0
+    };
+    suggestion.replace_suffix_bytes > 0
+        && suggestion.rewritten_until > bytes
+        && suggestion.text[..bytes].chars().any(closes)
 }
 
 /// Whether a text has words, and more letters than anything else.

@@ -293,9 +293,12 @@ fn drop_what_has_no_room(found: &mut Vec<Found>, bytes_max: u64) -> usize {
 }
 
 fn read(file: &Found) -> Option<String> {
-    let bytes = fs::read(&file.full_path).ok()?;
-    let text = rules::text(&bytes)?;
-    Some(mask(text).into_owned())
+    text_of(&fs::read(&file.full_path).ok()?)
+}
+
+/// What is remembered of a file's bytes: text that a person wrote, without the secrets in it.
+pub fn text_of(bytes: &[u8]) -> Option<String> {
+    Some(mask(rules::text(bytes)?).into_owned())
 }
 
 /// Works and rests in turns.

@@ -123,35 +123,32 @@ fn doubles_bracket(ghost: &Ghost, place: &Place<'_>) -> bool {
     }
     let rest = place.after.get(ghost.replaces..).unwrap_or("");
     let mut lexer = Lexer::new(place.language);
-    for text in [place.before, &ghost.text] {
-        lexer.scan(text, &mut |_, _| ControlFlow::Continue(()));
-    }
+    let with = format!("{}{}", place.before, ghost.text);
+    lexer.scan(&with, &mut |_, _| ControlFlow::Continue(()));
     // Behind an open string, brackets mean nothing.
     if lexer.in_text() {
         return false;
     }
     // In the middle of a change, closers stand behind the caret whose openers are yet to be typed.
-    let without = unmatched(place.language, &[place.before, place.after]);
-    let in_the_end = unmatched(place.language, &[place.before, place.wanted]);
-    unmatched(place.language, &[place.before, &ghost.text, rest]) > without.max(in_the_end)
+    let without = unmatched(place.language, &[place.before, place.after].concat());
+    let in_the_end = unmatched(place.language, &[place.before, place.wanted].concat());
+    unmatched(place.language, &(with + rest)) > without.max(in_the_end)
 }
 
-/// Closers that close nothing, in a document of these texts.
-fn unmatched(language: Option<&'static Language>, texts: &[&str]) -> usize {
+/// Closers that close nothing in a document.
+fn unmatched(language: Option<&'static Language>, text: &str) -> usize {
     let mut lexer = Lexer::new(language);
     let (mut open, mut unmatched) = (Vec::new(), 0);
-    for text in texts {
-        lexer.scan(text, &mut |_, mark| {
-            match mark {
-                Mark::Open(closer) => open.push(closer),
-                Mark::Close(closer) => match open.iter().rposition(|open| *open == closer) {
-                    Some(at) => open.truncate(at),
-                    None => unmatched += 1,
-                },
-            }
-            ControlFlow::Continue(())
-        });
-    }
+    lexer.scan(text, &mut |_, mark| {
+        match mark {
+            Mark::Open(closer) => open.push(closer),
+            Mark::Close(closer) => match open.iter().rposition(|open| *open == closer) {
+                Some(at) => open.truncate(at),
+                None => unmatched += 1,
+            },
+        }
+        ControlFlow::Continue(())
+    });
     unmatched
 }
 
@@ -220,8 +217,7 @@ impl Counts {
         let mut stood: Option<&Ghost> = None;
         for moment in moments {
             let typed = &text[moment.step.adds.clone()];
-            let expected = stood.and_then(|ghost| ghost.text.strip_prefix(typed));
-            let expected = expected.filter(|rest| !rest.trim().is_empty());
+            let expected = expected(stood, typed);
             let is_key = usize::from(moment.step.how == How::Key);
             counts.keys += is_key;
             counts.keys_code += is_key * usize::from(moment.step.is_code);
@@ -229,13 +225,8 @@ impl Counts {
                 stood = None;
                 continue;
             }
-            match (&moment.shown, expected) {
-                (Some((ghost, _)), Some(rest)) if !ghost.text.starts_with(rest) => {
-                    counts.flicker += 1;
-                }
-                (None, Some(_)) => counts.flicker += 1,
-                _ => {}
-            }
+            let shown = moment.shown.as_ref().map(|(ghost, _)| ghost);
+            counts.flicker += usize::from(flickers(expected, shown, &moment.step.closers));
             if let Some((ghost, verdict)) = &moment.shown {
                 counts.standing += is_key;
                 if expected.is_none_or(|rest| !ghost.text.starts_with(rest)) {
@@ -245,7 +236,7 @@ impl Counts {
                     counts.repeated_suffixes += usize::from(verdict.repeats_suffix);
                 }
             }
-            stood = moment.shown.as_ref().map(|(ghost, _)| ghost);
+            stood = shown;
         }
         let lines = take_lines(moments, text);
         (counts.saved, counts.saved_code) = (lines.saved, lines.saved_code);
@@ -288,6 +279,31 @@ impl Counts {
         self.shown_to_taker += shown_to_taker;
         self.standing_for_taker += standing_for_taker;
     }
+}
+
+/// What is to be left of a text that stood there once this is typed, if there is any.
+pub(super) fn expected<'a>(stood: Option<&'a Ghost>, typed: &str) -> Option<&'a str> {
+    let rest = stood?.text.strip_prefix(typed)?;
+    (!rest.trim().is_empty()).then_some(rest)
+}
+
+/// Whether text goes although what is typed agrees with it.
+///
+/// Where the editor puts a closer on a line of its own, what the text has from that line on stands there
+/// already, and whole lines before it are all that can stay.
+pub(super) fn flickers(expected: Option<&str>, shown: Option<&Ghost>, closers: &str) -> bool {
+    // White space at the end cannot be seen.
+    let Some(rest) = expected.map(str::trim_end) else {
+        return false;
+    };
+    let Some(Ghost { text, .. }) = shown else {
+        return true;
+    };
+    let lines = closers.contains('\n')
+        && rest
+            .strip_prefix(text.as_str())
+            .is_some_and(|more| more.starts_with('\n'));
+    !text.starts_with(rest) && !lines
 }
 
 /// What somebody who takes lines did.
@@ -477,5 +493,18 @@ mod tests {
             0
         );
         assert_eq!(flicker(&[(1, "bcdef"), (2, "xyz")]), 1);
+    }
+
+    #[test]
+    fn text_flickers_where_it_goes_although_what_is_typed_agrees() {
+        let stood = ghost("b(c) {\n    d\n}  ", 0);
+        let left = expected(Some(&stood), "b(c) {\n    ");
+        assert_eq!(left, Some("d\n}  "));
+        assert!(flickers(left, None, ""));
+        assert!(flickers(left, Some(&ghost("e", 0)), ""));
+        assert!(!flickers(left, Some(&ghost("d\n}", 0)), ""));
+        assert!(flickers(left, Some(&ghost("d", 0)), ""));
+        assert!(!flickers(left, Some(&ghost("d", 0)), "\n}"));
+        assert_eq!(expected(Some(&stood), "x"), None);
     }
 }

@@ -7,21 +7,23 @@ use std::time::{Duration, Instant};
 
 use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId};
 use ropey::Rope;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::oracle::{Counts, Ghost, Moment, Place, Verdict};
+use super::oracle::{Counts, Ghost, Moment, Place, Verdict, expected, flickers};
 use super::scenes::Scene;
 use super::typist::{How, Passage, Step};
 use crate::actions::{Instruct, Turn};
-use crate::completion::{Generated, Plan, Query};
+use crate::completion::{Generated, Plan, Query, Silence};
 use crate::documents::{Change, Opened};
-use crate::echo::Known;
+use crate::echo::{Index, Known};
 use crate::generator::{Generator, ModelFacts};
 use crate::mailbox::{Job, Report, Source};
+use crate::memory::Recalled;
 use crate::positions::{self, Encoding, LineColumn};
 use crate::session::{
     Answer, ClientFacts, Effect, Event, Reply, Request, RequestKey, Session, Wish,
 };
+use crate::workspace::Folder;
 use crate::{engine_thread, file_uri};
 
 /// From one key to the next. The engine answers in between, as one does that is fast enough, so that
@@ -50,6 +52,8 @@ pub struct Played {
     pub work: Work,
     /// What was wrong with what was shown, for readers: a line each.
     pub faults: Vec<String>,
+    /// What every source had after each key, a JSON object each, where that is wanted.
+    pub offers: Vec<Value>,
 }
 
 /// Lets a generator answer for sessions, scene by scene.
@@ -57,6 +61,8 @@ pub struct Player {
     generator: Metered,
     /// The settings of the sessions, as a client sends them.
     options: Value,
+    /// Whether what every source had is wanted.
+    tells_offers: bool,
 }
 
 impl Player {
@@ -68,7 +74,13 @@ impl Player {
                 work: Work::default(),
             },
             options,
+            tells_offers: false,
         }
+    }
+
+    /// Lets [`Played::offers`] be told.
+    pub fn tell_offers(&mut self) {
+        self.tells_offers = true;
     }
 
     /// Plays a scene to a session of its own.
@@ -77,6 +89,7 @@ impl Player {
         self.generator.discard_sessions();
         let mut stage = Stage::new(&mut self.generator, scene, &self.options);
         let (mut counts, mut faults) = (Counts::default(), Vec::new());
+        let mut offers = Vec::new();
         for passage in &scene.passages {
             stage.set_document(&passage.before, &passage.after);
             let mut moments: Vec<Moment> = Vec::new();
@@ -86,10 +99,25 @@ impl Player {
                     moments.clear();
                 }
                 let shown = stage.happen(passage, &step);
+                if self.tells_offers {
+                    offers.push(stage.offers(passage, &step, shown.as_ref()));
+                }
+                let stood = moments.last().filter(|_| step.how != How::Silent);
+                let stood = stood.and_then(|last| last.shown.as_ref());
+                let typed = &passage.text[step.adds.clone()];
+                let expected = expected(stood.map(|(ghost, _)| ghost), typed);
+                if flickers(expected, shown.as_ref(), &step.closers) {
+                    let is = shown.clone().unwrap_or_default();
+                    let what = format!("flicker from {:?}", expected.unwrap_or_default());
+                    faults.push(stage.fault(&is, &what));
+                }
                 let shown = shown.map(|ghost| {
                     let verdict = stage.judge(&ghost, passage, &step);
-                    if verdict.doubles_bracket || verdict.repeats_suffix {
-                        faults.push(stage.fault(&ghost, verdict));
+                    if verdict.doubles_bracket {
+                        faults.push(stage.fault(&ghost, "doubled bracket"));
+                    }
+                    if verdict.repeats_suffix {
+                        faults.push(stage.fault(&ghost, "repeated suffix"));
                     }
                     (ghost, verdict)
                 });
@@ -100,6 +128,7 @@ impl Player {
         Played {
             counts,
             faults,
+            offers,
             work: std::mem::take(&mut self.generator.work),
         }
     }
@@ -206,13 +235,7 @@ impl<'a> Stage<'a> {
     fn ask(&mut self) -> Option<Ghost> {
         self.requests += 1;
         let key = RequestKey(self.requests);
-        let wish = Wish {
-            uri: self.uri.clone(),
-            at: self.line_column(self.at),
-            menu: false,
-            invoked: false,
-            selected: None,
-        };
+        let wish = self.wish();
         let begun = Instant::now();
         let (replies, ran) = self.take(Event::Requested(key, Request::Complete(wish)));
         self.generator.work.requests += 1;
@@ -228,6 +251,64 @@ impl<'a> Stage<'a> {
         })
     }
 
+    fn wish(&self) -> Wish {
+        Wish {
+            uri: self.uri.clone(),
+            at: self.line_column(self.at),
+            menu: false,
+            invoked: false,
+            selected: None,
+        }
+    }
+
+    /// What every source has now, how probable and how right it is, and what was shown of it.
+    fn offers(&self, passage: &Passage, step: &Step, shown: Option<&Ghost>) -> Value {
+        let left = match step.how {
+            How::Silent => Vec::new(),
+            _ => self.session.left(&self.wish(), self.now),
+        };
+        let offers = left.iter().map(|left| {
+            let ghost = Ghost {
+                text: left.suggestion.text.clone(),
+                replaces: left.suggestion.replace_suffix_bytes,
+            };
+            let verdict = self.judge(&ghost, passage, step);
+            let confidence = left.suggestion.scores.confidence();
+            // How probable the first line is, the first two and so on.
+            let ends = ghost.text.match_indices('\n').map(|(at, _)| at);
+            let products = ends.chain([ghost.text.len()]).map(|end| {
+                let lines = left.suggestion.first(end);
+                lines.scores.confidence().product
+            });
+            json!({
+                "source": left.source,
+                "text": ghost.text,
+                "products": products.collect::<Vec<_>>(),
+                "minimum": confidence.minimum,
+                "mean": confidence.mean,
+                "first": confidence.first,
+                "echo": confidence.echo,
+                "against": left.against.as_ref().map(Silence::code),
+                "right": verdict.right,
+                "lines": verdict.lines,
+                "words": verdict.words.0,
+            })
+        });
+        let (before, _) = self.around();
+        json!({
+            "path": self.scene.path,
+            "language": self.scene.language_id,
+            "at": step.adds.end,
+            "adds": &passage.text[step.adds.clone()],
+            "how": format!("{:?}", step.how).to_lowercase(),
+            "begins": step.begins,
+            "code": step.is_code,
+            "line": before.rsplit('\n').next(),
+            "shown": shown.map(|ghost| &ghost.text),
+            "offers": offers.collect::<Vec<_>>(),
+        })
+    }
+
     fn line_column(&self, at: usize) -> LineColumn {
         positions::line_column(&self.text, Encoding::Utf8, at)
     }
@@ -240,17 +321,48 @@ impl<'a> Stage<'a> {
             match effect {
                 Effect::Respond(key, reply) => replies.push((key, reply)),
                 Effect::Complete(job) => {
-                    ran = true;
+                    ran |= job.source == Source::MODEL;
                     for report in self.generator.complete(&job) {
                         let more = self.session.handle(Event::Engine(report), self.now);
                         effects.extend(more);
                     }
+                }
+                Effect::ReadWorkspace(number, folders, bytes_max) => {
+                    let recalled = self.recall(number, &folders, bytes_max);
+                    let more = self
+                        .session
+                        .handle(Event::Recalled(Box::new(recalled)), self.now);
+                    effects.extend(more);
                 }
                 // Nobody looks at the status, and no project has settings.
                 _ => {}
             }
         }
         (replies, ran)
+    }
+
+    /// The project as its disk has it before the scene is typed.
+    fn recall(&self, number: u64, folders: &[Folder], bytes_max: u64) -> Recalled {
+        let scene = self.scene;
+        let last = scene.passages.last();
+        let text = last.map_or_else(String::new, |last| {
+            format!("{}{}{}", last.before, last.text, last.after)
+        });
+        let index = scene
+            .disk
+            .remembered(folders, bytes_max, (&scene.path, &text));
+        let index = index.unwrap_or_else(|error| {
+            tracing::error!("{}: its project cannot be read: {error:#}", scene.path);
+            Index::default()
+        });
+        Recalled {
+            number,
+            files: index.paths().count(),
+            bytes: index.bytes(),
+            index,
+            no_room: 0,
+            is_whole: true,
+        }
     }
 
     fn judge(&self, ghost: &Ghost, passage: &Passage, step: &Step) -> Verdict {
@@ -272,16 +384,11 @@ impl<'a> Stage<'a> {
         )
     }
 
-    /// What was wrong, with the line and the next one.
-    fn fault(&self, ghost: &Ghost, verdict: Verdict) -> String {
+    /// What was wrong, with the line and the next ones.
+    fn fault(&self, ghost: &Ghost, what: &str) -> String {
         let (before, after) = self.around();
-        let what = if verdict.doubles_bracket {
-            "doubled bracket"
-        } else {
-            "repeated suffix"
-        };
         let line = before.lines().count();
-        let after: Vec<&str> = after.split('\n').take(2).collect();
+        let after: Vec<&str> = after.split('\n').take(4).collect();
         format!(
             "{}:{line}: {what}: {:?} then {:?} for {} bytes of {:?}",
             self.scene.path,
@@ -311,7 +418,13 @@ impl Metered {
     fn complete(&mut self, job: &Job) -> Vec<Report> {
         let (sender, reports) = mpsc::channel();
         // Its receiver lives as long.
-        engine_thread::complete(self, job, &move |report| drop(sender.send(report)));
+        let report = move |report| drop(sender.send(report));
+        if job.source == Source::ECHO {
+            engine_thread::echo(job, &report);
+        } else {
+            engine_thread::complete(self, job, &report);
+        }
+        drop(report);
         reports.into_iter().collect()
     }
 }

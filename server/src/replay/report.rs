@@ -264,6 +264,7 @@ mod tests {
                 ..Work::default()
             },
             faults: Vec::new(),
+            offers: Vec::new(),
         };
         let mut report = Report::default();
         let cpu = Some(Duration::from_secs(1));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use carat_grammars::{Language, languages};
@@ -13,10 +12,15 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use similar::{DiffOp, TextDiff};
 
+use super::disk::Disk;
+use super::git::git;
 use super::typist::Passage;
 
 /// Larger files are data.
 const FILE_BYTES_MAX: usize = 400_000;
+
+/// What git calls a folder without files.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
 /// Lines that are typed in one go where not all are.
 const PIECE_LINES: usize = 8;
@@ -32,6 +36,8 @@ pub struct Scene {
     pub language_id: String,
     /// The language.
     pub language: Option<&'static Language>,
+    /// Where the project's other files are.
+    pub disk: Disk,
     /// One after another.
     pub passages: Vec<Passage>,
 }
@@ -46,6 +52,7 @@ impl Scene {
             path: path.to_owned(),
             language_id: language.id.to_owned(),
             language: Some(language),
+            disk: Disk::Folder,
             passages: vec![Passage::new(text)],
         })
     }
@@ -286,6 +293,12 @@ pub fn of_commits(repository: &Path, count: usize) -> Result<Vec<Scene>> {
     let log = String::from_utf8_lossy(&log).into_owned();
     let mut scenes = Vec::new();
     for commit in log.lines().rev() {
+        // The first commit was written into an empty folder.
+        let before = format!("{commit}^");
+        let before = match git(&root, &["rev-parse", "--quiet", "--verify", &before]) {
+            Ok(_) => before,
+            Err(_) => EMPTY_TREE.to_owned(),
+        };
         let arguments = [
             "diff-tree",
             "--no-commit-id",
@@ -314,7 +327,11 @@ pub fn of_commits(repository: &Path, count: usize) -> Result<Vec<Scene>> {
             let (Some(old), Some(new)) = (blob(&root, old)?, blob(&root, new)?) else {
                 continue;
             };
-            scenes.extend(Scene::of_change(&root, path, &old, &new));
+            let scene = Scene::of_change(&root, path, &old, &new);
+            scenes.extend(scene.map(|scene| Scene {
+                disk: Disk::Revision(root.clone(), before.clone()),
+                ..scene
+            }));
         }
     }
     Ok(scenes)
@@ -327,22 +344,6 @@ fn blob(root: &Path, id: &str) -> Result<Option<String>> {
     }
     let bytes = git(root, &["cat-file", "blob", id])?;
     Ok(String::from_utf8(bytes).ok())
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(arguments)
-        .output()
-        .context("git cannot be started; it is needed for --commits")?;
-    ensure!(
-        output.status.success(),
-        "git {}: {}",
-        arguments[0],
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(output.stdout)
 }
 
 #[cfg(test)]

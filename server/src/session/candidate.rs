@@ -107,16 +107,7 @@ impl Candidate {
     /// What it has for `query`; `None` if the text is another one. What was asked for by the editor is
     /// too short for a user who asks.
     pub(super) fn offer(&self, query: &Query) -> Option<Offer> {
-        if self.uri != query.snapshot.uri || (query.explicit && !self.place.explicit) {
-            return None;
-        }
-        let typed = match (query.acceptance(), &query.selected) {
-            (Some(acceptance), Some(selected)) => {
-                let caret = selected.range.start + selected.text.len();
-                self.typing.clone().with(&acceptance).until(caret)
-            }
-            _ => self.typing.until(query.caret),
-        }?;
+        let typed = self.typed(query)?;
         if self.runs() && self.agreement(&typed) != Agreement::Agrees {
             return None;
         }
@@ -133,6 +124,40 @@ impl Candidate {
             others: others.filter_map(|other| show(Some(other)).ok()).collect(),
             typed: typed != Typed::default(),
         })
+    }
+
+    /// What the model was shown; empty before it has begun.
+    pub(super) fn prompt(&self) -> Arc<str> {
+        let plan = self.plan.as_ref();
+        plan.map_or("", |plan| &plan.prompt.text).into()
+    }
+
+    /// Whose texts the model was told of.
+    pub(super) fn context(&self) -> Vec<String> {
+        let plan = self.plan.as_ref();
+        plan.map_or_else(Vec::new, |plan| plan.prompt.told_of.clone())
+    }
+
+    /// What was typed of it up to the caret of `query`; `None` if the text is another one.
+    fn typed(&self, query: &Query) -> Option<Typed> {
+        if self.uri != query.snapshot.uri || (query.explicit && !self.place.explicit) {
+            return None;
+        }
+        match (query.acceptance(), &query.selected) {
+            (Some(acceptance), Some(selected)) => {
+                let caret = selected.range.start + selected.text.len();
+                self.typing.clone().with(&acceptance).until(caret)
+            }
+            _ => self.typing.until(query.caret),
+        }
+    }
+
+    /// What it has at the caret of `query`, and which rule is against it; no number is asked.
+    pub(super) fn left(&self, query: &Query) -> Option<(Suggestion, Option<Silence>)> {
+        let typed = self.typed(query)?;
+        let left = self.remainder(self.proposal.as_ref()?, &typed)?;
+        let against = self.plan.as_ref()?.rule_against(&left, &typed.text);
+        Some((left, against))
     }
 
     /// Where the caret is likely to be by now, whatever was typed since it began; `None` if that
@@ -168,10 +193,14 @@ impl Candidate {
         let behind = suggestion.replace_suffix_bytes.checked_sub(typed.over)?;
         let from = self.place.at + typed.over;
         let kept = self.place.text.get_byte_slice(from..from + behind)?;
-        let replaced = format!("{}{kept}", typed.closers);
+        let mut replaced = format!("{}{kept}", typed.closers);
+        if behind == 0 && !text.contains(|c| typed.closers.contains(c)) {
+            // It leaves open what the editor has closed: the closers stay behind it.
+            replaced.clear();
+        }
         let rewritten_until = end_in_order(text, &replaced)?;
         (!text.is_empty()).then(|| Suggestion {
-            replace_suffix_bytes: typed.closers.len() + behind,
+            replace_suffix_bytes: replaced.len(),
             rewritten_until,
             ..suggestion.rest(typed.text.len())
         })

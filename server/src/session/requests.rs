@@ -5,6 +5,8 @@
 
 mod answers;
 
+pub use answers::Left;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +43,7 @@ const REST_TIME: Duration = Duration::from_secs(5);
 /// A generation's raw text is not kept beyond this; completions are a few hundred bytes.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Finished candidates that are kept: enough to undo a word or two, few enough to compare with all.
+/// Finished candidates of a source that are kept: enough to undo a word or two, few enough to compare with all.
 const FINISHED_MAX: usize = 8;
 
 /// A source whose tokens are this probable, by their geometric mean, is not made to wait for a better
@@ -237,7 +239,11 @@ impl Requests {
                     && candidate.offer(query).is_some_and(|offer| {
                         // The same text would give the same nothing; more text may give more.
                         // But an answer that is not worth showing stays what it is.
-                        let judged = |silence: &Silence| silence.judges_answer();
+                        // Neither does a model learn another language.
+                        let judged = |silence: &Silence| {
+                            let unknown = matches!(silence, Silence::UnknownLanguage { .. });
+                            silence.judges_answer() || unknown
+                        };
                         !offer.typed || offer.suggestion.as_ref().err().is_none_or(judged)
                     })
             };
@@ -453,9 +459,12 @@ impl Requests {
         if candidate.runs() {
             self.drop_candidates(|candidate| candidate.key == key);
         }
-        let finished = self.candidates.iter().filter(|it| !it.runs());
-        if finished.count() > FINISHED_MAX {
-            let oldest = self.candidates.iter().position(|it| !it.runs());
+        let source = self.candidates.iter().find(|it| it.key == key);
+        let source = source.map(|candidate| candidate.source);
+        // One source may answer at every key while what another one said still stands.
+        let finished = |it: &&Candidate| Some(it.source) == source && !it.runs();
+        if self.candidates.iter().filter(finished).count() > FINISHED_MAX {
+            let oldest = self.candidates.iter().position(|it| finished(&it));
             oldest.map(|oldest| self.candidates.remove(oldest));
         }
         self.settle(now, effects);
@@ -498,7 +507,7 @@ impl Requests {
         }
         let (running, finished): (Vec<_>, Vec<_>) =
             self.candidates.iter().partition(|it| it.runs());
-        assert!(finished.len() <= FINISHED_MAX);
+        assert!(finished.len() <= FINISHED_MAX * self.sources.len());
         for candidate in &running {
             assert!(
                 !candidate.cancel.is_cancelled(),

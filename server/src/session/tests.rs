@@ -5,6 +5,7 @@ mod ahead;
 mod cascade;
 mod clients;
 mod deadlines;
+mod flow;
 mod large;
 mod manners;
 mod sequences;

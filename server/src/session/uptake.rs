@@ -28,6 +28,19 @@ pub(super) struct Uptake {
     taken: Option<Taken>,
     dismissed: VecDeque<Dismissed>,
     counted: VecDeque<GenerationKey>,
+    /// The last answer with text and its document, until one without; known to be typed on once
+    /// something was.
+    last: Option<(GenerationKey, Arc<str>)>,
+    typed_on: bool,
+    contradicted: Option<Contradicted>,
+}
+
+/// A line in which the user has typed against what stood there.
+#[derive(Clone, Debug)]
+struct Contradicted {
+    uri: Arc<str>,
+    line_start: usize,
+    times: u32,
 }
 
 /// What the client shows.
@@ -68,6 +81,19 @@ struct Dismissed {
     whole: String,
 }
 
+impl Contradicted {
+    /// Follows an edit; false if the line is gone.
+    fn moved(&mut self, edit: &Edit) -> bool {
+        if edit.range.end <= self.line_start && !edit.range.is_empty()
+            || edit.range.end < self.line_start
+        {
+            self.line_start = self.line_start - edit.range.len() + edit.text.len();
+            return true;
+        }
+        edit.range.start >= self.line_start
+    }
+}
+
 impl Dismissed {
     /// The place of an answer, and what the line would become with it.
     fn of(query: &Query, text: &str) -> Option<Self> {
@@ -105,10 +131,13 @@ impl Uptake {
         shown: &Shown,
     ) -> Option<Tally> {
         let before = self.stands.take();
+        self.last = None;
         if query.menu {
             return None;
         }
         let snapshot = &query.snapshot;
+        self.last = Some((key, Arc::clone(&snapshot.uri)));
+        self.typed_on = false;
         let language = Arc::clone(&snapshot.language_id);
         let edit = Edit::trimmed(&snapshot.text, shown.replace.clone(), &shown.text)?;
         let is_new = !self.counted.contains(&key);
@@ -140,23 +169,64 @@ impl Uptake {
     /// The client was answered with nothing.
     pub(super) fn nothing_shown(&mut self) {
         self.stands = None;
+        self.last = None;
     }
 
     /// A document changed; what is to be counted.
     pub(super) fn edited(&mut self, changed: &Changed) -> Vec<Tally> {
         let uri = &changed.now.uri;
+        self.typed_on |= !changed.edits.is_empty();
         let mut tallies = Vec::new();
         for edit in &changed.edits {
             if let Some(taken) = self.taken.take_if(|taken| taken.uri == *uri) {
                 tallies.extend(self.after_taken(taken, edit));
             }
+            self.contradicted
+                .take_if(|line| line.uri == *uri && !line.moved(edit));
             if let Some(stands) = self.stands.take_if(|stands| stands.uri == *uri) {
+                self.note_contradiction(&stands, edit);
                 tallies.extend(self.typed_or_taken(stands, edit));
             }
             self.dismissed
                 .retain_mut(|place| place.uri != *uri || place.moved(edit));
         }
         tallies
+    }
+
+    /// Counts a text that stood there if something else was typed.
+    fn note_contradiction(&mut self, stands: &Stands, edit: &Edit) {
+        let Some(typed) = edit.text.chars().next().filter(|c| *c != '\n') else {
+            return;
+        };
+        let there = edit.range.is_empty() && edit.range.start == stands.edit.range.start;
+        // The first character tells: editors add closers behind it.
+        if !there || stands.edit.text.starts_with(typed) {
+            return;
+        }
+        let line_start = stands.place.line_start;
+        let before = self.contradicted.take();
+        let before = before.filter(|it| it.uri == stands.uri && it.line_start == line_start);
+        self.contradicted = Some(Contradicted {
+            uri: Arc::clone(&stands.uri),
+            line_start,
+            times: before.map_or(0, |it| it.times) + 1,
+        });
+    }
+
+    /// How many texts the user has typed against in the caret's line.
+    pub(super) fn contradicted(&self, query: &Query) -> u32 {
+        let document = &query.snapshot.text;
+        let line_start = || document.line_to_byte(document.byte_to_line(query.caret));
+        let line = self.contradicted.as_ref();
+        let line = line.filter(|it| it.uri == query.snapshot.uri && it.line_start == line_start());
+        line.map_or(0, |it| it.times)
+    }
+
+    /// Which answer stands in a document in which something was typed since, as far as is known.
+    pub(super) fn last_shown(&self, uri: &Arc<str>) -> Option<GenerationKey> {
+        let last = self.last.as_ref();
+        let last = last.filter(|(_, of)| of == uri && self.typed_on);
+        last.map(|(key, _)| *key)
     }
 
     /// Something was taken, and then this happened.
@@ -284,6 +354,8 @@ impl Uptake {
         self.stands.take_if(|stands| *stands.uri == *uri);
         self.taken.take_if(|taken| *taken.uri == *uri);
         self.dismissed.retain(|place| *place.uri != *uri);
+        self.contradicted.take_if(|line| *line.uri == *uri);
+        self.last.take_if(|(_, of)| **of == *uri);
     }
 }
 

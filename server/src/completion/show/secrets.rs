@@ -113,7 +113,7 @@ fn is_key_character(c: char) -> bool {
 }
 
 /// Where secrets stand, in order.
-pub(super) fn find(text: &str) -> Vec<Range<usize>> {
+pub fn find(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     private_keys(text, &mut found);
     let keys = found.len();
@@ -197,11 +197,10 @@ fn is_named_secret(before: &str) -> bool {
     if !sign.contains([':', '=']) {
         return false;
     }
-    let start = name
-        .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
-        .map_or(0, |at| at + 1);
-    let name: String = name[start..]
-        .chars()
+    let name = name.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+    let name: String = name
+        .take(1)
+        .flat_map(str::chars)
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect();

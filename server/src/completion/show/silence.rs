@@ -77,6 +77,15 @@ pub enum Silence {
         /// The name.
         name: String,
     },
+    /// It is not sure enough in a line in which the user has typed against others.
+    Contradicted {
+        /// How many.
+        times: u32,
+        /// What the model holds of it.
+        probability: f64,
+        /// What it would have to here.
+        threshold: f64,
+    },
     /// It is too probably wrong.
     Improbable {
         /// What the model holds of it.
@@ -97,6 +106,7 @@ impl Silence {
                 | Self::Short { .. }
                 | Self::NotProse
                 | Self::UnknownName { .. }
+                | Self::Contradicted { .. }
                 | Self::Improbable { .. }
         )
     }
@@ -142,6 +152,7 @@ impl Silence {
             Self::Short { .. } => "short",
             Self::NotProse => "not-prose",
             Self::UnknownName { .. } => "unknown-name",
+            Self::Contradicted { .. } => "contradicted",
             Self::Improbable { .. } => "improbable",
         }
     }
@@ -212,6 +223,13 @@ impl fmt::Display for Silence {
             Self::UnknownName { name } => write!(
                 out,
                 "the answer has the name `{name}`, which is neither in this file nor in the standard library"
+            ),
+            Self::Contradicted { times, probability, threshold } => write!(
+                out,
+                "you have typed against {times} proposal{} in this line, and the answer is right with a probability of {} by the model's own account, less than {} here",
+                if *times == 1 { "" } else { "s" },
+                Percent(*probability),
+                Percent(*threshold)
             ),
             Self::Improbable { probability, threshold } => write!(
                 out,

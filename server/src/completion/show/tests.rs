@@ -199,6 +199,11 @@ fn secret_files_are_told_by_their_names() {
 #[test]
 fn secrets_are_masked_and_code_is_not() {
     for (text, masked) in [
+        // Letters of more than one byte stand right before what may be a name.
+        (
+            "`${n} Schlüssel`: \"${n} ключ\", \"ü-n\": \"0123456789012345\"",
+            "`${n} Schlüssel`: \"${n} ключ\", \"ü-n\": \"0123456789012345\"",
+        ),
         ("let key = \"AKIAIOSFODNN7EXAMPLE\";", "let key = \"***\";"),
         ("API_KEY=sk-123456789", "API_KEY=***"),
         ("password = \"hunter2!x\"", "password = \"***!x\""),
@@ -400,4 +405,26 @@ fn judging_takes_less_than_a_tenth_of_a_millisecond() {
         .expect("a time");
     let most = if cfg!(debug_assertions) { 2000 } else { 100 };
     assert!(best < Duration::from_micros(most), "{best:?}");
+}
+
+#[test]
+fn fewer_lines_leave_no_closer_that_only_a_later_line_writes_anew() {
+    let mut scores = Scores::default();
+    let text = "i, o)| {\n    f(o)\n})";
+    scores.push(9, &[TokenScore::of_model(-0.1)]);
+    scores.push(text.len(), &[TokenScore::of_model(-5.0)]);
+    let suggestion = Suggestion {
+        text: text.to_owned(),
+        replace_suffix_bytes: 2,
+        rewritten_until: text.len(),
+        scores,
+    };
+    assert_eq!(sure_lines(&suggestion, 0.5), None);
+    let alone = Suggestion {
+        replace_suffix_bytes: 0,
+        rewritten_until: 0,
+        ..suggestion
+    };
+    let first = sure_lines(&alone, 0.5).expect("the first line");
+    assert_eq!(first.text, "i, o)| {");
 }

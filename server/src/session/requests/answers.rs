@@ -32,6 +32,17 @@ enum Patience {
     Over,
 }
 
+/// What a source has at a caret, shown or not.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Its name.
+    pub source: &'static str,
+    /// What it has.
+    pub suggestion: Suggestion,
+    /// The rule that is against it, whatever its probability.
+    pub against: Option<Silence>,
+}
+
 /// What is to be shown.
 struct Best {
     key: GenerationKey,
@@ -55,12 +66,14 @@ impl Requests {
             _ => Patience::Best,
         };
         let query = &waiting.query;
-        let mut best: Option<(Source, Box<Best>)> = None;
+        let mut best: Option<(Source, Box<Best>)> = self.still_stands(query);
+        let stands = best.is_some();
         let mut must_wait = false;
         // The model for rests is waited for where the user asked, or where there is nothing else.
         let mut rest_waits = self.cascade.due().is_some() && patience != Patience::Over;
         let mut silence = None;
-        for source in query.sources.iter().copied() {
+        let sources = query.sources.iter().copied();
+        for source in sources.filter(|_| !stands) {
             let at_rest = query.waits_for_rest(source);
             match self.standing(source, query, must_wait, patience) {
                 Standing::Has(found) => {
@@ -137,6 +150,42 @@ impl Requests {
         }
     }
 
+    /// What is left of the text that stands there, while the user types it: nothing takes its place.
+    fn still_stands(&self, query: &Query) -> Option<(Source, Box<Best>)> {
+        let key = self.uptake.last_shown(&query.snapshot.uri)?;
+        let candidate = self.candidates.iter().find(|it| it.key == key)?;
+        let offer = candidate.offer(query)?;
+        let suggestion = offer.suggestion.ok()?;
+        let goes_on = offer.typed && !query.explicit && !query.menu;
+        if !goes_on || self.uptake.is_dismissed(query, &suggestion.text) {
+            return None;
+        }
+        let best = Best {
+            key,
+            suggestion,
+            others: offer.others,
+            prompt: candidate.prompt(),
+            context: candidate.context(),
+        };
+        Some((candidate.source, Box::new(best)))
+    }
+
+    /// What every source has at the caret of `query`, and which rule is against it.
+    pub(in crate::session) fn left(&self, query: &Query) -> Vec<Left> {
+        let sources = self.sources.iter();
+        let left = sources.filter_map(|(source, _)| {
+            let of_source = self.candidates.iter().rev();
+            let mut of_source = of_source.filter(|candidate| candidate.source == *source);
+            let (suggestion, against) = of_source.find_map(|candidate| candidate.left(query))?;
+            Some(Left {
+                source: source.name,
+                suggestion,
+                against,
+            })
+        });
+        left.collect()
+    }
+
     /// Why no source has anything, not even something that was judged.
     fn why_not_yet(&self, waiting: &Waiting) -> Silence {
         let typing = waiting.query.typing();
@@ -179,6 +228,16 @@ impl Requests {
                 typed,
             } = offer;
             let suggestion = suggestion.and_then(|suggestion| {
+                let asked = query.explicit || query.menu || candidate.taken;
+                let contradicted = if asked {
+                    0
+                } else {
+                    self.uptake.contradicted(query)
+                };
+                let suggestion = match &candidate.plan {
+                    Some(plan) => plan.show_again(suggestion, contradicted)?,
+                    None => suggestion,
+                };
                 if self.uptake.is_dismissed(query, &suggestion.text) {
                     Err(Silence::Dismissed)
                 } else {
@@ -199,14 +258,12 @@ impl Requests {
             };
             match suggestion {
                 Ok(suggestion) if counts => {
-                    let plan = candidate.plan.as_ref();
-                    let prompt = plan.map_or("", |plan| &plan.prompt.text);
                     return Standing::Has(Box::new(Best {
                         key: candidate.key,
                         suggestion,
                         others,
-                        prompt: prompt.into(),
-                        context: plan.map_or_else(Vec::new, |plan| plan.prompt.told_of.clone()),
+                        prompt: candidate.prompt(),
+                        context: candidate.context(),
                     }));
                 }
                 // Of an answer that was judged there is more to say than of one that is used up.
