@@ -16,6 +16,7 @@ mod run;
 mod task;
 mod test_location;
 mod unit;
+mod veil;
 
 use std::ops::Range;
 

@@ -9,6 +9,7 @@ use carat_grammars::SyntaxTree;
 
 use super::check::{self, Fault};
 use super::task::{self, Shape, Task};
+use super::veil::Veil;
 use super::{
     Change, Instruct, Outcome, Refusal, Request, Turn, context, fence, indentation, repetition,
 };
@@ -49,6 +50,7 @@ pub struct Run {
     text: String,
     tree: Option<SyntaxTree>,
     task: Task,
+    veil: Veil,
     fence: String,
     prompt: Prompt,
     request: GenerationRequest,
@@ -82,7 +84,7 @@ impl Run {
         let tree = request
             .language
             .map(|language| SyntaxTree::parse(language, &request.text));
-        let task = task::task(
+        let mut task = task::task(
             &request.action,
             &text,
             request.language,
@@ -106,6 +108,9 @@ impl Run {
             "The code:\n{fence}{tag}\n{}\n{fence}\n\n{}",
             task.shown.text, task.words
         );
+        let veil = Veil::of(&[&text, &user]);
+        let user = veil.hide(&user);
+        task.opening = veil.hide(&task.opening);
         let begin = match task.shape {
             Shape::Prose => String::new(),
             _ => format!("{fence}{tag}\n{}", task.opening),
@@ -146,6 +151,7 @@ impl Run {
             text,
             tree,
             task,
+            veil,
             fence,
             prompt,
             request,
@@ -266,7 +272,7 @@ impl Run {
         if *shape == Shape::Prose {
             return prose(&self.answer, stop);
         }
-        let whole = format!("{opening}{}", self.answer);
+        let whole = self.veil.reveal(&format!("{opening}{}", self.answer));
         let language = self.tree.as_ref().map(SyntaxTree::language);
         let change = match shape {
             Shape::Prose => unreachable!("read above"),

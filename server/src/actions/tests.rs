@@ -223,6 +223,37 @@ fn the_second_attempt_is_sampled_and_knows_nothing_of_the_first() {
     assert!(turns[0].1.temperature < 0.1 && turns[1].1.temperature > 0.5);
 }
 
+#[test]
+fn the_model_sees_no_secret_and_what_it_writes_has_it_again() {
+    let token = "ghp_a8Kd93kfLs0Qm2Zx7Vb1Nc5Hj6Tg4RwEy9uP";
+    let text = format!("fn f() {{\n    g(\"{token}\");\n    h();\n}}\n");
+    let begin = |action| {
+        let request = request(&text, 12..12, action);
+        Run::new(&request, &MODEL).expect("a unit")
+    };
+    for action in [Action::Explain, Action::Document] {
+        let run = begin(action);
+        assert!(!run.prompt().contains(token), "{}", run.prompt());
+    }
+    let mut run = begin(Action::Refactor { instruction: None });
+    assert!(!run.prompt().contains(token), "{}", run.prompt());
+    assert!(run.prompt().contains("g(\"HIDDEN_VALUE_1_\");"));
+    let answer = "() {\n    h();\n    g(\"HIDDEN_VALUE_1_\");\n}\n```";
+    let mut writer = Writer::new(&[answer]);
+    let step = run.step(
+        &mut |turn, on_text| Ok(writer.write(turn, on_text)),
+        &mut |_| {},
+    );
+    let Ok(Step::Done(Ok(Outcome::Change(change)))) = step else {
+        panic!("{step:?}");
+    };
+    assert!(
+        change.text.contains(&format!("g(\"{token}\");")),
+        "{}",
+        change.text
+    );
+}
+
 fn request(text: &str, selection: std::ops::Range<usize>, action: Action) -> Request {
     Request {
         action,
