@@ -60,6 +60,8 @@ pub struct Lexer {
     /// The string that the text began in.
     began_in: Option<&'static str>,
     escaped: bool,
+    /// What begins anything but plain code.
+    begins: Bytes,
 }
 
 impl Lexer {
@@ -70,6 +72,7 @@ impl Lexer {
             inside: Inside::Code,
             began_in: None,
             escaped: false,
+            begins: Bytes::that_begin(language),
         }
     }
 
@@ -131,10 +134,11 @@ impl Lexer {
     }
 
     fn step_code(&mut self, rest: &str) -> (usize, Option<Mark>) {
-        let strings = self
-            .language
-            .map_or(COMMON_STRINGS, |language| language.strings);
         let first = rest.as_bytes()[0];
+        if !self.begins.has(first) {
+            return (until(rest, |byte| self.begins.has(byte)), None);
+        }
+        let strings = strings_of(self.language);
         let mark = match first {
             b'(' => Some(Mark::Open(")")),
             b'[' => Some(Mark::Open("]")),
@@ -199,11 +203,16 @@ impl Lexer {
             self.escaped = false;
             return (character_length(rest), None);
         }
+        let first = rest.as_bytes()[0];
+        let close = string.close.as_bytes().first();
+        let tells = |byte| Some(&byte) == close || byte == b'\\' || byte == b'\n';
+        if !tells(first) {
+            return (until(rest, tells), None);
+        }
         if rest.starts_with(string.close) {
             self.inside = Inside::Code;
             return (string.close.len(), self.began_in.take().map(Mark::Close));
         }
-        let first = rest.as_bytes()[0];
         if first == b'\n' && !string.spans_lines {
             self.inside = Inside::Code;
             self.began_in = None;
@@ -211,6 +220,50 @@ impl Lexer {
         self.escaped = first == b'\\' && string.escapes;
         (character_length(rest), None)
     }
+}
+
+/// String literals of a language.
+fn strings_of(language: Option<&'static Language>) -> &'static [StringSyntax] {
+    language.map_or(COMMON_STRINGS, |language| language.strings)
+}
+
+/// A set of bytes.
+#[derive(Clone, Copy, Debug)]
+struct Bytes([u64; 4]);
+
+impl Bytes {
+    /// First bytes of brackets, literals and comments.
+    fn that_begin(language: Option<&'static Language>) -> Self {
+        let mut bytes = Self([0; 4]);
+        let comments = language.into_iter().flat_map(|language| {
+            let block = language.block_comment.map_or("", |(open, _)| open);
+            [language.line_comment, block]
+        });
+        let strings = strings_of(language).iter().map(|string| string.open);
+        let first = |text: &str| text.bytes().next();
+        for byte in comments.chain(strings).filter_map(first) {
+            bytes.insert(byte);
+        }
+        b"()[]{}'".iter().for_each(|byte| bytes.insert(*byte));
+        bytes
+    }
+
+    fn insert(&mut self, byte: u8) {
+        self.0[usize::from(byte / 64)] |= 1 << (byte % 64);
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte / 64)] >> (byte % 64) & 1 == 1
+    }
+}
+
+/// How far it is to the next character whose first byte is one of these; at least one character.
+fn until(rest: &str, tells: impl Fn(u8) -> bool) -> usize {
+    rest.bytes()
+        .enumerate()
+        .skip(1)
+        .find(|(at, byte)| tells(*byte) && rest.is_char_boundary(*at))
+        .map_or(rest.len(), |(at, _)| at)
 }
 
 fn character_length(rest: &str) -> usize {
