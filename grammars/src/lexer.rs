@@ -229,12 +229,12 @@ fn strings_of(language: Option<&'static Language>) -> &'static [StringSyntax] {
 
 /// A set of bytes.
 #[derive(Clone, Copy, Debug)]
-struct Bytes([u64; 4]);
+struct Bytes([bool; 256]);
 
 impl Bytes {
     /// First bytes of brackets, literals and comments.
     fn that_begin(language: Option<&'static Language>) -> Self {
-        let mut bytes = Self([0; 4]);
+        let mut bytes = Self([false; 256]);
         let comments = language.into_iter().flat_map(|language| {
             let block = language.block_comment.map_or("", |(open, _)| open);
             [language.line_comment, block]
@@ -249,21 +249,19 @@ impl Bytes {
     }
 
     fn insert(&mut self, byte: u8) {
-        self.0[usize::from(byte / 64)] |= 1 << (byte % 64);
+        self.0[usize::from(byte)] = true;
     }
 
     fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte / 64)] >> (byte % 64) & 1 == 1
+        self.0[usize::from(byte)]
     }
 }
 
-/// How far it is to the next character whose first byte is one of these; at least one character.
+/// How far it is to the next of these bytes, each of which begins a character; at least one byte.
 fn until(rest: &str, tells: impl Fn(u8) -> bool) -> usize {
-    rest.bytes()
-        .enumerate()
-        .skip(1)
-        .find(|(at, byte)| tells(*byte) && rest.is_char_boundary(*at))
-        .map_or(rest.len(), |(at, _)| at)
+    let behind = &rest.as_bytes()[1..];
+    let next = behind.iter().position(|byte| tells(*byte));
+    next.map_or(rest.len(), |at| at + 1)
 }
 
 fn character_length(rest: &str) -> usize {

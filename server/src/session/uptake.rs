@@ -28,9 +28,8 @@ pub(super) struct Uptake {
     taken: Option<Taken>,
     dismissed: VecDeque<Dismissed>,
     counted: VecDeque<GenerationKey>,
-    /// The last answer with text and its document, until one without; known to be typed on once
-    /// something was.
-    last: Option<(GenerationKey, Arc<str>)>,
+    /// Until there is one without text; known to be typed on once something was.
+    last: Option<Last>,
     typed_on: bool,
     contradicted: Option<Contradicted>,
 }
@@ -55,6 +54,14 @@ struct Stands {
     /// A part of it was taken already.
     in_part: bool,
     place: Dismissed,
+}
+
+/// The last answer with text.
+#[derive(Clone, Debug)]
+struct Last {
+    key: GenerationKey,
+    uri: Arc<str>,
+    caret: usize,
 }
 
 /// What was taken last.
@@ -136,7 +143,11 @@ impl Uptake {
             return None;
         }
         let snapshot = &query.snapshot;
-        self.last = Some((key, Arc::clone(&snapshot.uri)));
+        self.last = Some(Last {
+            key,
+            uri: Arc::clone(&snapshot.uri),
+            caret: query.caret,
+        });
         self.typed_on = false;
         let language = Arc::clone(&snapshot.language_id);
         let edit = Edit::trimmed(&snapshot.text, shown.replace.clone(), &shown.text)?;
@@ -222,11 +233,14 @@ impl Uptake {
         line.map_or(0, |it| it.times)
     }
 
-    /// Which answer stands in a document in which something was typed since, as far as is known.
-    pub(super) fn last_shown(&self, uri: &Arc<str>) -> Option<GenerationKey> {
+    /// Which answer stands in the document of `query`, in which something was typed since, as far as is
+    /// known. Typing over what the editor has closed changes no text: it moves the caret.
+    pub(super) fn last_shown(&self, query: &Query) -> Option<GenerationKey> {
         let last = self.last.as_ref();
-        let last = last.filter(|(_, of)| of == uri && self.typed_on);
-        last.map(|(key, _)| *key)
+        let last = last.filter(|last| {
+            last.uri == query.snapshot.uri && (self.typed_on || last.caret != query.caret)
+        });
+        last.map(|last| last.key)
     }
 
     /// Something was taken, and then this happened.
@@ -355,7 +369,7 @@ impl Uptake {
         self.taken.take_if(|taken| *taken.uri == *uri);
         self.dismissed.retain(|place| *place.uri != *uri);
         self.contradicted.take_if(|line| *line.uri == *uri);
-        self.last.take_if(|(_, of)| **of == *uri);
+        self.last.take_if(|last| *last.uri == *uri);
     }
 }
 

@@ -152,7 +152,7 @@ impl Requests {
 
     /// What is left of the text that stands there, while the user types it: nothing takes its place.
     fn still_stands(&self, query: &Query) -> Option<(Source, Box<Best>)> {
-        let key = self.uptake.last_shown(&query.snapshot.uri)?;
+        let key = self.uptake.last_shown(query)?;
         let candidate = self.candidates.iter().find(|it| it.key == key)?;
         let offer = candidate.offer(query)?;
         let suggestion = offer.suggestion.ok()?;

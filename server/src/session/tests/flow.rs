@@ -95,3 +95,18 @@ fn what_stands_there_stays_while_it_is_typed_whatever_else_there_is() {
     let key = bench.submit("let a = va|;");
     bench.expect(&[(key, "10..10 lue()")]);
 }
+
+#[test]
+fn what_stands_there_stays_while_its_closer_is_typed_over() {
+    let mut bench = Bench::of(World::with_sources(&[ECHO, MODEL]));
+    let key = bench.submit("f(x|)");
+    bench.world.write(ECHO, ").g()");
+    bench.world.end(ECHO, Some(StopReason::StopToken));
+    bench.world.wait(DEADLINE);
+    bench.expect(&[(key, "3..4 ).g()")]);
+    bench.write(").h()");
+    bench.end();
+    // The text is the same, the caret is not.
+    let key = bench.submit("f(x)|");
+    bench.expect(&[(key, "4..4 .g()")]);
+}
