@@ -14,7 +14,6 @@
 use std::arch::x86_64::*;
 
 use super::formats::{GROUPS, Wide};
-use super::gemv::first_lanes;
 use super::transpose;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
@@ -32,7 +31,7 @@ struct Panel {
     weights: [__m512i; STRIP],
     /// `[group]`, lanes: rows
     scale: [__m512; GROUPS],
-    /// `[group]`, lanes: rows; where groups have offsets of their own
+    /// `[group]`, lanes: rows
     offset: [__m512; GROUPS],
 }
 
@@ -94,7 +93,11 @@ impl Panel {
             for (scale, lanes) in self.scale.iter_mut().zip(transpose(&block)) {
                 *scale = _mm512_castsi512_ps(lanes);
             }
-            if F::ZERO.is_none() {
+            if let Some(zero) = F::ZERO {
+                for (offset, scale) in self.offset.iter_mut().zip(&self.scale) {
+                    *offset = _mm512_mul_ps(*scale, _mm512_set1_ps(-zero));
+                }
+            } else {
                 for (offset, lanes) in self.offset.iter_mut().zip(transpose(&offsets)) {
                     *offset = _mm512_castsi512_ps(lanes);
                 }
@@ -115,17 +118,6 @@ impl Panel {
         unsafe {
             let mut sum = [_mm512_setzero_ps(); T];
             sum.copy_from_slice(&sums[..T]);
-            // What stands for a weight of 0 times the sums of the activations, where it is the same
-            // in all groups: one operation a strip instead of one a group.
-            let mut zeros = [[0.0f32; GROUPS]; T];
-            if let Some(zero) = F::ZERO {
-                for (zeros, token) in zeros.iter_mut().zip(&tokens) {
-                    let sums = _mm512_maskz_loadu_ps(first_lanes(groups), token.sums);
-                    let zero = _mm512_mul_ps(sums, _mm512_set1_ps(-zero));
-                    _mm512_storeu_ps(zeros.as_mut_ptr(), zero);
-                }
-            }
-            #[expect(clippy::needless_range_loop, reason = "a group indexes many arrays")]
             for g in 0..groups {
                 ahead.ask();
                 let mut dots = [_mm512_setzero_si512(); T];
@@ -140,15 +132,10 @@ impl Panel {
                 for (t, token) in tokens.iter().enumerate() {
                     let dot = _mm512_cvtepi32_ps(dots[t]);
                     let scale = _mm512_set1_ps(*token.scales.add(g * G / 8));
-                    if F::ZERO.is_some() {
-                        let dot = _mm512_fmadd_ps(dot, scale, _mm512_set1_ps(zeros[t][g]));
-                        sum[t] = _mm512_fmadd_ps(self.scale[g], dot, sum[t]);
-                    } else {
-                        let scale = _mm512_mul_ps(self.scale[g], scale);
-                        sum[t] = _mm512_fmadd_ps(dot, scale, sum[t]);
-                        let offset = _mm512_set1_ps(*token.sums.add(g));
-                        sum[t] = _mm512_fmadd_ps(self.offset[g], offset, sum[t]);
-                    }
+                    let scale = _mm512_mul_ps(self.scale[g], scale);
+                    sum[t] = _mm512_fmadd_ps(dot, scale, sum[t]);
+                    let offset = _mm512_set1_ps(*token.sums.add(g));
+                    sum[t] = _mm512_fmadd_ps(self.offset[g], offset, sum[t]);
                 }
             }
             sums[..T].copy_from_slice(&sum);

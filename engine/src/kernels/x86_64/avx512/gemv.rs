@@ -91,7 +91,7 @@ pub(super) unsafe fn step_dot<F: Wide>(
 
 /// The first `n` of 16 lanes.
 #[inline(always)]
-pub(super) fn first_lanes(n: usize) -> __mmask16 {
+fn first_lanes(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
