@@ -145,19 +145,19 @@ fn tensors_of_types_that_do_not_run_are_listed() {
     let file = read(
         Writer::new()
             .tensor("iq2", &[256], 16, &[0; 66])
-            .tensor("mxfp4", &[32], 39, &[0; 17])
+            .tensor("iq3", &[256], 18, &[0; 98])
             .tensor("ints", &[5], 26, &[0; 20])
             .tensor("unheard", &[5], 4711, &[]),
     );
     let names: Vec<_> = file.tensors().iter().map(TensorInfo::type_name).collect();
-    assert_eq!(names, ["IQ2_XXS", "MXFP4", "I32", "number 4711"]);
+    assert_eq!(names, ["IQ2_XXS", "IQ3_XXS", "I32", "number 4711"]);
     assert!(
         file.tensors()
             .iter()
             .all(|tensor| tensor.tensor_type().is_none())
     );
     let lens: Vec<_> = file.tensors().iter().map(TensorInfo::len_bytes).collect();
-    assert_eq!(lens, [66, 17, 20, 0]);
+    assert_eq!(lens, [66, 98, 20, 0]);
     assert!(file.data(&file.tensors()[3]).is_empty());
 }
 
