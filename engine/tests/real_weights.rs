@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama;
-use carat_engine::{CancelToken, CpuLevel, LoadOptions, Model, Session, SessionOptions, TokenId};
+use carat_engine::{CancelToken, LoadOptions, Model, Session, SessionOptions, TokenId};
 use serde_json::Value;
 
 /// Where answers part, the best two tokens are this near, in nats: the largest difference that the
@@ -31,10 +31,7 @@ const MAX_RELATIVE_PERPLEXITY: f64 = 5e-3;
 /// Relative L2 of all logits: each of two engines may be as far from exact as llama.cpp is.
 const MAX_FROM_CANDLE: f64 = 6e-2;
 /// Prompts that candle reads too: it takes seconds for each.
-const CANDLE_PROMPTS: usize = 2;
-/// Prompts, and tokens of their answers, at levels without vectors of ours, which take a minute for all.
-const SLOW_PROMPTS: usize = 2;
-const SLOW_TOKENS: usize = 4;
+const CANDLE_PROMPTS: usize = 4;
 
 struct Weights {
     path: PathBuf,
@@ -78,13 +75,8 @@ impl Weights {
     }
 
     fn cases(&self) -> &[Value] {
-        let all = self.reference["cases"].as_array().unwrap();
-        &all[..if is_slow() { SLOW_PROMPTS } else { all.len() }]
+        self.reference["cases"].as_array().unwrap()
     }
-}
-
-fn is_slow() -> bool {
-    CpuLevel::current() <= CpuLevel::Candle
 }
 
 #[test]
@@ -106,10 +98,7 @@ fn answers_and_probabilities_are_those_of_llama_cpp() {
             numbers(&case["exact"]),
         ));
 
-        let mut expected: Vec<TokenId> = numbers(&case["greedy"]).map(|id| id as TokenId).collect();
-        if is_slow() {
-            expected.truncate(SLOW_TOKENS);
-        }
+        let expected: Vec<TokenId> = numbers(&case["greedy"]).map(|id| id as TokenId).collect();
         let found = greedy(&mut weights.session(), &tokens, expected.len());
         let pairs = expected.iter().zip(&found);
         let same = pairs.take_while(|(a, b)| a == b).count();
@@ -134,8 +123,7 @@ fn answers_and_probabilities_are_those_of_llama_cpp() {
         mean(&theirs)
     );
     assert!(worst(&ours) <= MAX_RELATIVE_L2);
-    // The mean of a few prompts says nothing.
-    assert!(is_slow() || mean(&ours) <= MAX_TIMES_LLAMA_CPP * mean(&theirs));
+    assert!(mean(&ours) <= MAX_TIMES_LLAMA_CPP * mean(&theirs));
 }
 
 #[test]
@@ -143,10 +131,6 @@ fn the_perplexity_of_a_text_is_that_of_llama_cpp() {
     let Some(weights) = Weights::find() else {
         return;
     };
-    if is_slow() {
-        eprintln!("SKIPPED: 300 tokens take a minute at this level of kernels");
-        return;
-    }
     let text = &weights.reference["text"];
     let tokens: Vec<TokenId> = numbers(&text["tokens"]).map(|id| id as TokenId).collect();
     let all = weights
@@ -170,10 +154,6 @@ fn probabilities_are_those_of_candle() {
     let Some(weights) = Weights::find() else {
         return;
     };
-    if is_slow() {
-        eprintln!("SKIPPED: the other levels are compared with candle's model");
-        return;
-    }
     let device = &Device::Cpu;
     let mut file = File::open(&weights.path).unwrap();
     let content = Content::read(&mut file).unwrap();

@@ -584,14 +584,14 @@ fn languages_are_switched_off_while_the_server_runs() {
 #[test]
 fn a_document_is_called_by_its_place_in_the_folders() {
     let mut world = World::ready();
-    let uri = "file:///work/src/a.rs";
+    let uri = "file:///project/src/a.rs";
     world.open(uri, "x");
     let path = |world: &World| {
         let snapshot = world.session.documents.snapshot(uri).expect("open");
         snapshot.path.to_string()
     };
     assert_eq!(path(&world), "a.rs");
-    let folders = vec!["/work".into()];
+    let folders = vec!["/project".into()];
     world.happen(Event::FoldersChanged(folders, Vec::new()));
     assert_eq!(path(&world), "src/a.rs");
     assert_eq!(world.reads, 1, "projects are read elsewhere, not here");
