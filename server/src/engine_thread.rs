@@ -197,6 +197,9 @@ pub(crate) fn complete(generator: &mut dyn Generator, job: &Job, report: &dyn Fn
         }
     };
     report(Report::Ended(job.key, stop, proposal));
+    if generator.is_to_read(&job.uri) {
+        report(Report::ToRead(Arc::clone(&job.uri), job.caret.at));
+    }
 }
 
 fn generate(
@@ -214,7 +217,7 @@ fn generate(
         context: &context,
         ..job.caret.query(&around)
     };
-    let plan = Arc::new(generator.plan(&query));
+    let plan = Arc::new(generator.plan(&job.uri, &query));
     report(Report::Planned(job.key, Arc::clone(&plan)));
     let mut heard = |text: &str, progress: &completion::Progress<'_>| {
         let so_far = progress.so_far();
@@ -407,7 +410,7 @@ fn needed(generator: &dyn Generator, job: &WarmJob) -> Vec<TokenId> {
             context: &context,
             ..caret.query(&around)
         };
-        generator.plan(&query).prompt.tokens
+        generator.plan(&job.uri, &query).prompt.tokens
     };
     let mut prompt = prompt_at(&job.caret);
     if job.is_guess {

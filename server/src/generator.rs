@@ -44,8 +44,8 @@ pub trait Generator: Send {
     /// Which model this is.
     fn facts(&self) -> ModelFacts;
 
-    /// Prompt and limits for a caret.
-    fn plan(&self, query: &Query<'_>) -> Plan;
+    /// Prompt and limits for a caret of `document`.
+    fn plan(&self, document: &str, query: &Query<'_>) -> Plan;
 
     /// Looks at the user's other texts for what the model is to be told at a caret of `document`; false if
     /// it was cancelled before the end. Without texts it is told nothing. It stays what it is until
@@ -84,6 +84,12 @@ pub trait Generator: Send {
         prompt: &[TokenId],
         cancel: &CancelToken,
     ) -> Result<bool, GenerateError>;
+
+    /// Whether the prompts of `document` are to be of another size, which takes effect when it is next
+    /// read while nobody waits.
+    fn is_to_read(&self, _document: &str) -> bool {
+        false
+    }
 
     /// How the model is told what to do; `None` if it only completes.
     fn instruct(&self) -> Option<Instruct<'_>>;

@@ -17,6 +17,7 @@ mod query;
 mod record;
 mod requests;
 mod roles;
+mod start;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -46,11 +47,8 @@ use actions::Actions;
 use ahead::{Ahead, Due};
 use requests::{Requests, Wants};
 use roles::Roles;
+use start::Start;
 use texts::Wanted;
-
-/// How long the model waits for the configuration of a client that is asked for it. Clients answer in
-/// milliseconds; one that does not is served with what it said at first.
-const FIRST_CONFIGURATION: Duration = Duration::from_secs(1);
 
 /// Nobody snoozes longer than a day.
 const SNOOZE_MAX: Duration = Duration::from_hours(24);
@@ -79,16 +77,6 @@ pub struct Session {
     unsaid: Option<Vec<Effect>>,
     told_why_quiet: bool,
     has_left: bool,
-}
-
-/// How the models are started: once, when it is known which.
-#[derive(Debug)]
-enum Start {
-    /// The client has not said anything; the command line may have named a model.
-    Unknown(Option<String>),
-    /// The client is asked for its configuration, and has this long.
-    Awaited(Option<String>, Instant),
-    Done,
 }
 
 impl Session {
@@ -156,7 +144,7 @@ impl Session {
     pub fn due(&self) -> Option<Instant> {
         let start = match &self.start {
             Start::Awaited(_, until) => Some(*until),
-            Start::Unknown(_) | Start::Done => None,
+            Start::Unknown(_) | Start::Looking | Start::Done => None,
         };
         let snooze = match self.status.pause {
             Pause::Until(end) if !self.has_left => Some(end),
@@ -241,6 +229,7 @@ impl Session {
                 self.look(&path, effects);
             }
             Event::Recalled(recalled) => self.recalled(*recalled),
+            Event::ModelsFound(files) => self.models_found(&files, effects),
             Event::ProjectsRead(files) => complain(&self.settings.projects(files), effects),
             Event::Requested(key, request) => self.requested(key, request, now, effects),
             Event::Cancelled(key) => self.requests.cancel(key, now, effects),
@@ -314,37 +303,6 @@ impl Session {
             return complain(&complaints, effects);
         }
         effects.push(Effect::ReadProjects(roots));
-    }
-
-    fn first_start(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if let Start::Unknown(model) = &mut self.start {
-            self.start = Start::Awaited(model.take(), now + FIRST_CONFIGURATION);
-            if !self.client.pulls {
-                self.start_model(effects);
-            }
-        }
-    }
-
-    fn start_model(&mut self, effects: &mut Vec<Effect>) {
-        if let Start::Awaited(model, _) = &mut self.start {
-            let (named, settings) = (model.take(), self.settings.start());
-            self.roles = Roles::new(&settings, named, cfg!(feature = "embedded-model"));
-            for (source, model) in self.roles.models.clone() {
-                if source != Source::ACTIONS {
-                    self.requests.add_source(source);
-                }
-                let answers_keys = self.roles.answers_keys(source);
-                effects.push(Effect::LoadModel(LoadModel {
-                    source,
-                    model,
-                    threads: settings.threads,
-                    unload_after: settings.unload_after.filter(|_| !answers_keys),
-                }));
-            }
-            self.tell_models();
-            self.start = Start::Done;
-            self.remember_workspace(effects);
-        }
     }
 
     fn requested(
@@ -539,6 +497,7 @@ impl Session {
                 }
                 requests.ended(key, stop, proposal, now, effects);
             }
+            Report::ToRead(uri, caret) => self.ahead.read_anew(&uri, caret, now),
             Report::Acting(key, stage) => self.actions.acting(key, stage, now, effects),
             Report::Acted(key, end) => self.actions.ended(key, end, facts, effects),
         }

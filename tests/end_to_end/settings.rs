@@ -217,3 +217,29 @@ fn on_battery_the_model_for_rests_rests() {
     is("Charging\n");
     until("ready");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_model_file_with_two_names_is_loaded_once() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/parity/moe-thin.f32.gguf"
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let link = folder.path().join("link.gguf");
+    std::os::unix::fs::symlink(file, &link).expect("a link");
+    let mut client = Client::inline();
+    client.params["capabilities"]["experimental"] = json!({ "carat": { "status": true } });
+    client.params["initializationOptions"] =
+        json!({ "models": { "typing": file, "rest": link, "actions": "default" } });
+    let mut server = Launch::new(program()).argument("lsp").start();
+    server.initialize(&client);
+    let models = server.until("both are ready", |server| {
+        let models = server.notification("carat/status")["params"]["models"].clone();
+        let all = models.as_array()?.clone();
+        let ready = all.iter().all(|model| model["state"] == "ready");
+        ready.then_some(all)
+    });
+    let roles: Vec<&Value> = models.iter().map(|model| &model["roles"]).collect();
+    assert_eq!(roles, [&json!(["typing", "rest"]), &json!(["actions"])]);
+}

@@ -16,7 +16,7 @@ use crate::completion::{self, Generated, Parts, Plan, Query};
 use crate::context::{Chosen, Outline};
 use crate::echo::Known;
 use crate::models::ModelError;
-use crate::prompt::Excerpt;
+use crate::prompt::{Excerpt, PromptBudget};
 
 /// Memory for the caches of documents. Users edit one file and look at others; with as many caches as
 /// this holds, at least one, they come back to what was read.
@@ -25,8 +25,8 @@ const CACHES_BYTES: usize = 1200 << 20;
 /// With room for fewer documents than this, their caches are kept in 8 bits.
 const CACHES_MIN: usize = 4;
 
-/// Documents for which it is known what the model is told of other files; the one used last stays longest.
-const CONTEXTS_MAX: usize = 16;
+/// Documents whose prompts are known; the one used last stays longest.
+const DOCUMENTS_MAX: usize = 16;
 
 /// How long other files are read at a time; the rest of them the next time.
 const LEARNING: Duration = Duration::from_secs(2);
@@ -55,15 +55,19 @@ pub struct EngineGenerator {
     actions: Option<Session>,
     /// What other files define.
     outline: Outline,
-    /// What the model is told of them, by document.
-    contexts: Vec<Context>,
+    /// What their prompts are like, the one used last first.
+    documents: Vec<Document>,
     /// Whether the speed of the machine is to change nothing.
     is_steady: bool,
 }
 
-/// What the model is told of other files in one document.
-struct Context {
-    document: String,
+/// What the prompts of one document are like: as long as it stays the same, they share what was read.
+struct Document {
+    name: String,
+    budget: PromptBudget,
+    /// Whether the budget is one for another speed than that at which the document was read.
+    is_to_resize: bool,
+    /// What the model is told of other files.
     chosen: Chosen,
     /// As prompts take it.
     excerpts: Arc<[Excerpt]>,
@@ -81,7 +85,7 @@ impl EngineGenerator {
             ranking: None,
             actions: None,
             outline: Outline::default(),
-            contexts: Vec::new(),
+            documents: Vec::new(),
             is_steady: false,
         })
     }
@@ -100,6 +104,42 @@ impl EngineGenerator {
         self.sessions = Slots::new(self.model.model.clone(), options, CACHES_BYTES);
         self.is_steady = true;
     }
+
+    /// What the prompts of a document are like, from now on at the latest.
+    fn document(&mut self, name: &str) -> &mut Document {
+        let known = self.documents.iter().position(|one| one.name == name);
+        let document = match known {
+            Some(at) => self.documents.remove(at),
+            None => Document {
+                name: name.to_owned(),
+                budget: self.model.budget,
+                is_to_resize: false,
+                chosen: Chosen::default(),
+                excerpts: Arc::default(),
+            },
+        };
+        self.documents.truncate(DOCUMENTS_MAX - 1);
+        self.documents.insert(0, document);
+        &mut self.documents[0]
+    }
+
+    fn known(&self, document: &str) -> Option<&Document> {
+        self.documents.iter().find(|one| one.name == document)
+    }
+
+    /// So many tokens were `read` of a prompt of so many, at this speed, which says how long prompts may
+    /// be. One of another size is read anew: so a document keeps its size, unless most of it was just
+    /// read. Whether it is to get another one.
+    fn measured(&mut self, document: &str, read: f64, of: usize, speed: Option<f64>) -> bool {
+        let Some(speed) = speed.filter(|_| !self.is_steady && 2.0 * read >= of as f64) else {
+            return self.known(document).is_some_and(|one| one.is_to_resize);
+        };
+        let before = self.document(document).budget;
+        self.model.adapt_budget(speed);
+        let is_to_resize = before != self.model.budget;
+        self.document(document).is_to_resize = is_to_resize;
+        is_to_resize
+    }
 }
 
 impl Generator for EngineGenerator {
@@ -111,8 +151,10 @@ impl Generator for EngineGenerator {
         }
     }
 
-    fn plan(&self, query: &Query<'_>) -> Plan {
-        self.model.plan(query)
+    fn plan(&self, document: &str, query: &Query<'_>) -> Plan {
+        let known = self.known(document);
+        let budget = known.map_or(self.model.budget, |known| known.budget);
+        self.model.plan_within(query, &budget)
     }
 
     fn look_around(
@@ -122,12 +164,11 @@ impl Generator for EngineGenerator {
         known: Option<Known<'_>>,
         cancel: &CancelToken,
     ) -> bool {
-        let at = self
-            .contexts
-            .iter()
-            .position(|one| one.document == document);
-        let known_before = at.map(|at| self.contexts.remove(at));
-        let Some(known) = known.filter(|_| self.model.is_told_of_others()) else {
+        let tells = self.model.is_told_of_others();
+        let Some(known) = known.filter(|_| tells) else {
+            let document = self.document(document);
+            document.chosen = Chosen::default();
+            document.excerpts = Arc::default();
             return true;
         };
         let begin = Instant::now();
@@ -140,26 +181,23 @@ impl Generator for EngineGenerator {
                 ControlFlow::Continue(())
             }
         });
-        let mut context = known_before.unwrap_or_else(|| Context {
-            document: document.to_owned(),
-            chosen: Chosen::default(),
-            excerpts: Arc::default(),
-        });
-        if !is_cancelled {
-            let chosen = self.model.choose_context(query, known, &self.outline);
-            if context.chosen.renew(chosen) {
-                context.excerpts = context.chosen.excerpts.clone().into();
-            }
+        if is_cancelled {
+            return false;
         }
-        self.contexts.truncate(CONTEXTS_MAX - 1);
-        self.contexts.insert(0, context);
-        !is_cancelled
+        let budget = self.document(document).budget;
+        let chosen = self
+            .model
+            .choose_context(query, known, &self.outline, &budget);
+        let document = self.document(document);
+        if document.chosen.renew(chosen) {
+            document.excerpts = document.chosen.excerpts.clone().into();
+        }
+        true
     }
 
     fn context(&self, document: &str) -> Arc<[Excerpt]> {
-        let mut contexts = self.contexts.iter();
-        let found = contexts.find(|one| one.document == document);
-        found.map_or_else(Arc::default, |one| Arc::clone(&one.excerpts))
+        let known = self.known(document);
+        known.map_or_else(Arc::default, |one| Arc::clone(&one.excerpts))
     }
 
     fn generate(
@@ -190,14 +228,24 @@ impl Generator for EngineGenerator {
             cancel,
             on_piece,
         );
+        let (read, speed) = (
+            session.prompt_tokens_evaluated() - before,
+            session.prefill_speed(),
+        );
+        let of = plan.prompt.tokens.len();
         tracing::debug!(
-            tokens = session.prompt_tokens_evaluated() - before,
-            of = plan.prompt.tokens.len(),
+            tokens = read,
+            of,
             model = self.model.name,
             "read for an answer"
         );
         self.ranking = ranking;
+        self.measured(document, read, of, speed);
         result
+    }
+
+    fn is_to_read(&self, document: &str) -> bool {
+        self.known(document).is_some_and(|one| one.is_to_resize)
     }
 
     fn read(
@@ -208,18 +256,20 @@ impl Generator for EngineGenerator {
     ) -> Result<bool, GenerateError> {
         let session = self.sessions.session(document, prompt)?;
         let before = session.prompt_tokens_evaluated();
-        let read = session.prefill(prompt, cancel)?;
-        tracing::debug!(
-            tokens = session.prompt_tokens_evaluated() - before,
-            of = prompt.len(),
-            model = self.model.name,
-            "read ahead"
+        let whole = session.prefill(prompt, cancel)?.is_whole();
+        let (read, speed) = (
+            session.prompt_tokens_evaluated() - before,
+            session.prefill_speed(),
         );
-        // A prompt of another size is read anew: not while somebody waits for an answer.
-        if let Some(speed) = session.prefill_speed().filter(|_| !self.is_steady) {
-            self.model.adapt_budget(speed);
+        let of = prompt.len();
+        tracing::debug!(tokens = read, of, model = self.model.name, "read ahead");
+        if self.measured(document, read, of, speed) {
+            // Nobody waits for an answer now.
+            let budget = self.model.budget;
+            let document = self.document(document);
+            (document.budget, document.is_to_resize) = (budget, false);
         }
-        Ok(read.is_whole())
+        Ok(whole)
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {
@@ -320,7 +370,7 @@ mod tests {
                 context: &context,
                 ..query
             };
-            (whole, generator.plan(&query).prompt.told_of)
+            (whole, generator.plan("a", &query).prompt.told_of)
         };
         let go_on = CancelToken::new();
         let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
@@ -341,5 +391,36 @@ mod tests {
 
         let embedded = EngineGenerator::load(None, Some(1)).expect("the embedded model");
         assert!(!embedded.model.is_told_of_others());
+    }
+
+    #[test]
+    fn a_document_keeps_the_size_of_its_prompts_unless_most_of_one_was_just_read() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/parity/moe-thin.f32.gguf"
+        );
+        let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
+        let first = generator.document("a").budget;
+        let fast = Some(1e6);
+        assert!(!generator.measured("a", 40.0, 100, fast), "a key");
+        assert!(!generator.measured("a", 100.0, 100, None), "no speed yet");
+        assert_eq!(generator.model.budget, first);
+        assert!(generator.measured("a", 100.0, 100, fast));
+        assert!(generator.is_to_read("a"));
+        assert_eq!(generator.document("a").budget, first, "somebody waits");
+        assert!(generator.measured("a", 1.0, 100, fast), "it is still to be");
+        let go_on = CancelToken::new();
+        let whole = generator.read("a", &[2, 300, 301], &go_on);
+        assert!(whole.expect("room"));
+        let large = generator.document("a").budget;
+        assert!(large != first && large == generator.model.budget);
+        assert!(!generator.is_to_read("a"));
+        // Another document is read while the machine is busy.
+        assert!(generator.measured("b", 100.0, 100, Some(1.0)));
+        assert!(generator.model.budget != large);
+        assert_eq!(generator.document("a").budget, large);
+        assert!(!generator.is_to_read("a"));
+        generator.be_steady();
+        assert!(!generator.measured("c", 100.0, 100, fast));
     }
 }

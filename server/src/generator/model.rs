@@ -125,10 +125,15 @@ impl CodeModel {
 
     /// Prompt, limits and the reading of the answer for a caret.
     pub fn plan(&self, query: &Query<'_>) -> Plan {
+        self.plan_within(query, &self.budget)
+    }
+
+    /// The same with a prompt of another size.
+    pub fn plan_within(&self, query: &Query<'_>, budget: &PromptBudget) -> Plan {
         let plan = completion::plan(
             query,
             self.form,
-            &self.budget,
+            budget,
             &self.parts,
             self.model.tokenizer(),
             &self.knowledge,
@@ -144,7 +149,13 @@ impl CodeModel {
 
     /// What it is to be told of other files at a caret, out of what is known of them; nothing for a
     /// model that gains nothing by it.
-    pub fn choose_context(&self, query: &Query<'_>, known: Known<'_>, outline: &Outline) -> Chosen {
+    pub fn choose_context(
+        &self,
+        query: &Query<'_>,
+        known: Known<'_>,
+        outline: &Outline,
+        budget: &PromptBudget,
+    ) -> Chosen {
         if !self.is_told_of_others() {
             return Chosen::default();
         }
@@ -155,7 +166,7 @@ impl CodeModel {
         };
         let vocabulary: &dyn Vocabulary = self.model.tokenizer();
         let count = |text: &str| vocabulary.encode(text).len();
-        context::choose(&spot, known, outline, self.budget.context_tokens, &count)
+        context::choose(&spot, known, outline, budget.context_tokens, &count)
     }
 
     /// Whether it is told of other files at all.
@@ -169,7 +180,7 @@ impl CodeModel {
         if self.is_told_of_others() {
             outline.learn(known.index, known.path, &mut || ControlFlow::Continue(()));
         }
-        self.choose_context(query, known, &outline)
+        self.choose_context(query, known, &outline, &self.budget)
     }
 
     /// A session for the choice between the lines of a plan, if there is more than one.

@@ -221,7 +221,7 @@ impl Generator for Scripted {
         }
     }
 
-    fn plan(&self, query: &Query<'_>) -> Plan {
+    fn plan(&self, _document: &str, query: &Query<'_>) -> Plan {
         completion::plan(
             query,
             PromptForm::Plain,

@@ -16,6 +16,7 @@ use super::outbox::{Message, Outbox};
 use super::parent;
 use crate::mailbox::{ActionEnd, Job, Report, Source};
 use crate::memory::{self, Limits, Order};
+use crate::models::ModelSource;
 use crate::session::{ClientFacts, Effect, Event, Reply, Request, RequestKey, Session};
 use crate::settings::ProjectFile;
 use crate::status::Status;
@@ -185,6 +186,7 @@ impl Shell {
                     let _ = state.pending.remove(at).reply.send(reply);
                 }
             }
+            Effect::FindModels(names) => self.find_models(names),
             Effect::LoadModel(order) => {
                 let source = order.source;
                 let shell = self.clone();
@@ -245,6 +247,18 @@ impl Shell {
             Effect::Progress(key, progress) => self.send(Message::Progress(key, progress)),
             Effect::Deliver(delivery) => self.send(Message::Deliver(delivery)),
         }
+    }
+
+    /// Finds the files of models, on a thread that may wait for the disk.
+    fn find_models(&self, names: Vec<String>) {
+        let shell = self.clone();
+        self.inner.runtime.spawn_blocking(move || {
+            let found = names.into_iter().filter_map(|name| {
+                let source = ModelSource::find(Some(&name)).ok()?;
+                Some((name, source.path().ok()?.canonicalize().ok()?))
+            });
+            shell.handle(Event::ModelsFound(found.collect()));
+        });
     }
 
     /// Lets the user's own lines answer, on a thread of their own: a model may be reading.

@@ -181,6 +181,9 @@ pub enum Report {
     Others(GenerationKey, Vec<Proposal>),
     /// A generation has ended, with what is to be shown of it; without a reason if it failed.
     Ended(GenerationKey, Option<StopReason>, Option<Proposal>),
+    /// The prompts of a document are to be of another size, and read anew while nobody waits; with the
+    /// byte offset of the caret there.
+    ToRead(Arc<str>, usize),
     /// An action gets ahead.
     Acting(ActionKey, Stage),
     /// An action has ended.

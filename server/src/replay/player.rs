@@ -434,8 +434,8 @@ impl Generator for Metered {
         self.inner.facts()
     }
 
-    fn plan(&self, query: &Query<'_>) -> Plan {
-        self.inner.plan(query)
+    fn plan(&self, document: &str, query: &Query<'_>) -> Plan {
+        self.inner.plan(document, query)
     }
 
     fn generate(

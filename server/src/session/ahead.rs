@@ -68,6 +68,13 @@ impl Ahead {
             .take_if(|spot| spot.generation == Some(generation));
     }
 
+    /// What was read of a document is to be read anew, in another size.
+    pub(super) fn read_anew(&mut self, uri: &Arc<str>, caret: usize, now: Instant) {
+        if self.spot.is_none() {
+            self.look(Arc::clone(uri), Some(caret), now, None);
+        }
+    }
+
     /// A document was closed.
     pub(super) fn closed(&mut self, uri: &str) {
         self.spot.take_if(|spot| *spot.uri == *uri);

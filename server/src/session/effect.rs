@@ -23,6 +23,8 @@ pub struct RequestKey(pub u64);
 pub enum Effect {
     /// Reply to a request.
     Respond(RequestKey, Reply),
+    /// Find the files that these names of models mean.
+    FindModels(Vec<String>),
     /// Load a model, and tell what comes of it.
     LoadModel(LoadModel),
     /// Ask a source for text.

@@ -1,5 +1,6 @@
 //! Everything that can happen to a session.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub enum Event {
     FileChanged(PathBuf),
     /// More is known of the workspace.
     Recalled(Box<Recalled>),
+    /// The files of models, by their names; those that are not there are left out.
+    ModelsFound(BTreeMap<String, PathBuf>),
     /// The projects' own settings were read.
     ProjectsRead(Vec<ProjectFile>),
     /// A request, which gets exactly one reply.

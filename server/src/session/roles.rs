@@ -1,6 +1,7 @@
 //! Which models there are, and what each does.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::mailbox::Source;
 use crate::models::DEFAULT_NAME;
@@ -87,6 +88,34 @@ impl Roles {
             .map(|(role, _)| role.to_owned())
             .chain(languages.map(|(language, _)| language.clone()))
             .collect()
+    }
+
+    /// Names that may mean one file: two or more.
+    pub(super) fn doubtful(&self) -> Option<Vec<String>> {
+        let names = self.models.iter().filter_map(|(_, name)| name.clone());
+        let names: Vec<String> = names.collect();
+        (names.len() > 1).then_some(names)
+    }
+
+    /// Lets one file be loaded once, where several names mean it; `files` are those of the names.
+    pub(super) fn merge(&mut self, files: &BTreeMap<String, PathBuf>) {
+        let mut kept: Vec<(Source, Option<String>)> = Vec::new();
+        for (source, name) in std::mem::take(&mut self.models) {
+            let file = |name: &Option<String>| files.get(name.as_ref()?);
+            let same = |known: &&(Source, Option<String>)| {
+                file(&name).is_some_and(|it| file(&known.1) == Some(it))
+            };
+            let Some((first, _)) = kept.iter().find(same) else {
+                kept.push((source, name));
+                continue;
+            };
+            let roles = [&mut self.rest, &mut self.actions];
+            let roles = roles.into_iter().chain(self.languages.values_mut());
+            for role in roles.filter(|role| **role == source) {
+                *role = *first;
+            }
+        }
+        self.models = kept;
     }
 
     /// Whose model this is: one file is loaded once, whatever it does.
@@ -182,6 +211,33 @@ mod tests {
             Some(REST),
             ACTIONS,
         );
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_loaded_once() {
+        let named = [
+            ("typing", "a"),
+            ("rest", "b"),
+            ("actions", "c"),
+            ("go", "d"),
+        ];
+        let mut roles = Roles::new(&settings(None, &named), None, true);
+        let names = roles.doubtful().expect("four names");
+        assert_eq!(names, ["a", "b", "c", "d"]);
+        let files = [("a", "/x"), ("b", "/y"), ("c", "/y"), ("d", "/x")];
+        let files = files.map(|(name, file)| (name.to_owned(), PathBuf::from(file)));
+        roles.merge(&BTreeMap::from(files));
+        let models = [(MODEL, "a"), (REST, "b")];
+        let models = models.map(|(source, name)| (source, Some(name.to_owned())));
+        assert_eq!(roles.models, models);
+        assert_eq!((roles.actions, roles.rest("rust")), (REST, Some(REST)));
+        assert_eq!(roles.typing("go"), MODEL);
+        // What is not found is said when it is loaded.
+        let before = roles.clone();
+        roles.merge(&BTreeMap::new());
+        assert_eq!(roles, before);
+        let one = Roles::new(&settings(Some("b"), &[]), None, true);
+        assert_eq!(one.doubtful(), None, "the embedded model has no file");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod world;
 use carat_engine::StopReason;
 use serde_json::json;
 
+use super::start::FIRST_CONFIGURATION;
 use super::*;
 use crate::actions::Action;
 use crate::positions::{Encoding, LineColumn};

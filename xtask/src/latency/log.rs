@@ -12,6 +12,8 @@ pub(super) struct Work {
     pub(super) tokens: f64,
     /// Those of the model for rests.
     pub(super) tokens_at_rest: f64,
+    /// When generations came to their end, in seconds of the day.
+    pub(super) ends: Vec<f64>,
     /// Lines of the model for rests: when each was there, in seconds of the day, and its tokens.
     pub(super) lines: Vec<(f64, usize)>,
 }
@@ -28,11 +30,13 @@ impl Work {
                     work.tokens_at_rest += tokens;
                 }
             }
-            let wrote = line.contains(" generated ") && line.contains(" at_rest=true");
             // One that was told to stop is no line.
-            if wrote && !line.contains("stop=\"cancelled\"") {
+            if line.contains(" generated ") && !line.contains("stop=\"cancelled\"") {
                 let (at, tokens) = (time_of_day(line), field(line, "tokens"));
-                work.lines.extend(at.zip(tokens));
+                work.ends.extend(at);
+                if line.contains(" at_rest=true") {
+                    work.lines.extend(at.zip(tokens));
+                }
             }
         }
         work
@@ -83,6 +87,7 @@ mod tests {
         let expected = Work {
             tokens: 5.5,
             tokens_at_rest: 2.5,
+            ends: vec![62.5, 64.5],
             lines: vec![(62.5, 7)],
         };
         assert_eq!(work, expected);

@@ -26,9 +26,9 @@ pub(super) fn print(rows: &[(Manner, f64, Figures)]) -> Result<()> {
     writeln!(
         out,
         "| manner | keys/s | keys | tokens/key | key to text p50/p95 ms | typed through p50/p99 ms \
-         | rests with text | rest to text p50/p95 ms | rests over {REST_TOKENS} tokens, most | busy 2 s after \
+         | rests with text | with a generation's end | rest to text p50/p95 ms | rests over {REST_TOKENS} tokens, most | busy 2 s after \
          | lines at rest, p50/p95 ms, tokens | tokens at rest/new line |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|"
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|"
     )?;
     for (manner, pace, figures) in rows {
         let per_key = figures.per_key();
@@ -39,18 +39,28 @@ pub(super) fn print(rows: &[(Manner, f64, Figures)]) -> Result<()> {
             .map_or("?".to_owned(), |idle| format!("{:.0}%", 100.0 * idle));
         writeln!(
             out,
-            "| {} | {pace} | {} | {per_key:.2} | {} | {} | {} of {} | {} | {}, {most:.0} | {busy} | {} | {:.1} |",
+            "| {} | {pace} | {} | {per_key:.2} | {} | {} | {} of {} | {} | {} | {}, {most:.0} | {busy} | {} | {:.1} |",
             manner.name(),
             figures.keys,
             times(&figures.answers, 0.95),
             times(&figures.typed_through, 0.99),
             figures.answered,
             figures.rests,
+            figures.generated,
             times(&figures.rest_answers, 0.95),
             figures.over(),
             lines_at_rest(figures),
             figures.tokens_at_rest / figures.breaks.max(1) as f64,
         )?;
+    }
+    for (manner, pace, figures) in rows {
+        for (why, times) in &figures.silences {
+            writeln!(
+                out,
+                "{}, {pace} keys a second: {times} rests without text: {why}",
+                manner.name()
+            )?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One server, one client that types.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const LINES: usize = 24;
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Keys from one pause to the next.
 const KEYS_TO_REST: usize = 15;
+/// How long an answer may take that costs no work.
+const AT_ONCE: Duration = Duration::from_millis(100);
 /// How long after the last key the processor is to be idle, and how long that is watched.
 const SETTLED: Duration = Duration::from_secs(2);
 const WATCHED: Duration = Duration::from_secs(1);
@@ -47,6 +50,10 @@ pub(super) struct Figures {
     pub(super) rests: usize,
     /// Rests that got text before they were over.
     pub(super) answered: usize,
+    /// Rests in which a generation came to its end.
+    pub(super) generated: usize,
+    /// Why the others got none, and how often.
+    pub(super) silences: BTreeMap<String, usize>,
     /// From the key before a rest to its first text.
     pub(super) rest_answers: Vec<Duration>,
     /// Prompt tokens evaluated from one rest to the next, and the characters that were typed since.
@@ -198,8 +205,13 @@ impl Session {
                 if let Some(came) = self.came {
                     self.figures.answered += 1;
                     self.figures.rest_answers.push(came - at);
+                } else {
+                    let why = self.why_nothing();
+                    *self.figures.silences.entry(why).or_default() += 1;
                 }
                 let work = self.worked();
+                let ended = |came: &f64| between(at_of_day, *came) <= at.elapsed().as_secs_f64();
+                self.figures.generated += usize::from(work.ends.iter().any(ended));
                 self.figures.add(&work);
                 self.figures.rest_costs.push((work.tokens, since_rest));
                 let lines = work.lines.iter().map(|(came, tokens)| {
@@ -258,6 +270,21 @@ impl Session {
                 self.figures.answers.push(took);
                 self.asked = None;
             }
+        }
+    }
+
+    /// Why the last request got no text, in the server's words.
+    fn why_nothing(&mut self) -> String {
+        let params = json!({ "command": "carat.why", "arguments": [] });
+        let id = self.server.request("workspace/executeCommand", &params);
+        let reply = self
+            .server
+            .receive_within(AT_ONCE, |message| message["id"] == id);
+        let reply = reply.map(|reply| reply.message["result"]["silence"].clone());
+        match reply {
+            None => "not answered".to_owned(),
+            Some(Value::String(why)) => why,
+            Some(_) => "text that was no longer asked for".to_owned(),
         }
     }
 

@@ -94,3 +94,22 @@ fn nothing_is_read_for_who_has_paused_or_closed_or_gone() {
     bench.world.wait(Duration::from_secs(1));
     bench.world.check_end();
 }
+
+#[test]
+fn a_prompt_of_another_size_is_read_while_nobody_waits() {
+    let mut bench = Bench::new();
+    let key = bench.submit("let a = |");
+    reading(&mut bench);
+    bench.write("foo");
+    let to_read = || Event::Engine(Report::ToRead(URI.into(), 8));
+    bench.world.happen(to_read());
+    assert_eq!(reading(&mut bench), None, "somebody waits");
+    bench.end();
+    bench.expect(&[(key, "8..8 foo")]);
+    assert_eq!(reading(&mut bench), Some(here("let a = ", 8)));
+    bench.edit("let a = f");
+    bench.world.happen(to_read());
+    assert_eq!(reading(&mut bench), None, "the caret is elsewhere by now");
+    bench.world.wait(Duration::from_millis(300));
+    assert_eq!(reading(&mut bench), Some(here("let a = f", 9)));
+}

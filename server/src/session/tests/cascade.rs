@@ -21,6 +21,22 @@ fn two() -> Bench {
     Bench::of(world)
 }
 
+#[test]
+fn a_file_with_two_names_is_loaded_once_and_no_rest_is_waited_for() {
+    let mut world = World::new(vec![MODEL], Encoding::Utf8);
+    for name in ["a.gguf", "link/a.gguf"] {
+        world.files.insert(name.to_owned(), "/models/a.gguf".into());
+    }
+    let options = json!({ "models": { "typing": "a.gguf", "rest": "link/a.gguf" } });
+    world.introduce_with(ClientFacts::default(), &options);
+    assert_eq!(world.loads, [Some("a.gguf".to_owned())]);
+    world.load(Ok("m"));
+    let mut bench = Bench::of(world);
+    bench.submit("let a = |");
+    rests(&mut bench);
+    assert!(asked(&bench, MODEL) && !asked(&bench, REST));
+}
+
 fn asked(bench: &Bench, source: Source) -> bool {
     let mut jobs = bench.world.jobs.iter();
     jobs.any(|it| it.job.source == source && !it.job.cancel.is_cancelled())

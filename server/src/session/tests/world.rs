@@ -2,6 +2,7 @@
 //! that goes when told. What must hold after every event is checked here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ pub(super) struct World {
     pub(super) delivered: Vec<Delivery>,
     bars: BTreeMap<ActionKey, Progress>,
     pub(super) reads: usize,
+    /// The files of models, by their names.
+    pub(super) files: BTreeMap<String, PathBuf>,
     /// The models that were loaded, by their names.
     pub(super) loads: Vec<Option<String>>,
     pub(super) statuses: Vec<Status>,
@@ -111,6 +114,7 @@ impl World {
             delivered: Vec::new(),
             bars: BTreeMap::new(),
             reads: 0,
+            files: BTreeMap::new(),
             loads: Vec::new(),
             statuses: Vec::new(),
             counted: [0; 3],
@@ -245,6 +249,12 @@ impl World {
                 assert!(fits, "{step:?} of {key:?}");
             }
             Effect::ReadProjects(_) => self.reads += 1,
+            Effect::FindModels(_) => {
+                let found = Event::ModelsFound(self.files.clone());
+                for effect in self.session.handle(found, self.now) {
+                    self.perform(effect);
+                }
+            }
             Effect::LoadModel(order) => self.loads.push(order.model),
             Effect::Status(status) => self.statuses.push(status),
             Effect::StopEngines
