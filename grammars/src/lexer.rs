@@ -61,7 +61,7 @@ pub struct Lexer {
     began_in: Option<&'static str>,
     escaped: bool,
     /// What begins anything but plain code.
-    begins: Bytes,
+    begins: Beginnings,
 }
 
 impl Lexer {
@@ -72,7 +72,7 @@ impl Lexer {
             inside: Inside::Code,
             began_in: None,
             escaped: false,
-            begins: Bytes::that_begin(language),
+            begins: Beginnings::of(language),
         }
     }
 
@@ -134,10 +134,11 @@ impl Lexer {
     }
 
     fn step_code(&mut self, rest: &str) -> (usize, Option<Mark>) {
-        let first = rest.as_bytes()[0];
-        if !self.begins.has(first) {
-            return (until(rest, |byte| self.begins.has(byte)), None);
+        let plain = self.begins.plain_bytes(rest.as_bytes());
+        if plain > 0 {
+            return (plain, None);
         }
+        let first = rest.as_bytes()[0];
         let strings = strings_of(self.language);
         let mark = match first {
             b'(' => Some(Mark::Open(")")),
@@ -227,33 +228,72 @@ fn strings_of(language: Option<&'static Language>) -> &'static [StringSyntax] {
     language.map_or(COMMON_STRINGS, |language| language.strings)
 }
 
-/// A set of bytes.
+/// With which bytes brackets, literals and comments begin.
 #[derive(Clone, Copy, Debug)]
-struct Bytes([bool; 256]);
+struct Beginnings {
+    /// The first byte of one.
+    first: [First; 256],
+    /// The second byte of one that has more than one.
+    is_second: [bool; 256],
+}
 
-impl Bytes {
-    /// First bytes of brackets, literals and comments.
-    fn that_begin(language: Option<&'static Language>) -> Self {
-        let mut bytes = Self([false; 256]);
+/// What a byte may be the first of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    /// Plain code.
+    Nothing,
+    /// Something, if a second byte of such follows: without that, every `r` and `b` of Rust's code would
+    /// have to be looked at.
+    Several,
+    /// Something.
+    One,
+}
+
+impl Beginnings {
+    fn of(language: Option<&'static Language>) -> Self {
+        let mut all = Self {
+            first: [First::Nothing; 256],
+            is_second: [false; 256],
+        };
         let comments = language.into_iter().flat_map(|language| {
             let block = language.block_comment.map_or("", |(open, _)| open);
             [language.line_comment, block]
         });
         let strings = strings_of(language).iter().map(|string| string.open);
-        let first = |text: &str| text.bytes().next();
-        for byte in comments.chain(strings).filter_map(first) {
-            bytes.insert(byte);
+        for text in comments.chain(strings) {
+            match text.as_bytes() {
+                [] => {}
+                [first] => all.first[usize::from(*first)] = First::One,
+                [first, second, ..] => {
+                    let known = &mut all.first[usize::from(*first)];
+                    if *known == First::Nothing {
+                        *known = First::Several;
+                    }
+                    all.is_second[usize::from(*second)] = true;
+                }
+            }
         }
-        b"()[]{}'".iter().for_each(|byte| bytes.insert(*byte));
-        bytes
+        for byte in *b"()[]{}'" {
+            all.first[usize::from(byte)] = First::One;
+        }
+        all
     }
 
-    fn insert(&mut self, byte: u8) {
-        self.0[usize::from(byte)] = true;
-    }
-
-    fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte)]
+    /// How many bytes it is to what may be none of plain code, which begins a character.
+    fn plain_bytes(&self, text: &[u8]) -> usize {
+        let second = |at: usize| {
+            text.get(at + 1)
+                .is_some_and(|byte| self.is_second[usize::from(*byte)])
+        };
+        let special =
+            text.iter()
+                .enumerate()
+                .position(|(at, byte)| match self.first[usize::from(*byte)] {
+                    First::Nothing => false,
+                    First::Several => second(at),
+                    First::One => true,
+                });
+        special.unwrap_or(text.len())
     }
 }
 

@@ -99,6 +99,9 @@ const CONTROL_TEXTS: &[&str] = &[
     "<fim_middle>",
 ];
 
+/// What all of them begin with.
+const CONTROL_SIGN: char = '<';
+
 /// Shorter paragraphs are shown together with what follows the blank line.
 const PARAGRAPH_LINES_MIN: usize = 3;
 
@@ -263,12 +266,13 @@ impl<'a> Surroundings<'a> {
                 .split_once("<channel|>")
                 .map_or(&text[text.len()..], |(_, answer)| answer);
         }
-        let end = CONTROL_TEXTS
-            .iter()
-            .filter_map(|control| text.find(control))
-            .min()
-            .unwrap_or(text.len());
-        text = &text[..end];
+        let mut signs = text.match_indices(CONTROL_SIGN).map(|(at, _)| at);
+        let control = signs.find(|at| {
+            CONTROL_TEXTS
+                .iter()
+                .any(|control| text[*at..].starts_with(control))
+        });
+        text = &text[..control.unwrap_or(text.len())];
         if self.options.fenced {
             text = inside_fence(text);
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use carat_grammars::Language;
+use memchr::memmem::find_iter;
 
 use crate::echo::Index;
 
@@ -161,7 +162,6 @@ fn string_length(rest: &str, quote: char) -> usize {
 /// Whether a text has a name as a word.
 fn stands_in(name: &str, text: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(name).any(|(at, _)| {
-        !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part)
-    })
+    find_iter(text.as_bytes(), name.as_bytes())
+        .any(|at| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
 }
