@@ -1,7 +1,8 @@
 //! Which of several lines is offered: the one that is probable itself and makes what follows probable.
 
-use carat_engine::{CancelToken, Candidate, GenerateError, Session, TokenId, TokenScore};
+use carat_engine::{CancelToken, Candidate, GenerateError, Session, TokenId};
 
+use super::of_echo::of_user;
 use super::{Plan, Scores, Suggestion};
 use crate::echo::LineEcho;
 
@@ -93,18 +94,13 @@ fn candidate_of(echo: &LineEcho) -> Candidate {
         previous = Some(c);
     }
     ends.push(echo.text.len());
-    let score = |log_prob| TokenScore {
-        log_prob,
-        mixed_log_prob: log_prob,
-        source_weight: 1.0,
-    };
     let each = echo.probability.ln() / ends.len() as f32;
     Candidate {
         text: echo.text.clone(),
         tokens: Vec::new(),
-        scores: vec![score(each); ends.len()],
+        scores: vec![of_user(each); ends.len()],
         ends,
-        end: score(0.0),
+        end: of_user(0.0),
     }
 }
 
