@@ -1,16 +1,18 @@
 //! Tokens as llama.cpp has them: its own texts and ids for the vocabularies that it tests with.
 //!
-//! The source package llama-cpp-python 0.3.9 of the Python index ships them as `vendor/llama.cpp/models/ggml-vocab-*.gguf` with
-//! `.inp` and `.out`; `CARAT_VOCABULARIES` or `target/vocabularies` is the folder. Without it this test says so
-//! and passes.
+//! `cargo xtask vocabularies` fetches them into `target/vocabularies`; `CARAT_VOCABULARIES` names another
+//! folder. Without it this test says so and passes.
 
 use std::path::{Path, PathBuf};
 
 use carat_engine::{ModelFile, TokenId, Tokenizer};
 
-/// The vocabularies of models that Carat runs, or whose words are cut like theirs.
-const NAMES: [&str; 8] = [
+/// The vocabularies of models that Carat runs, or whose words are cut like theirs: every kind of
+/// vocabulary and every way to cut words.
+const NAMES: [&str; 10] = [
+    "command-r",
     "deepseek-coder",
+    "gemma-4",
     "gpt-2",
     "llama-bpe",
     "llama-spm",
@@ -26,7 +28,10 @@ fn tokens_are_those_of_llama_cpp() {
     let folder = std::env::var_os("CARAT_VOCABULARIES")
         .map_or_else(|| root.join("target/vocabularies"), PathBuf::from);
     if !folder.exists() {
-        eprintln!("SKIPPED: {} is not there", folder.display());
+        eprintln!(
+            "SKIPPED: {} is not there; `cargo xtask vocabularies` fetches it (77 MB)",
+            folder.display()
+        );
         return;
     }
     let mut wrong = Vec::new();

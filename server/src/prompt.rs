@@ -64,6 +64,8 @@ impl Vocabulary for Tokenizer {
             suffix: fim.suffix,
             middle: fim.middle,
             separator: fim.separator,
+            names_file_inside: fim.separator.is_some()
+                && fim.separator == self.token_id(NAMES_FILE_INSIDE),
         })
     }
 
@@ -83,7 +85,12 @@ pub struct FimMarks {
     pub middle: TokenId,
     /// Stands between files.
     pub separator: Option<TokenId>,
+    /// Whether a file's name belongs to the text before the gap, behind the mark of that.
+    pub names_file_inside: bool,
 }
+
+/// The separator of models that were trained so: `StarCoder2`.
+const NAMES_FILE_INSIDE: &str = "<file_sep>";
 
 /// A document and a caret in it, as plain data.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,6 +152,8 @@ pub fn build(
     layout::write(form, input, &window, vocabulary)
 }
 
+#[cfg(test)]
+mod catalogue_tests;
 #[cfg(test)]
 mod context_tests;
 #[cfg(test)]

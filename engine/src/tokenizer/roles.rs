@@ -47,6 +47,15 @@ const FIM_NAMES: [[&str; 3]; 5] = [
     ["[PREFIX]", "[SUFFIX]", "[MIDDLE]"],
 ];
 
+/// What stands between files, in vocabularies that were trained on whole repositories.
+const SEPARATOR_NAMES: [&str; 3] = ["<|file_separator|>", "<|file_sep|>", "<file_sep>"];
+
+/// What stands before a repository's name there.
+const REPOSITORY_NAMES: [&str; 2] = ["<|repo_name|>", "<repo_name>"];
+
+/// What fills unused room there.
+const PAD_NAMES: [&str; 2] = ["<|fim_pad|>", "<fim_pad>"];
+
 /// Places for images and sound. A text model sometimes picks them, and they mean nothing in text.
 const PLACEHOLDER_NAMES: [&str; 10] = [
     "<|image>",
@@ -102,9 +111,11 @@ impl Roles {
                 .filter(|&id| (id as usize) < n_tokens)
         };
         let by_name = |name: &str| ids.get(name);
-        let find = |keys: &[&str], name| by_key(keys).or_else(|| by_name(name));
+        let find = |keys: &[&str], names: &[&str]| {
+            by_key(keys).or_else(|| names.iter().find_map(|name| by_name(name)))
+        };
 
-        let bos = find(&["bos_token_id"], "<bos>").filter(|_| begins);
+        let bos = find(&["bos_token_id"], &["<bos>"]).filter(|_| begins);
         if begins && bos.is_none() {
             return Err(
                 "neither `tokenizer.ggml.bos_token_id` nor a token `<bos>` is there".to_owned(),
@@ -122,9 +133,9 @@ impl Roles {
                 prefix,
                 suffix,
                 middle,
-                separator: find(&["fim_sep_token_id"], "<|file_separator|>"),
-                pad: find(&["fim_pad_token_id"], "<|fim_pad|>"),
-                repository: find(&["fim_rep_token_id"], "<|repo_name|>"),
+                separator: find(&["fim_sep_token_id"], &SEPARATOR_NAMES),
+                pad: find(&["fim_pad_token_id"], &PAD_NAMES),
+                repository: find(&["fim_rep_token_id"], &REPOSITORY_NAMES),
             }),
             _ => None,
         };

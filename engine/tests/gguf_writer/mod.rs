@@ -211,3 +211,60 @@ pub(crate) fn with_gemma4_vocabulary(writer: Writer) -> Writer {
         .u32("tokenizer.ggml.fim_mid_token_id", 9)
         .string("tokenizer.chat_template", "{{ messages }}")
 }
+
+/// A vocabulary of `kind`: the control tokens, of which the first begins texts, and all bytes in the place
+/// of words.
+pub(crate) fn with_bytes(
+    writer: Writer,
+    kind: &str,
+    cut: Option<&str>,
+    controls: &[&str],
+    begins: bool,
+) -> Writer {
+    let mut tokens: Vec<String> = controls.iter().copied().map(str::to_owned).collect();
+    let mut types = vec![3; tokens.len()];
+    if kind == "gpt2" {
+        tokens.extend(byte_spellings());
+        types.resize(tokens.len(), 1);
+    } else {
+        tokens.extend((0..=u8::MAX).map(|byte| format!("<0x{byte:02X}>")));
+        types.resize(tokens.len(), 6);
+        tokens.push("\u{2581}".to_owned());
+        types.push(1);
+    }
+    let writer = writer
+        .string("tokenizer.ggml.model", kind)
+        .strings("tokenizer.ggml.tokens", &tokens)
+        .i32s("tokenizer.ggml.token_type", &types)
+        .f32s("tokenizer.ggml.scores", &vec![0.0; tokens.len()])
+        .strings("tokenizer.ggml.merges", &[""; 0])
+        .u32("tokenizer.ggml.bos_token_id", 0)
+        .u32("tokenizer.ggml.eos_token_id", u32::from(begins))
+        .bool("tokenizer.ggml.add_bos_token", begins)
+        .bool("tokenizer.ggml.add_space_prefix", false);
+    match cut {
+        Some(cut) => writer.string("tokenizer.ggml.pre", cut),
+        None => writer,
+    }
+}
+
+/// A file of a model that was tuned for chats.
+pub(crate) fn with_chat_template(writer: Writer) -> Writer {
+    writer.string("tokenizer.chat_template", "{{ messages }}")
+}
+
+/// How byte-level vocabularies write the bytes: the visible ones of Latin-1 as themselves, the others,
+/// in their order, from U+0100 on.
+fn byte_spellings() -> impl Iterator<Item = String> {
+    let mut hidden = 0x100;
+    (0..=u8::MAX).map(move |byte| {
+        let is_visible = matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..);
+        let spelled = if is_visible {
+            char::from(byte)
+        } else {
+            hidden += 1;
+            char::from_u32(hidden - 1).expect("a character")
+        };
+        spelled.to_string()
+    })
+}

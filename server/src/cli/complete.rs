@@ -232,6 +232,7 @@ mod tests {
                 suffix: 301,
                 middle: 302,
                 separator: Some(303),
+                names_file_inside: false,
             })
         }
     }

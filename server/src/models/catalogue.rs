@@ -205,7 +205,8 @@ impl Catalogue {
         embedded.map_or_else(Vec::new, |embedded| embedded.languages)
     }
 
-    fn built_in() -> Self {
+    /// The models that this program was built with.
+    pub(crate) fn built_in() -> Self {
         // A test of this file parses it: it cannot fail in a program that was tested.
         let entries = parse(BUILT_IN).unwrap_or_default();
         Self { entries }

@@ -25,7 +25,7 @@ enum Part {
     Quotations,
     /// The same as files before this one, where the vocabulary parts files.
     Files,
-    /// The same as comments, where it does not.
+    /// The same as comments, where it does not; the file's path, where it belongs here.
     Comments,
     /// The file's path.
     Path,
@@ -182,6 +182,7 @@ pub(super) fn write(
     // Only this form is known to read several files.
     let separator = marks.and_then(|marks| marks.separator);
     let separator = separator.filter(|_| form == PromptForm::FimPrefixFirst);
+    let names_file_inside = marks.is_some_and(|marks| marks.names_file_inside);
     let mut writer = Writer::new(vocabulary);
     let write = |writer: &mut Writer<'_>, parts: &[Part]| {
         for part in parts {
@@ -193,8 +194,11 @@ pub(super) fn write(
                 }
                 Part::Text(text) => writer.push(text),
                 Part::Quotations => push_quotations(writer, input.context, &fence),
-                Part::Files => push_files(writer, input, separator),
+                Part::Files => push_files(writer, input, separator, !names_file_inside),
                 Part::Comments if separator.is_none() => push_comments(writer, input),
+                Part::Comments if names_file_inside && !input.context.is_empty() => {
+                    writer.push(&format!("{}\n", input.path));
+                }
                 Part::Comments => {}
                 Part::Path => writer.push(input.path),
                 Part::Prefix => writer.push(window.prefix),
@@ -259,7 +263,12 @@ fn push_quotations(writer: &mut Writer<'_>, context: &[Excerpt], fence: &str) {
     }
 }
 
-fn push_files(writer: &mut Writer<'_>, input: &PromptInput<'_>, separator: Option<TokenId>) {
+fn push_files(
+    writer: &mut Writer<'_>,
+    input: &PromptInput<'_>,
+    separator: Option<TokenId>,
+    names_own: bool,
+) {
     if separator.is_none() || input.context.is_empty() {
         return;
     }
@@ -269,7 +278,9 @@ fn push_files(writer: &mut Writer<'_>, input: &PromptInput<'_>, separator: Optio
         push_lines(writer, &excerpt.text);
     }
     writer.token(SEPARATOR, separator);
-    writer.push(&format!("{}\n", input.path));
+    if names_own {
+        writer.push(&format!("{}\n", input.path));
+    }
 }
 
 fn push_comments(writer: &mut Writer<'_>, input: &PromptInput<'_>) {

@@ -105,6 +105,7 @@ impl Vocabulary for Words {
             suffix,
             middle,
             separator: None,
+            names_file_inside: false,
         })
     }
 }
