@@ -41,7 +41,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         command(root, &lint, &[])
     })?;
     let tested = step("test", || test(root, &mut tally))
-        .and_then(|()| step("levels", || test_levels(root, &mut tally)));
+        .and_then(|()| step("levels", || test_levels(root, &mut tally)))
+        .and_then(|()| step("grammars", || test_grammars(root, &mut tally)));
     if let Err(error) = tested {
         print_line(&tally.closing_line());
         return Err(error);
@@ -152,6 +153,15 @@ fn test_levels(root: &Path, tally: &mut Tally) -> Result<()> {
                 bail!("repeat it with: CARAT_CPU_LEVEL={level} cargo test -p carat-engine");
             }
         }
+    }
+    Ok(())
+}
+
+/// The grammars that are built only where they are asked for.
+fn test_grammars(root: &Path, tally: &mut Tally) -> Result<()> {
+    let words = ["cargo", "test", "-p", "carat-grammars", "--all-features"];
+    if !watch(&mut prepare(root, &words, &[]), tally)? {
+        bail!("repeat it with: {}", words.join(" "));
     }
     Ok(())
 }
