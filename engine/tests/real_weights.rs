@@ -10,12 +10,14 @@
 )]
 
 use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::gguf_file::{self, Content};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama;
-use carat_engine::{CancelToken, LoadOptions, Model, Session, SessionOptions, TokenId};
+use carat_engine::{CancelToken, KvType, LoadOptions, Model, Session, SessionOptions, TokenId};
 use serde_json::Value;
 
 /// Where answers part, the best two tokens are this near, in nats: the largest difference that the
@@ -28,6 +30,10 @@ const MAX_RELATIVE_L2: f64 = 3e-2;
 const MAX_TIMES_LLAMA_CPP: f64 = 1.1;
 /// Of the perplexity of a text.
 const MAX_RELATIVE_PERPLEXITY: f64 = 5e-3;
+/// Of the answers without rounding, how many of twenty are llama.cpp's to the last token.
+const EQUAL_MIN: usize = 18;
+/// Relative L2 of the 20 largest logits from llama.cpp's, where neither rounds.
+const MAX_UNROUNDED: f64 = 5e-3;
 /// Relative L2 of all logits: each of two engines may be as far from exact as llama.cpp is.
 const MAX_FROM_CANDLE: f64 = 6e-2;
 /// Prompts that candle reads too: it takes seconds for each.
@@ -54,10 +60,9 @@ impl Weights {
             );
             return None;
         }
-        let reference = root.join("tests/fixtures/smollm2/reference.json");
         Some(Self {
             model: Model::load(&path, &LoadOptions::default()).unwrap(),
-            reference: serde_json::from_slice(&std::fs::read(reference).unwrap()).unwrap(),
+            reference: fixture("reference.json"),
             path,
         })
     }
@@ -77,6 +82,13 @@ impl Weights {
     fn cases(&self) -> &[Value] {
         self.reference["cases"].as_array().unwrap()
     }
+}
+
+/// What llama.cpp answered, see `tests/fixtures/smollm2`.
+fn fixture(name: &str) -> Value {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/smollm2");
+    let bytes = std::fs::read(Path::new(folder).join(name)).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 #[test]
@@ -124,6 +136,39 @@ fn answers_and_probabilities_are_those_of_llama_cpp() {
     );
     assert!(worst(&ours) <= MAX_RELATIVE_L2);
     assert!(mean(&ours) <= MAX_TIMES_LLAMA_CPP * mean(&theirs));
+}
+
+#[test]
+fn without_rounding_answers_are_those_of_llama_cpp() {
+    let Some(weights) = Weights::find() else {
+        return;
+    };
+    let path = unrounded(&weights.path);
+    let model = Model::load(&path, &LoadOptions::default()).unwrap();
+    let options = SessionOptions {
+        context_tokens: 1024,
+        kv: KvType::F32,
+        ..SessionOptions::default()
+    };
+    let answers = fixture("unrounded.json");
+    let answers = answers.as_array().unwrap();
+    let (mut equal, mut worst) = (0, 0.0_f64);
+    for (case, answer) in weights.cases().iter().zip(answers) {
+        let tokens = weights.tokens(case["text"].as_str().unwrap());
+        let mut session = model.new_session(&options).unwrap();
+        let logits = last_logits(&mut session, &tokens);
+        let top = numbers(&answer["top"]).map(|id| f64::from(logits[id as usize]));
+        worst = worst.max(distance(top, numbers(&answer["logits"])));
+        let expected: Vec<TokenId> = numbers(&answer["greedy"]).map(|id| id as TokenId).collect();
+        equal += usize::from(greedy_from(&mut session, logits, expected.len()) == expected);
+    }
+    println!(
+        "without rounding {equal} of {} answers are llama.cpp's; largest logits within {worst:.1e}",
+        answers.len()
+    );
+    assert_eq!(answers.len(), weights.cases().len());
+    assert!(equal >= EQUAL_MIN, "{equal}");
+    assert!(worst <= MAX_UNROUNDED, "{worst:.1e}");
 }
 
 #[test]
@@ -179,6 +224,44 @@ fn probabilities_are_those_of_candle() {
     }
 }
 
+/// The file with all its weights in F32, which is made once: half a gigabyte.
+fn unrounded(path: &Path) -> PathBuf {
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("SmolLM2-135M-Instruct.F32.gguf");
+    if made.exists() {
+        return made;
+    }
+    let mut file = File::open(path).unwrap();
+    let content = Content::read(&mut file).unwrap();
+    let tensors: Vec<(&str, QTensor)> = content
+        .tensor_infos
+        .keys()
+        .map(|name| {
+            let tensor = content.tensor(&mut file, name, &Device::Cpu).unwrap();
+            let values = tensor.dequantize(&Device::Cpu).unwrap();
+            (
+                name.as_str(),
+                QTensor::quantize(&values, GgmlDType::F32).unwrap(),
+            )
+        })
+        .collect();
+    let tensors: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| (*name, tensor))
+        .collect();
+    let metadata: Vec<_> = content
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .collect();
+    // Renamed last: a file with this name is complete.
+    let part = made.with_extension(format!("{}.part", std::process::id()));
+    let mut out = BufWriter::new(File::create(&part).unwrap());
+    gguf_file::write(&mut out, &metadata, &tensors).unwrap();
+    out.flush().unwrap();
+    std::fs::rename(&part, &made).unwrap();
+    made
+}
+
 fn last_logits(session: &mut Session, tokens: &[TokenId]) -> Vec<f32> {
     session
         .evaluate_rows(tokens, 1, &CancelToken::new())
@@ -186,16 +269,21 @@ fn last_logits(session: &mut Session, tokens: &[TokenId]) -> Vec<f32> {
 }
 
 fn greedy(session: &mut Session, prompt: &[TokenId], max_tokens: usize) -> Vec<TokenId> {
-    let mut tokens = prompt.to_vec();
-    let mut row = last_logits(session, prompt);
-    while tokens.len() < prompt.len() + max_tokens {
+    let row = last_logits(session, prompt);
+    greedy_from(session, row, max_tokens)
+}
+
+/// The same behind a prompt that was read, whose last token has the logits `row`.
+fn greedy_from(session: &mut Session, mut row: Vec<f32>, max_tokens: usize) -> Vec<TokenId> {
+    let mut tokens = Vec::new();
+    while tokens.len() < max_tokens {
         let best = (0..row.len())
             .max_by(|&a, &b| row[a].total_cmp(&row[b]))
             .unwrap();
         tokens.push(best as TokenId);
         row = last_logits(session, &tokens[tokens.len() - 1..]);
     }
-    tokens.split_off(prompt.len())
+    tokens
 }
 
 fn log_sum_exp(row: &[f32]) -> f64 {

@@ -87,10 +87,19 @@ class Llama:
         self.lib.llama_memory_clear(memory, ctypes.c_bool(True))
 
     def decode(self, n):
-        tokens = (ctypes.c_int32 * n)(*(random.randrange(self.vocabulary) for _ in range(n)))
+        self.evaluate([random.randrange(self.vocabulary) for _ in range(n)])
+
+    def evaluate(self, tokens):
+        n = len(tokens)
+        tokens = (ctypes.c_int32 * n)(*tokens)
         if self.lib.llama_decode(self.context, self.lib.llama_batch_get_one(tokens, n)):
             sys.exit("llama_decode failed")
         self.lib.llama_synchronize(self.context)
+
+    def logits(self):
+        """Of the last token."""
+        self.lib.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
+        return self.lib.llama_get_logits_ith(self.context, -1)[:self.vocabulary]
 
     def read(self, n):
         for begin in range(0, n, 2048):
@@ -142,4 +151,5 @@ def main():
     json.dump(results, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
