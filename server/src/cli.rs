@@ -13,7 +13,6 @@ mod eval;
 mod explain;
 mod generated;
 mod lines;
-mod machine;
 mod memory;
 mod model;
 mod output;

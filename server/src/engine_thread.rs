@@ -365,6 +365,9 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
                 return Ok(true);
             }
             let is_whole = generator.read(&job.uri, &prompt, interrupt)?;
+            if is_whole {
+                resize(generator, job, prompt.len());
+            }
             if !look_around(generator, job, interrupt) {
                 return Ok(false);
             }
@@ -388,6 +391,21 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
             generator.discard_sessions();
             true
         }
+    }
+}
+
+/// Lets prompts be as long as the measured speed allows, where that is worth reading everything anew:
+/// `tokens` were read.
+fn resize(generator: &mut dyn Generator, job: &WarmJob, tokens: usize) {
+    let Some((before, now)) = generator.resize(&job.uri) else {
+        return;
+    };
+    let grows = |from: usize, to: usize| 2 * to >= 3 * from;
+    let more_is_told = job.texts.is_some()
+        && now.context_tokens > 0
+        && grows(before.context_tokens, now.context_tokens);
+    if !more_is_told && !grows(tokens, needed(generator, job).len()) {
+        generator.keep_size(&job.uri, before);
     }
 }
 
@@ -434,6 +452,7 @@ mod tests {
 
     use super::*;
     use crate::generator::EngineGenerator;
+    use crate::settings::KvCache;
 
     #[test]
     fn a_model_without_work_is_unloaded_and_comes_back() {
@@ -445,7 +464,13 @@ mod tests {
         let mailbox = Arc::<Mailbox>::default();
         let worker = Worker {
             source: Source::REST,
-            load: Box::new(|| Ok(Box::new(EngineGenerator::load(Some(FILE), Some(1))?))),
+            load: Box::new(|| {
+                Ok(Box::new(EngineGenerator::load(
+                    Some(FILE),
+                    Some(1),
+                    KvCache::Auto,
+                )?))
+            }),
             unload_after: Some(Duration::from_millis(20)),
             mailbox: Arc::clone(&mailbox),
             report: Arc::new(move |report| drop(sender.send(report))),

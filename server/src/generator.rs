@@ -8,11 +8,14 @@ use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Generated, Plan, Query};
 use crate::echo::Known;
-use crate::prompt::Excerpt;
+use crate::prompt::{Excerpt, PromptBudget};
+use crate::settings::KvCache;
 
+mod caches;
 pub(crate) mod code_action;
 mod engine;
 mod model;
+mod pages;
 #[cfg(feature = "testing")]
 pub mod scripted;
 
@@ -20,12 +23,16 @@ pub use engine::EngineGenerator;
 pub use model::{CodeModel, Tier};
 
 /// The generator for a model by name or path; `None` is the embedded one, and as many threads as there are cores.
-pub fn load(model: Option<&str>, threads: Option<usize>) -> anyhow::Result<Box<dyn Generator>> {
+pub fn load(
+    model: Option<&str>,
+    threads: Option<usize>,
+    kv_cache: KvCache,
+) -> anyhow::Result<Box<dyn Generator>> {
     #[cfg(feature = "testing")]
     if let Some(scripted) = scripted::Scripted::from_environment(model) {
         return Ok(Box::new(scripted?));
     }
-    Ok(Box::new(EngineGenerator::load(model, threads)?))
+    Ok(Box::new(EngineGenerator::load(model, threads, kv_cache)?))
 }
 
 /// Which model answers.
@@ -85,11 +92,18 @@ pub trait Generator: Send {
         cancel: &CancelToken,
     ) -> Result<bool, GenerateError>;
 
-    /// Whether the prompts of `document` are to be of another size, which takes effect when it is next
-    /// read while nobody waits.
+    /// Whether the prompts of `document` may be longer than they are, by the speed that was measured.
     fn is_to_read(&self, _document: &str) -> bool {
         false
     }
+
+    /// Lets them be that long, and returns how long they were and are; nothing if they stay as they are.
+    fn resize(&mut self, _document: &str) -> Option<(PromptBudget, PromptBudget)> {
+        None
+    }
+
+    /// Takes that back.
+    fn keep_size(&mut self, _document: &str, _size: PromptBudget) {}
 
     /// How the model is told what to do; `None` if it only completes.
     fn instruct(&self) -> Option<Instruct<'_>>;

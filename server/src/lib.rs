@@ -12,6 +12,7 @@ mod folders;
 pub mod generator;
 pub mod logging;
 pub mod lsp;
+pub mod machine;
 pub mod mailbox;
 mod markdown;
 pub mod memory;

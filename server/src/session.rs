@@ -116,6 +116,14 @@ impl Session {
         if self.has_left {
             self.ahead.forget();
         }
+        for effect in &effects {
+            if let Effect::Complete(job) = effect
+                && job.at_rest
+            {
+                self.ahead
+                    .asked_at_rest(&job.uri, job.caret.at, job.key, now);
+            }
+        }
         self.read_ahead(now, &mut effects);
         self.tell_why_quiet(&mut effects);
         if !self.settings.user().statistics {
@@ -374,9 +382,17 @@ impl Session {
         if !self.requests.is_quiet() {
             return;
         }
-        let Some(Due { uri, caret }) = self.ahead.take(now) else {
-            return;
-        };
+        while let Some(due) = self.ahead.take(now) {
+            self.read_there(due, now, effects);
+        }
+    }
+
+    fn read_there(&self, due: Due, now: Instant, effects: &mut Vec<Effect>) {
+        let Due {
+            uri,
+            caret,
+            at_rest,
+        } = due;
         let Some(document) = self.documents.snapshot(&uri) else {
             return;
         };
@@ -405,7 +421,8 @@ impl Session {
         };
         let remembered_as: Arc<str> = self.workspace.remembered_as(&uri).into();
         let tells = settings.context == ContextScope::Workspace;
-        for source in [Some(typing), rest].into_iter().flatten() {
+        let typing = Some(typing).filter(|_| !at_rest);
+        for source in [typing, rest].into_iter().flatten() {
             effects.push(Effect::ReadAhead(WarmJob {
                 source,
                 uri: Arc::clone(&uri),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use globs::Globs;
-pub use options::{ContextScope, Models, OnBattery, Options, Trigger, USER_ONLY, schema};
+pub use options::{ContextScope, KvCache, Models, OnBattery, Options, Trigger, USER_ONLY, schema};
 pub use project::{FILE_NAME as PROJECT_FILE, ProjectFile};
 pub use store::{Pause, Store};
 
@@ -66,6 +66,8 @@ pub struct Settings {
     pub on_battery: OnBattery,
     /// Threads that compute; `None` is one for each core.
     pub threads: Option<usize>,
+    /// How models keep what they have read.
+    pub kv_cache: KvCache,
     /// Memory for the texts of the workspace, in bytes; 0 remembers none.
     pub memory_bytes_max: u64,
     /// What a model is told beside the file that is edited.
@@ -101,6 +103,7 @@ impl Default for Settings {
             unload_after: minutes(UNLOAD_MINUTES_USUAL),
             on_battery: OnBattery::default(),
             threads: None,
+            kv_cache: KvCache::default(),
             memory_bytes_max: MEMORY_MB_USUAL * 1_000_000,
             context: ContextScope::default(),
             delay: Duration::ZERO,
@@ -131,6 +134,7 @@ impl Settings {
                 .map_or(defaults.unload_after, minutes),
             on_battery: options.on_battery.unwrap_or(defaults.on_battery),
             threads: options.threads.map(threads),
+            kv_cache: options.kv_cache.unwrap_or(defaults.kv_cache),
             memory_bytes_max: options
                 .workspace_memory_mb
                 .map_or(defaults.memory_bytes_max, |mb| {

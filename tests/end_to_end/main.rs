@@ -15,6 +15,7 @@ mod model_pull;
 mod no_network;
 mod real_model;
 mod settings;
+mod soak;
 mod workspace_memory;
 
 use std::path::Path;

@@ -19,9 +19,11 @@ mod naive;
 mod process;
 mod random;
 mod server;
+mod soak;
 
 pub use http::{HttpReply, HttpRequest, HttpServer};
 pub use naive::{NaiveText, Units};
-pub use process::cpu_time;
+pub use process::{cpu_time, resident_bytes};
 pub use random::Random;
 pub use server::{Client, Exit, Launch, Received, Server};
+pub use soak::{Soaked, soak};

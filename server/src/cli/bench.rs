@@ -11,7 +11,8 @@ use carat_engine::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Kv, machine, output};
+use super::{Kv, output};
+use crate::machine;
 use crate::models::ModelSource;
 
 /// Fewer runs have no median that means anything.

@@ -10,9 +10,10 @@ use carat_engine::LoadOptions;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{machine, output};
+use super::output;
 use crate::generator::CodeModel;
 use crate::logging::LastError;
+use crate::machine;
 use crate::models::ModelSource;
 use crate::models::catalogue::{CATALOGUE_VARIABLE, Catalogue, Entry};
 use crate::models::store::{FOLDER_VARIABLE, State, Store};

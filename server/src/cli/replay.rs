@@ -9,10 +9,12 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::{EagernessArg, machine, output};
+use super::{EagernessArg, output};
 use crate::completion::{Eagerness, Part, Parts};
 use crate::generator::EngineGenerator;
+use crate::machine;
 use crate::replay::{self, KEYSTROKES, Played, Player, Report, Scene};
+use crate::settings::KvCache;
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
@@ -184,7 +186,7 @@ fn play(
     sender: &Sender<Done>,
 ) -> anyhow::Result<()> {
     let threads = if is_alone { None } else { Some(1) };
-    let mut generator = EngineGenerator::load(args.model.as_deref(), threads)?;
+    let mut generator = EngineGenerator::load(args.model.as_deref(), threads, KvCache::Auto)?;
     generator.set_parts(Parts::without(&args.without));
     generator.be_steady();
     let eagerness = if args.everything {

@@ -5,25 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carat_engine::{
-    CancelToken, ContinuationSource, GenerateError, GenerationSummary, KvType, LoadOptions, Model,
-    Piece, Session, SessionOptions, Slots, TokenId,
+    CancelToken, ContinuationSource, GenerateError, GenerationSummary, LoadOptions, Piece, Session,
+    Slots, TokenId,
 };
 
+use super::caches::{Caches, Memory};
 use super::model::CodeModel;
-use super::{Generator, ModelFacts, code_action};
+use super::{Generator, ModelFacts, code_action, pages};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Generated, Parts, Plan, Query};
 use crate::context::{Chosen, Outline};
 use crate::echo::Known;
-use crate::models::ModelError;
+use crate::machine;
+use crate::models::{ModelError, ModelSource};
 use crate::prompt::{Excerpt, PromptBudget};
-
-/// Memory for the caches of documents. Users edit one file and look at others; with as many caches as
-/// this holds, at least one, they come back to what was read.
-const CACHES_BYTES: usize = 1200 << 20;
-
-/// With room for fewer documents than this, their caches are kept in 8 bits.
-const CACHES_MIN: usize = 4;
+use crate::settings::KvCache;
 
 /// Documents whose prompts are known; the one used last stays longest.
 const DOCUMENTS_MAX: usize = 16;
@@ -31,22 +27,10 @@ const DOCUMENTS_MAX: usize = 16;
 /// How long other files are read at a time; the rest of them the next time.
 const LEARNING: Duration = Duration::from_secs(2);
 
-/// How the caches of documents are kept. A large model reads in short chunks anyway.
-fn session_options(model: &Model) -> SessionOptions {
-    let usual = SessionOptions::default();
-    if CACHES_BYTES / Session::cache_bytes(model, &usual).max(1) >= CACHES_MIN {
-        return usual;
-    }
-    SessionOptions {
-        kv: KvType::Q8_0,
-        chunk_tokens: 128,
-        ..usual
-    }
-}
-
 /// A model that runs in this process.
 pub struct EngineGenerator {
     model: CodeModel,
+    caches: Caches,
     /// Of documents, by their names.
     sessions: Slots,
     /// For the choice between several lines; made when there is one.
@@ -75,12 +59,32 @@ struct Document {
 
 impl EngineGenerator {
     /// Loads the model of that name or path; `None` is the embedded one, and as many threads as there are cores.
-    pub fn load(model: Option<&str>, threads: Option<usize>) -> Result<Self, ModelError> {
-        let model = CodeModel::load(model, &LoadOptions { threads })?;
-        let options = session_options(&model.model);
-        let sessions = Slots::new(model.model.clone(), options, CACHES_BYTES);
+    pub fn load(
+        model: Option<&str>,
+        threads: Option<usize>,
+        kv_cache: KvCache,
+    ) -> Result<Self, ModelError> {
+        let source = ModelSource::find(model)?;
+        let memory = Memory {
+            available: machine::available_memory_bytes(),
+            weights: source.size_bytes().unwrap_or(0),
+        };
+        if let Ok(path) = source.path() {
+            pages::read_ahead(path, memory.weights, memory.available);
+        }
+        let mut model = CodeModel::load(model, &LoadOptions { threads })?;
+        let caches = Caches::new(&model.model, model.tier, kv_cache, memory);
+        model.prompts_within(caches.options.context_tokens);
+        let sessions = caches.slots(&model.model);
+        tracing::debug!(
+            model = model.name,
+            kv = caches.options.kv.name(),
+            documents = sessions.most(),
+            "caches"
+        );
         Ok(Self {
             model,
+            caches,
             sessions,
             ranking: None,
             actions: None,
@@ -97,11 +101,8 @@ impl EngineGenerator {
 
     /// Answers the same on a busy machine as on an idle one, to the last bit.
     pub fn be_steady(&mut self) {
-        let options = SessionOptions {
-            layer_time: None,
-            ..session_options(&self.model.model)
-        };
-        self.sessions = Slots::new(self.model.model.clone(), options, CACHES_BYTES);
+        self.caches.options.layer_time = None;
+        self.sessions = self.caches.slots(&self.model.model);
         self.is_steady = true;
     }
 
@@ -129,16 +130,15 @@ impl EngineGenerator {
 
     /// So many tokens were `read` of a prompt of so many, at this speed, which says how long prompts may
     /// be. One of another size is read anew: so a document keeps its size, unless most of it was just
-    /// read. Whether it is to get another one.
-    fn measured(&mut self, document: &str, read: f64, of: usize, speed: Option<f64>) -> bool {
+    /// read and there may be more. What is too long was read all the same.
+    fn measured(&mut self, document: &str, read: f64, of: usize, speed: Option<f64>) {
         let Some(speed) = speed.filter(|_| !self.is_steady && 2.0 * read >= of as f64) else {
-            return self.known(document).is_some_and(|one| one.is_to_resize);
+            return;
         };
         let before = self.document(document).budget;
         self.model.adapt_budget(speed);
-        let is_to_resize = before != self.model.budget;
+        let is_to_resize = self.model.budget.exceeds(&before);
         self.document(document).is_to_resize = is_to_resize;
-        is_to_resize
     }
 }
 
@@ -263,13 +263,19 @@ impl Generator for EngineGenerator {
         );
         let of = prompt.len();
         tracing::debug!(tokens = read, of, model = self.model.name, "read ahead");
-        if self.measured(document, read, of, speed) {
-            // Nobody waits for an answer now.
-            let budget = self.model.budget;
-            let document = self.document(document);
-            (document.budget, document.is_to_resize) = (budget, false);
-        }
+        self.measured(document, read, of, speed);
         Ok(whole)
+    }
+
+    fn resize(&mut self, document: &str) -> Option<(PromptBudget, PromptBudget)> {
+        let now = self.model.budget;
+        let document = self.document(document);
+        let is_to_resize = std::mem::take(&mut document.is_to_resize);
+        is_to_resize.then(|| (std::mem::replace(&mut document.budget, now), now))
+    }
+
+    fn keep_size(&mut self, document: &str, budget: PromptBudget) {
+        self.document(document).budget = budget;
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {
@@ -318,7 +324,8 @@ mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/../tests/fixtures/parity/moe-thin.f32.gguf"
         );
-        let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
+        let mut generator =
+            EngineGenerator::load(Some(file), Some(1), KvCache::Auto).expect("a model");
         let request = GenerationRequest {
             max_tokens: 4,
             ignore_stop_tokens: true,
@@ -373,7 +380,8 @@ mod tests {
             (whole, generator.plan("a", &query).prompt.told_of)
         };
         let go_on = CancelToken::new();
-        let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
+        let mut generator =
+            EngineGenerator::load(Some(file), Some(1), KvCache::Auto).expect("a model");
         generator.model.budget.context_tokens = 200;
         let cancelled = CancelToken::new();
         cancelled.cancel();
@@ -389,7 +397,8 @@ mod tests {
         generator.set_parts(Parts::without(&[Part::Context]));
         assert_eq!(told(&mut generator, Some(known), &go_on), (true, nothing));
 
-        let embedded = EngineGenerator::load(None, Some(1)).expect("the embedded model");
+        let embedded =
+            EngineGenerator::load(None, Some(1), KvCache::Auto).expect("the embedded model");
         assert!(!embedded.model.is_told_of_others());
     }
 
@@ -399,28 +408,72 @@ mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/../tests/fixtures/parity/moe-thin.f32.gguf"
         );
-        let mut generator = EngineGenerator::load(Some(file), Some(1)).expect("a model");
+        let mut generator =
+            EngineGenerator::load(Some(file), Some(1), KvCache::Auto).expect("a model");
         let first = generator.document("a").budget;
         let fast = Some(1e6);
-        assert!(!generator.measured("a", 40.0, 100, fast), "a key");
-        assert!(!generator.measured("a", 100.0, 100, None), "no speed yet");
-        assert_eq!(generator.model.budget, first);
-        assert!(generator.measured("a", 100.0, 100, fast));
+        generator.measured("a", 40.0, 100, fast);
+        generator.measured("a", 100.0, 100, None);
+        assert_eq!(generator.model.budget, first, "a key, and no speed");
+        generator.measured("a", 100.0, 100, fast);
+        generator.measured("a", 1.0, 100, fast);
         assert!(generator.is_to_read("a"));
         assert_eq!(generator.document("a").budget, first, "somebody waits");
-        assert!(generator.measured("a", 1.0, 100, fast), "it is still to be");
-        let go_on = CancelToken::new();
-        let whole = generator.read("a", &[2, 300, 301], &go_on);
-        assert!(whole.expect("room"));
-        let large = generator.document("a").budget;
-        assert!(large != first && large == generator.model.budget);
-        assert!(!generator.is_to_read("a"));
-        // Another document is read while the machine is busy.
-        assert!(generator.measured("b", 100.0, 100, Some(1.0)));
-        assert!(generator.model.budget != large);
+        let large = generator.model.budget;
+        assert_eq!(generator.resize("a"), Some((first, large)));
         assert_eq!(generator.document("a").budget, large);
+        assert!(large.exceeds(&first));
         assert!(!generator.is_to_read("a"));
+        assert_eq!(generator.resize("a"), None);
+        // Another document is read while the machine is busy.
+        generator.measured("b", 100.0, 100, Some(1.0));
+        assert!(large.exceeds(&generator.model.budget));
+        assert_eq!(generator.document("a").budget, large);
+        generator.measured("a", 100.0, 100, Some(1.0));
+        assert!(!generator.is_to_read("a"), "it was read all the same");
         generator.be_steady();
-        assert!(!generator.measured("c", 100.0, 100, fast));
+        generator.measured("b", 100.0, 100, fast);
+        assert!(!generator.is_to_read("b"));
+    }
+
+    #[test]
+    fn of_documents_in_turns_no_prompt_is_read_twice() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/parity/moe-thin.f32.gguf"
+        );
+        let mut generator =
+            EngineGenerator::load(Some(file), Some(1), KvCache::Q8_0).expect("a model");
+        assert!(generator.sessions.most() > 1);
+        let go_on = CancelToken::new();
+        let mut prompts = [("a", vec![2u32, 300]), ("b", vec![2u32, 301])];
+        for (_, prompt) in &mut prompts {
+            prompt.extend((0..60).map(|n| 302 + n % 40));
+        }
+        let evaluated = |generator: &mut EngineGenerator| {
+            let documents = ["a", "b"].map(|document| {
+                let session = generator.sessions.session(document, &[]).expect("room");
+                session.prompt_tokens_evaluated()
+            });
+            documents.iter().sum::<f64>()
+        };
+        let turns = 5;
+        for _ in 0..turns {
+            for (document, prompt) in &mut prompts {
+                // A key.
+                prompt.push(310);
+                let whole = generator.read(document, prompt, &go_on);
+                assert!(whole.expect("room"));
+            }
+        }
+        let read = evaluated(&mut generator);
+        generator.discard_sessions();
+        for (document, prompt) in &prompts {
+            let whole = generator.read(document, prompt, &go_on);
+            assert!(whole.expect("room"));
+        }
+        let once = evaluated(&mut generator);
+        assert!((read - once).abs() < 1e-6, "{read} tokens, {once} at once");
+        assert!(generator.sessions.bytes() <= generator.caches.bytes);
     }
 }

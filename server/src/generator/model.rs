@@ -59,6 +59,8 @@ pub struct CodeModel {
     pub form: PromptForm,
     /// The size of its prompts.
     pub budget: PromptBudget,
+    /// Positions that a prompt and its answer may have.
+    positions: usize,
     /// Lines that it looks for at once, where one is wanted; 1 for models that are too slow for more.
     pub beam: usize,
     /// What takes part in its completions.
@@ -84,7 +86,8 @@ impl CodeModel {
             Tier::Small => PromptBudget::default(),
             Tier::Large => PromptBudget::default().with_context(),
         };
-        let budget = budget.within(model.info().context_length);
+        let positions = model.info().context_length;
+        let budget = budget.within(positions);
         let name = source.name();
         let knowledge = Knowledge {
             languages: source.languages(&model),
@@ -102,6 +105,7 @@ impl CodeModel {
             tier,
             form,
             budget,
+            positions,
             beam: match tier {
                 Tier::Small => BEAM,
                 Tier::Large => 1,
@@ -247,12 +251,18 @@ impl CodeModel {
         })
     }
 
+    /// Bounds the prompts by the positions of its sessions.
+    pub fn prompts_within(&mut self, context_tokens: usize) {
+        self.positions = self.positions.min(context_tokens);
+        self.budget = self.budget.within(self.positions);
+    }
+
     /// Sizes the prompts by the speed at which the model reads them. The embedded one keeps the size
     /// that it was trained with.
     pub fn adapt_budget(&mut self, tokens_per_second: f64) {
         if self.tier == Tier::Large {
             let budget = self.budget.for_speed(tokens_per_second);
-            self.budget = budget.within(self.model.info().context_length);
+            self.budget = budget.within(self.positions);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use carat_engine::RightOfWay;
 
@@ -32,8 +33,10 @@ impl Engines {
         let engine = self.engine(order.source);
         let worker = Worker {
             source: order.source,
-            load: Box::new(move || generator::load(order.model.as_deref(), order.threads)),
-            unload_after: order.unload_after,
+            load: Box::new(move || {
+                generator::load(order.model.as_deref(), order.threads, order.kv_cache)
+            }),
+            unload_after: order.unload_after.map(idle_time),
             mailbox: Arc::clone(&engine.mailbox),
             report,
             way,
@@ -96,4 +99,16 @@ impl Engines {
         });
         &mut self.all[at]
     }
+}
+
+/// How long a model is kept without work. Tests cannot wait for minutes.
+fn idle_time(time: Duration) -> Duration {
+    #[cfg(feature = "testing")]
+    if let Some(ms) = std::env::var("CARAT_TEST_UNLOAD_MS")
+        .ok()
+        .and_then(|ms| ms.parse().ok())
+    {
+        return Duration::from_millis(ms);
+    }
+    time
 }

@@ -75,6 +75,12 @@ impl PromptBudget {
         }
     }
 
+    /// Whether a prompt may have more than with `other`.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        self.prefix_tokens + self.suffix_tokens > other.prefix_tokens + other.suffix_tokens
+            || self.context_tokens > other.context_tokens
+    }
+
     /// The same with as much for other files as suits a model of which no speed is known.
     #[must_use]
     pub fn with_context(self) -> Self {

@@ -16,6 +16,8 @@ const REST: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     spot: Option<Spot>,
+    /// Where the model for rests was asked and may not have read all.
+    at_rest: Option<Spot>,
 }
 
 /// A place in a document, and from when on it may be read.
@@ -35,6 +37,8 @@ pub(super) struct Due {
     pub(super) uri: Arc<str>,
     /// Byte offset; `None` if it is known of the document only that it is open.
     pub(super) caret: Option<usize>,
+    /// Whether only the model for rests has it to read.
+    pub(super) at_rest: bool,
 }
 
 impl Ahead {
@@ -54,18 +58,39 @@ impl Ahead {
         self.look(Arc::clone(uri), Some(caret), now, Some(generation));
     }
 
+    /// The model for rests was asked: it reads for seconds, and is stopped by the next key.
+    pub(super) fn asked_at_rest(
+        &mut self,
+        uri: &Arc<str>,
+        caret: usize,
+        generation: GenerationKey,
+        now: Instant,
+    ) {
+        self.at_rest = Some(Spot {
+            uri: Arc::clone(uri),
+            caret: Some(caret),
+            from: now,
+            generation: Some(generation),
+        });
+    }
+
     /// A document was edited: the caret is behind the edit.
     pub(super) fn edited(&mut self, changed: &Changed, now: Instant) {
         if let Some(edit) = changed.edits.last() {
             let caret = edit.new_range().end;
+            let at_rest = self.at_rest.as_mut();
+            if let Some(spot) = at_rest.filter(|spot| spot.uri == changed.now.uri) {
+                spot.caret = Some(caret);
+            }
             self.look(Arc::clone(&changed.now.uri), Some(caret), now + REST, None);
         }
     }
 
     /// A generation has read its prompt: there is nothing left to read.
     pub(super) fn has_read(&mut self, generation: GenerationKey) {
-        self.spot
-            .take_if(|spot| spot.generation == Some(generation));
+        for spot in [&mut self.spot, &mut self.at_rest] {
+            spot.take_if(|spot| spot.generation == Some(generation));
+        }
     }
 
     /// What was read of a document is to be read anew, in another size.
@@ -77,25 +102,37 @@ impl Ahead {
 
     /// A document was closed.
     pub(super) fn closed(&mut self, uri: &str) {
-        self.spot.take_if(|spot| *spot.uri == *uri);
+        for spot in [&mut self.spot, &mut self.at_rest] {
+            spot.take_if(|spot| *spot.uri == *uri);
+        }
     }
 
     /// Nothing is to be read any more.
     pub(super) fn forget(&mut self) {
         self.spot = None;
+        self.at_rest = None;
     }
 
     /// When [`Self::take`] has something.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.spot.as_ref().map(|spot| spot.from)
+        let spots = [&self.spot, &self.at_rest].into_iter().flatten();
+        spots.map(|spot| spot.from).min()
     }
 
     /// What is to be read, once.
     pub(super) fn take(&mut self, now: Instant) -> Option<Due> {
-        let spot = self.spot.take_if(|spot| spot.from <= now)?;
+        let due = |spot: &mut Spot| spot.from <= now;
+        let of_all = self.spot.take_if(due);
+        let at_rest = of_all.is_none();
+        let spot = of_all.or_else(|| self.at_rest.take_if(due))?;
+        if !at_rest {
+            // That one reads there, too.
+            self.at_rest.take_if(|other| other.uri == spot.uri);
+        }
         Some(Due {
             uri: spot.uri,
             caret: spot.caret,
+            at_rest,
         })
     }
 

@@ -10,6 +10,7 @@ use super::record::Record;
 use crate::actions::CustomAction;
 use crate::documents::Snapshot;
 use crate::mailbox::{ActionJob, ActionKey, Job, Source, WarmJob};
+use crate::settings::KvCache;
 use crate::statistics::Tally;
 use crate::status::Status;
 use crate::workspace::Folder;
@@ -72,6 +73,8 @@ pub struct LoadModel {
     pub model: Option<String>,
     /// Threads; `None` is one for each core.
     pub threads: Option<usize>,
+    /// How it keeps what it has read.
+    pub kv_cache: KvCache,
     /// How long it is kept without work; `None` is for ever.
     pub unload_after: Option<Duration>,
 }

@@ -78,6 +78,7 @@ impl Session {
                 source,
                 model,
                 threads: settings.threads,
+                kv_cache: settings.kv_cache,
                 unload_after: settings.unload_after.filter(|_| !answers_keys),
             }));
         }

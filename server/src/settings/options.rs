@@ -22,6 +22,7 @@ use super::{
 pub const USER_ONLY: &[&str] = &[
     "actions",
     "disabledGlobs",
+    "kvCache",
     "model",
     "models",
     "onBattery",
@@ -51,6 +52,20 @@ pub enum OnBattery {
     Quiet,
     /// As with the charger.
     Usual,
+}
+
+/// How models keep what they have read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KvCache {
+    /// As `f16` where there is room for several documents, else as `q8_0`.
+    #[default]
+    Auto,
+    /// As 16-bit floats.
+    F16,
+    /// In 8 bits: about half the memory.
+    #[serde(rename = "q8_0")]
+    Q8_0,
 }
 
 /// Models by what they do; what is not named has another that does it.
@@ -106,6 +121,8 @@ pub struct Options {
     /// Threads that compute. By default one for each that the processor runs at once, which is also the most that are used. Read once, when the server starts.
     #[schemars(range(min = 1, max = THREADS_MAX))]
     pub threads: Option<u64>,
+    /// How models keep what they have read of a document, so that nobody waits for it twice: `f16`, `q8_0` (about half the memory, which is room for more documents), or `auto` (`f16` where at least four documents fit into 1.2 GB, and into half of the memory that the weights leave free). Read once, when the server starts.
+    pub kv_cache: Option<KvCache>,
     /// Megabytes of memory for the source files of the workspace, which Carat remembers so that their names and lines come back where they belong; twice as much as the files have, the most recent ones first. `0` remembers no files but the open ones. What is kept on the disk is what `carat memory show` lists.
     #[schemars(range(max = MEMORY_MB_MAX))]
     pub workspace_memory_mb: Option<u64>,
@@ -156,6 +173,7 @@ impl From<&Settings> for Options {
             unload_minutes: Some(settings.unload_after.map_or(0, |time| time.as_secs() / 60)),
             on_battery: Some(settings.on_battery),
             threads: settings.threads.map(|threads| threads as u64),
+            kv_cache: Some(settings.kv_cache),
             workspace_memory_mb: Some(settings.memory_bytes_max / 1_000_000),
             context: Some(settings.context),
             delay_ms: ms(settings.delay),

@@ -46,7 +46,7 @@ pub struct Store {
     /// Languages that the user has switched on and off for now; they win over the settings.
     languages: BTreeMap<String, bool>,
     pause: Pause,
-    /// Whether `model`, `models` and `threads` have been read.
+    /// Whether `model`, `models`, `threads` and `kvCache` have been read.
     started: bool,
     /// Complaints that were handed out: one is enough.
     told: HashSet<String>,
@@ -67,11 +67,14 @@ impl Store {
         let before = self.user.clone();
         self.configured = options::usable(options, &mut complaints);
         self.resolve();
-        let started = |it: &Settings| (it.model.clone(), it.models.clone(), it.threads);
+        let started = |it: &Settings| {
+            let models = (it.model.clone(), it.models.clone());
+            (models, it.threads, it.kv_cache)
+        };
         let changed = started(&before) != started(&self.user);
         if self.started && changed {
             complaints.push(
-                "settings `model`, `models` and `threads` take effect when the language server is started again"
+                "settings `model`, `models`, `threads` and `kvCache` take effect when the language server is started again"
                     .to_owned(),
             );
         }

@@ -182,7 +182,9 @@ impl Session {
             let key = document.key(rest);
             rest = &rest[key.typed.min(rest.len())..];
             self.change(uri, &before, &key);
-            let agrees = !self.ghost.is_empty() && self.ghost.starts_with(&key.before);
+            // Of what is typed to its end nothing is left to show.
+            let shown = self.ghost.len() > key.before.len();
+            let agrees = shown && self.ghost.starts_with(&key.before);
             let ghost = std::mem::take(&mut self.ghost);
             if agrees {
                 ghost[key.before.len()..].clone_into(&mut self.ghost);

@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::{machine, output};
+use crate::cli::output;
+use crate::machine;
 use crate::models::catalogue::{Catalogue, Entry};
 use crate::models::store::{State, Store};
 use crate::models::{DEFAULT_NAME, ModelSource};

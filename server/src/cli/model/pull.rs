@@ -5,7 +5,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::progress::Display;
-use crate::cli::{machine, output};
+use crate::cli::output;
+use crate::machine;
 use crate::models::catalogue::{Catalogue, Entry};
 use crate::models::download::{self, Request};
 use crate::models::http::{Client, Settings};

@@ -37,6 +37,32 @@ fn a_file_with_two_names_is_loaded_once_and_no_rest_is_waited_for() {
     assert!(asked(&bench, MODEL) && !asked(&bench, REST));
 }
 
+#[test]
+fn what_the_model_for_rests_has_not_read_when_it_is_stopped_is_read_on() {
+    let mut bench = two();
+    let key = bench.submit("let a = |");
+    bench.write("foo");
+    bench.end();
+    bench.expect(&[(key, "8..8 foo")]);
+    rests(&mut bench);
+    assert!(asked(&bench, REST));
+    bench.world.reading_at_rest = None;
+    bench.edit("let a = b");
+    bench.world.wait(Duration::from_secs(6));
+    assert!(!asked(&bench, REST), "nobody waits for it any more");
+    let reading = bench.world.reading_at_rest.take().expect("it reads on");
+    assert_eq!((reading.caret.at, reading.is_guess), (9, false));
+    bench.world.wait(Duration::from_secs(1));
+    bench.submit("let a = b|");
+    bench.write("az");
+    bench.end();
+    rests(&mut bench);
+    bench.world.reading_at_rest = None;
+    rest_writes(&mut bench, "ar;", -0.1);
+    bench.world.wait(Duration::from_secs(10));
+    assert!(bench.world.reading_at_rest.is_none(), "it has read all");
+}
+
 fn asked(bench: &Bench, source: Source) -> bool {
     let mut jobs = bench.world.jobs.iter();
     jobs.any(|it| it.job.source == source && !it.job.cancel.is_cancelled())

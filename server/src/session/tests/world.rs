@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) jobs: Vec<Running>,
     /// What was last to be read ahead.
     pub(super) reading: Option<WarmJob>,
+    /// The same of the model for rests.
+    pub(super) reading_at_rest: Option<WarmJob>,
     pub(super) actions: Vec<ActionJob>,
     pub(super) requests: BTreeMap<RequestKey, Asked>,
     /// In the order in which they came.
@@ -106,6 +108,7 @@ impl World {
             version: 0,
             jobs: Vec::new(),
             reading: None,
+            reading_at_rest: None,
             actions: Vec::new(),
             requests: BTreeMap::new(),
             replies: Vec::new(),
@@ -198,6 +201,9 @@ impl World {
                     written: String::new(),
                     log_prob: -0.5,
                 });
+            }
+            Effect::ReadAhead(job) if job.source == Source::REST => {
+                self.reading_at_rest = Some(job);
             }
             Effect::ReadAhead(job) if job.source != Source::MODEL => {}
             Effect::ReadAhead(job) => self.reading = Some(job),

@@ -4,41 +4,41 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The largest amount of memory that this process held so far.
-pub(super) fn peak_rss_bytes() -> Option<u64> {
+pub fn peak_rss_bytes() -> Option<u64> {
     kibibytes("/proc/self/status", "VmHWM:")
 }
 
 /// Memory that programs can have without making the machine swap.
-pub(super) fn available_memory_bytes() -> Option<u64> {
+pub fn available_memory_bytes() -> Option<u64> {
     kibibytes("/proc/meminfo", "MemAvailable:")
 }
 
 /// Memory of the machine.
-pub(super) fn total_memory_bytes() -> Option<u64> {
+pub fn total_memory_bytes() -> Option<u64> {
     kibibytes("/proc/meminfo", "MemTotal:")
 }
 
 /// The processor's name.
-pub(super) fn processor() -> Option<String> {
+pub fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// Threads that can run at the same time.
-pub(super) fn threads() -> usize {
+pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Processor time that this process has taken so far.
-pub(super) fn cpu_time() -> Option<Duration> {
+pub fn cpu_time() -> Option<Duration> {
     let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten();
     let times = threads.filter_map(|thread| run_time(&thread.path().join("schedstat")));
     Some(times.sum())
 }
 
 /// The same of this thread alone.
-pub(super) fn cpu_time_of_thread() -> Option<Duration> {
+pub fn cpu_time_of_thread() -> Option<Duration> {
     run_time(Path::new("/proc/thread-self/schedstat"))
 }
 
