@@ -2,6 +2,7 @@
 //! some models, a dense block or a shared expert beside them, which are the same but for what weighs them.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
@@ -25,6 +26,8 @@ pub(crate) struct Experts<'a> {
     pub(crate) epsilon: f32,
     pub(crate) rows: Range<usize>,
     pub(crate) compute: Compute<'a>,
+    /// Counts the experts that are read.
+    pub(crate) reads: &'a AtomicU64,
 }
 
 /// Tokens whose experts one task sums up.
@@ -47,6 +50,8 @@ impl InplaceOp2 for Experts<'_> {
         let tokens = Buffer::counting(self.rows.len());
         let (dense_gated, router_logits) = self.first_loop(residual, &tokens);
         let routing = Routing::new(self.compute, self.weights, self.config, &router_logits);
+        let reads = routing.experts() as u64;
+        self.reads.fetch_add(reads, Ordering::Relaxed);
         let (gated, dense) = self.second_loop(residual, &tokens, &routing, &dense_gated);
         let outputs = self.third_loop(&gated, &routing);
         self.sum(residual, &outputs, &routing, &dense, out);

@@ -361,6 +361,7 @@ impl ForwardPass {
                     epsilon: self.config.norm_epsilon,
                     rows: rows.clone(),
                     compute: self.compute(),
+                    reads: &w.expert_reads,
                 },
             )?,
             (_, _, None) if let Some(weights) = &weights.ungated => w.branch.inplace_op2(

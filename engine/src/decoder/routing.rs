@@ -99,8 +99,17 @@ impl Routing {
 
     /// Tokens of the expert in use that has the fewest.
     pub(super) fn least(&self) -> usize {
-        let runs = self.assignments.chunk_by(|a, b| a.expert == b.expert);
-        runs.map(<[_]>::len).min().unwrap_or(0)
+        self.runs().map(<[_]>::len).min().unwrap_or(0)
+    }
+
+    /// How many experts are in use.
+    pub(super) fn experts(&self) -> usize {
+        self.runs().count()
+    }
+
+    /// The assignments of each expert in use.
+    fn runs(&self) -> impl Iterator<Item = &[Assignment]> {
+        self.assignments.chunk_by(|a, b| a.expert == b.expert)
     }
 }
 

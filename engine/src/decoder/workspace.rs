@@ -1,5 +1,7 @@
 //! The activations of a pass: allocated once, used again by every layer of every chunk.
 
+use std::sync::atomic::AtomicU64;
+
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result};
 
 use super::config::Config;
@@ -56,6 +58,8 @@ pub(crate) struct Workspace {
     pub(super) interrupted: Option<Interrupted>,
     /// Layers times rows that were computed since the workspace was made.
     pub(crate) work: u64,
+    /// Experts that were read since the workspace was made: in a layer, each once a chunk.
+    pub(crate) expert_reads: AtomicU64,
 }
 
 /// A chunk that was interrupted between two layers: its rows are in the workspace, and what the
@@ -101,6 +105,7 @@ impl Workspace {
             per_layer,
             interrupted: None,
             work: 0,
+            expert_reads: AtomicU64::new(0),
         }
     }
 

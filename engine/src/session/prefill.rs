@@ -109,6 +109,12 @@ impl Session {
         self.workspace.work
     }
 
+    /// Experts that were read so far, summed over the layers: tokens that are evaluated together read
+    /// one that several of them use once.
+    pub fn expert_reads(&self) -> u64 {
+        self.workspace.expert_reads.load(Ordering::Relaxed)
+    }
+
     /// Prompt tokens that were evaluated so far, whatever became of them: of a chunk that was
     /// interrupted, the layers that were computed count.
     pub fn prompt_tokens_evaluated(&self) -> f64 {

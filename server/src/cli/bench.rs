@@ -1,5 +1,8 @@
 //! `carat bench`: how fast a model loads, reads prompts and writes.
 
+mod batches;
+mod drafts;
+
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -23,6 +26,7 @@ pub(super) const HELP: &str = "\
 Examples:
   carat bench                                   the embedded model
   carat bench --model 26b --generate-tokens 32 --depth 2048 --json
+  carat bench --model 26b --batch 1,2,4 --drafts 0.7,0
 
 Close other programs first: memory is shared. docs/performance.md explains the numbers.";
 
@@ -43,6 +47,12 @@ pub(super) struct BenchArgs {
     /// Measure also behind this many tokens that are in the cache already
     #[arg(long, value_name = "N", default_value_t = 0)]
     depth: u32,
+    /// Measure also so many tokens at once behind the prompt, in turns, relative to the first number
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    batch: Vec<u32>,
+    /// Measure also writing with drafts of which such shares fit, in turns with writing without
+    #[arg(long, value_name = "SHARE,...", value_delimiter = ',', value_parser = share)]
+    drafts: Vec<f64>,
     /// How keys and values are stored
     #[arg(long, value_enum, default_value = "f16")]
     kv: Kv,
@@ -52,6 +62,18 @@ pub(super) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Rounds of batches for every repeat: a batch takes as long as one token.
+const BATCH_ROUNDS: u32 = 10;
+
+/// A share between 0 and 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match share {
+        0.0..=1.0 => Ok(share),
+        _ => Err("a share is between 0 and 1".to_owned()),
+    }
 }
 
 /// The medians of one depth.
@@ -71,6 +93,8 @@ struct Report {
     bandwidth: f64,
     weight_bytes_per_token: u64,
     runs: Vec<Run>,
+    batches: Vec<batches::Batch>,
+    drafted: Vec<drafts::Drafted>,
 }
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -90,6 +114,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for depth in depths {
         runs.push(measure(args, &model, depth)?);
     }
+    let (batches, drafted) = measure_several(args, &model)?;
     let peak_rss_bytes = machine::peak_rss_bytes();
     let info = model.info();
     let report = Report {
@@ -101,6 +126,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         bandwidth: carat_engine::measure_bandwidth(info.threads),
         weight_bytes_per_token: info.weight_bytes_per_token,
         runs,
+        batches,
+        drafted,
     };
     if args.json {
         output::print_json(&as_json(&report, args, peak_rss_bytes))
@@ -144,6 +171,44 @@ fn measure(args: &BenchArgs, model: &Model, depth: usize) -> anyhow::Result<Run>
         prefill_tokens_per_s: median(runs.iter().map(|run| run.0)),
         decode_tokens_per_s: median(runs.iter().map(|run| run.1)),
     })
+}
+
+/// Batches and drafts behind the prompt, as far as they are asked for.
+fn measure_several(
+    args: &BenchArgs,
+    model: &Model,
+) -> anyhow::Result<(Vec<batches::Batch>, Vec<drafts::Drafted>)> {
+    let longest = args.batch.iter().max().map_or(0, |&n| n as usize);
+    let (prompt, generate) = (args.prompt_tokens as usize, args.generate_tokens as usize);
+    let rounds = BATCH_ROUNDS * args.repeat;
+    let text = sample_tokens(model, prompt + longest * (rounds as usize + 1));
+    let most = longest.max(generate);
+    let options = SessionOptions {
+        context_tokens: prompt + most,
+        kv: args.kv.into(),
+        rollback_tokens: most,
+        layer_time: None,
+        ..SessionOptions::default()
+    };
+    ensure!(
+        prompt + most <= model.info().context_length,
+        "the run needs {} tokens, the model has {}; give smaller numbers",
+        prompt + most,
+        model.info().context_length
+    );
+    let mut session = model.new_session(&options)?;
+    let batches = if args.batch.is_empty() {
+        Vec::new()
+    } else {
+        batches::measure(&mut session, &text, prompt, &args.batch, rounds)?
+    };
+    let drafted = if args.drafts.is_empty() {
+        Vec::new()
+    } else {
+        let prompt = &text[..prompt];
+        drafts::measure(&mut session, prompt, generate, &args.drafts, args.repeat)?
+    };
+    Ok((batches, drafted))
 }
 
 /// Brings the cache to exactly `tokens`.
@@ -234,6 +299,8 @@ fn as_json(report: &Report, args: &BenchArgs, peak_rss_bytes: Option<u64>) -> Va
         "measured_bandwidth_bytes_per_s": report.bandwidth,
         "repeats": args.repeat,
         "runs": runs,
+        "batches": report.batches.iter().map(batches::Batch::as_json).collect::<Vec<_>>(),
+        "drafts": report.drafted.iter().map(drafts::Drafted::as_json).collect::<Vec<_>>(),
     })
 }
 
@@ -271,6 +338,8 @@ fn for_readers(report: &Report, args: &BenchArgs, peak_rss_bytes: Option<u64>) -
             output::bytes(bytes as u64)
         ));
     }
+    lines.extend(report.batches.iter().map(batches::Batch::for_readers));
+    lines.extend(report.drafted.iter().map(drafts::Drafted::for_readers));
     lines.push(format!("medians of {}", args.repeat));
     lines.join("\n")
 }
