@@ -10,7 +10,9 @@ use super::matrix::Matrix;
 use super::ops::{Compute, activations_for, add, linear, rows, rows_mut};
 use super::rope::Rotation;
 use super::weights::AttentionWeights;
-use crate::kernels::{self, BLOCK_KEYS, Buffer, Epilogue, Input, List, OutTile, Product};
+use crate::kernels::{
+    self, BLOCK_KEYS, Buffer, Epilogue, FEW_TOKENS, Input, List, OutTile, Product,
+};
 use crate::kv_cache::KvCache;
 
 /// Queries, keys and values of `src`, normed and rotated, side by side in the rows of `dst`:
@@ -163,8 +165,9 @@ pub(crate) struct Attend<'a> {
 const BLOCK_ROWS: usize = 16;
 /// Queries of one task, if they are not more rows than that.
 const BLOCK_QUERIES: usize = 128;
-/// Query rows up to which keys and values are read as they are stored.
-const IN_PLACE_ROWS: usize = 2;
+/// Query rows up to which keys and values are read as they are stored: one token, and drafts that are
+/// verified, which have the numbers that they would have one by one.
+const IN_PLACE_ROWS: usize = FEW_TOKENS;
 
 impl InplaceOp2 for Attend<'_> {
     fn name(&self) -> &'static str {
@@ -282,9 +285,11 @@ impl Attend<'_> {
         let in_place = n_rows <= IN_PLACE_ROWS && kernels::fits_stored(d);
         let converted = if in_place { 0 } else { BLOCK_KEYS * d };
         let (mut keys, mut values) = (Buffer::new(converted), Buffer::new(converted));
+        // Blocks end at the same positions for every query, so that its sums do not depend on the
+        // other rows.
         let blocks = visited.into_iter().flat_map(|Range { start, end }| {
-            let starts = (start..end).step_by(BLOCK_KEYS);
-            starts.map(move |start| (start, end.min(start + BLOCK_KEYS)))
+            let begins = (start / BLOCK_KEYS * BLOCK_KEYS..end).step_by(BLOCK_KEYS);
+            begins.map(move |begin| (begin.max(start), end.min(begin + BLOCK_KEYS)))
         });
         for (start, stop) in blocks {
             let n = (stop - start) * d;

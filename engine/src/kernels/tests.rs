@@ -129,8 +129,21 @@ fn few_tokens_are_to_the_last_bit_what_each_is_alone() {
     });
     for level in levels {
         for tensor_type in QUANTIZED {
-            let columns = 11 * tensor_type.block_len().max(32);
-            for (rows, tokens) in [(1, 2), (9, 3), (37, 4), (16, 5), (21, 8)] {
+            let block = tensor_type.block_len().max(32);
+            // Less than a strip of 16 groups of weights, and several with a rest.
+            for (blocks, rows, tokens) in [
+                (11, 1, 2),
+                (37, 1, 2),
+                (37, 9, 3),
+                (11, 37, 4),
+                (37, 37, 4),
+                (16, 16, 5),
+                (37, 5, 6),
+                (37, 6, 7),
+                (11, 21, 8),
+                (37, 21, 8),
+            ] {
+                let columns = blocks * block;
                 let random = &mut Random(5);
                 let bytes = random_rows(random, tensor_type, rows, columns);
                 let weights = MatrixRef {

@@ -5,6 +5,7 @@ mod gemm;
 mod gemm_few;
 mod gemv;
 mod panels;
+mod turned;
 
 #[allow(
     clippy::wildcard_imports,
@@ -14,6 +15,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
+use formats::Wide as _;
 pub(crate) use panels::panels_times_one;
 
 use super::super::activations::Activations;
@@ -34,7 +36,9 @@ pub(crate) fn quantized_tile(
     with_format!(tensor_type, Format => {
         // SAFETY: this function enables what the kernels use; the caller checked the lengths.
         unsafe {
-            if let [token] = *tokens {
+            if Format::TURNS && tokens.len() <= FEW_TOKENS {
+                turned::rows_times_few::<Format>(rows, activations, tokens, out);
+            } else if let [token] = *tokens {
                 gemv::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
             } else if tokens.len() <= FEW_TOKENS {
                 gemm_few::rows_times_few::<Format>(rows, activations, tokens, out);

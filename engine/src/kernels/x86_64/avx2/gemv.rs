@@ -99,7 +99,7 @@ pub(super) unsafe fn rows_times_one<F: Wide>(
 
 /// How far ahead of its use memory is asked for. The processor's own prefetcher stops at every
 /// 4 KiB page, and in decoding every page is new.
-const PREFETCH_BYTES: usize = 1024;
+const PREFETCH_BYTES: usize = 512;
 
 /// Asks for what the loop reads [`PREFETCH_BYTES`] after the weights `64 * i..`.
 ///

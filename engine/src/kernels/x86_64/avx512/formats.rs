@@ -16,6 +16,9 @@ use crate::kernels::formats::{self as f, BlockFormat};
 /// Groups of weights whose scales fill a register.
 pub(in crate::kernels::x86_64) const GROUPS: usize = 16;
 
+/// Bytes of blocks whose strips are turned for few tokens: a scale in f16, 32 nibbles.
+pub(super) const TURNED_BLOCK: usize = 18;
+
 /// A format whose rows are read in strips of [`GROUPS`] groups.
 ///
 /// All functions are unsafe: the processor has the level's instructions, and the addressed blocks
@@ -38,6 +41,9 @@ pub(in crate::kernels::x86_64) trait Wide: BlockFormat {
     /// Whether a block is 32 nibbles, the low ones before the high ones: [`Wide::four_blocks`] and
     /// [`Wide::split`] exist.
     const IN_HALVES: bool = false;
+
+    /// Whether few tokens are multiplied with strips that are turned: blocks of 18 bytes in halves.
+    const TURNS: bool = Self::IN_HALVES && Self::BYTES == TURNED_BLOCK;
 
     /// The nibbles of the four blocks of 32 weights from weight `128 * i` on. Where only `blocks` are
     /// left, the last stands in.

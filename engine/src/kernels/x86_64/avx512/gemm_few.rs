@@ -95,9 +95,13 @@ unsafe fn rows_times<F: Wide, const R: usize, const T: usize>(
     // SAFETY: strips are counted from the length of a row.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); T]; R];
-        for strip in 0..groups.div_ceil(GROUPS) {
-            let here = GROUPS.min(groups - strip * GROUPS);
-            add_strip::<F, R, T>(rows, activations, tokens, strip, here, &mut sums);
+        // Whole strips on their own: their lengths are known to the compiler.
+        for strip in 0..groups / GROUPS {
+            add_strip::<F, R, T>(rows, activations, tokens, strip, GROUPS, &mut sums);
+        }
+        if !groups.is_multiple_of(GROUPS) {
+            let (strip, groups) = (groups / GROUPS, groups % GROUPS);
+            add_strip::<F, R, T>(rows, activations, tokens, strip, groups, &mut sums);
         }
         let mut totals = [[0.0; R]; T];
         for r in 0..R {
@@ -111,7 +115,7 @@ unsafe fn rows_times<F: Wide, const R: usize, const T: usize>(
 
 /// Adds the products of the first `groups` groups of a strip.
 #[inline(always)]
-unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
+pub(super) unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
     rows: [*const u8; R],
     activations: &Activations<'_>,
     tokens: [usize; T],

@@ -158,7 +158,7 @@ pub(super) unsafe fn rows_times_one<F: Wide>(
 
 /// How far ahead of its use memory is asked for. The processor's own prefetcher stops at every
 /// 4 KiB page, and in decoding every page is new.
-const PREFETCH_BYTES: usize = 1024;
+const PREFETCH_BYTES: usize = 512;
 
 /// Asks for what the loop reads [`PREFETCH_BYTES`] after step `i`.
 ///
@@ -167,9 +167,15 @@ const PREFETCH_BYTES: usize = 1024;
 #[inline(always)]
 pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
     let weight = step::<F>() * i;
-    let ahead = row.wrapping_add(
-        weight / F::LEN * F::BYTES + weight % F::LEN * F::BYTES / F::LEN + PREFETCH_BYTES,
-    );
+    let at = weight / F::LEN * F::BYTES + weight % F::LEN * F::BYTES / F::LEN;
+    // SAFETY: passed on from the caller.
+    unsafe { prefetch_behind(row.wrapping_add(at)) };
+}
+
+/// Asks for what lies [`PREFETCH_BYTES`] behind `at`.
+#[inline(always)]
+pub(super) unsafe fn prefetch_behind(at: *const u8) {
+    let ahead = at.wrapping_add(PREFETCH_BYTES);
     // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
 }
