@@ -9,6 +9,7 @@ mod anchors;
 mod candidates;
 mod here;
 mod index;
+mod line_kind;
 mod lines;
 mod matches;
 mod names;

@@ -238,7 +238,10 @@ impl Session {
             }
             Event::Recalled(recalled) => self.recalled(*recalled),
             Event::ModelsFound(files) => self.models_found(&files, effects),
-            Event::ProjectsRead(files) => complain(&self.settings.projects(files), effects),
+            Event::ProjectsRead(files) => {
+                complain(&self.settings.projects(files), effects);
+                self.requests.forget_answers();
+            }
             Event::Requested(key, request) => self.requested(key, request, now, effects),
             Event::Cancelled(key) => self.requests.cancel(key, now, effects),
             Event::ActionCancelled(key) => self.actions.cancel(key, effects),
@@ -294,12 +297,15 @@ impl Session {
     }
 
     fn configure(&mut self, options: &Value, effects: &mut Vec<Effect>) {
-        let disabled = Arc::clone(&self.settings.user().disabled);
+        let before = self.settings.user().clone();
         complain(&self.settings.configure(options), effects);
+        if before != *self.settings.user() {
+            self.requests.forget_answers();
+        }
         // What was said before is not known to hold any more.
         self.requests.quiet = None;
         self.remember_workspace(effects);
-        if disabled != self.settings.user().disabled {
+        if before.disabled != self.settings.user().disabled {
             self.remember_all();
         }
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use carat_grammars::Language;
 
 use super::brackets::Enclosing;
-use super::mode::{Mode, indentation, opens_empty_block};
+use super::mode::{Mode, indentation, may_indent, opens_empty_block};
 use super::overlap;
 use super::scores::Scores;
 
@@ -227,6 +227,9 @@ impl<'a> Surroundings<'a> {
         if self.enclosing.in_text() && fit.replace == 0 {
             text.truncate(overlap::before_rest(&text, self.rest));
         }
+        if !self.enclosing.in_text() {
+            text.truncate(overlap::before_signs(&text, &self.rest[fit.replace..]));
+        }
         let first = text.lines().next().unwrap_or("");
         if overlap::copies_neighbor(first, self.prefix, self.suffix) {
             return None;
@@ -287,12 +290,15 @@ impl<'a> Surroundings<'a> {
         if self.typed.trim().is_empty() {
             // The caret stands in an empty line: the answer begins here, not some lines further down.
             let blank = text.len() - text.trim_start().len();
-            return match text[..blank].rfind('\n') {
-                Some(newline) => {
-                    let line = &text[newline + 1..];
-                    line.strip_prefix(self.typed).unwrap_or(line)
-                }
-                None => text,
+            let line = text[..blank].rfind('\n').map_or(text, |newline| {
+                let line = &text[newline + 1..];
+                line.strip_prefix(self.typed).unwrap_or(line)
+            });
+            return if may_indent(self.prefix, self.options.language) {
+                line
+            } else {
+                // The user has indented the line.
+                line.trim_start()
             };
         }
         match text.strip_prefix(' ') {

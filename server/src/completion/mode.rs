@@ -83,6 +83,27 @@ pub(super) fn opens_empty_block(
     next.is_none_or(|next| indentation(next) <= indentation(opener))
 }
 
+/// Whether the line at the end of `prefix`, in which nothing but white space stands, may belong further
+/// in than its user has indented it.
+pub(super) fn may_indent(prefix: &str, language: Option<&'static Language>) -> bool {
+    let (above, typed) = prefix.rsplit_once('\n').unwrap_or(("", prefix));
+    if typed.is_empty() {
+        return true;
+    }
+    let Some(above) = above.lines().rev().find(|line| !line.trim().is_empty()) else {
+        return false;
+    };
+    if indentation(above) < indentation(typed) {
+        return false;
+    }
+    match above.trim_end().chars().next_back() {
+        Some(';' | ',' | '}') => false,
+        Some('{' | '(' | '[' | ':' | '=' | '\\' | '|' | '&' | '+' | '-' | '>') => true,
+        // A chain of calls goes on further in.
+        _ => language.is_none_or(|language| !language.blocks_by_indentation),
+    }
+}
+
 /// Width of the white space that a line begins with; a tab counts as four columns.
 pub(super) fn indentation(line: &str) -> usize {
     line.chars()

@@ -56,6 +56,20 @@ pub(super) fn repeats_rest(text: &str, rest: &str) -> Option<usize> {
     starts.find(|at| rest.starts_with(&end[*at..]) && !splits_word(text, *at))
 }
 
+/// How much of an answer stays before signs that end the caret's line, such as `;` or ` {`: they are not
+/// written twice, and what would follow them belongs on another line.
+pub(super) fn before_signs(text: &str, rest: &str) -> usize {
+    let rest = rest.trim_end();
+    let signs = rest.trim_start();
+    let is_sign = |c: char| !c.is_alphanumeric() && !c.is_whitespace() && c != '_';
+    if signs.is_empty() || !signs.chars().all(is_sign) {
+        return text.len();
+    }
+    let line = text.find('\n').map_or(text, |end| &text[..end]).trim_end();
+    let before = line.strip_suffix(rest).or(line.strip_suffix(signs));
+    before.map_or(text.len(), str::len)
+}
+
 fn splits_word(text: &str, at: usize) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     text[..at].ends_with(is_word) && text[at..].starts_with(is_word)

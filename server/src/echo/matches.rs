@@ -6,6 +6,7 @@ use memchr::memmem::Finder;
 use super::anchors;
 use super::here::Here;
 use super::index::{Index, Loaded};
+use super::line_kind::LineKind;
 use super::names::Names;
 use super::weights::EchoWeights;
 
@@ -287,16 +288,34 @@ impl<'a> Echo<'a> {
         })
     }
 
+    /// Of the matches, the first ones in lines of this kind.
+    fn keep_of_kind(&mut self, own: LineKind) {
+        let mut kept = 0;
+        for at in 0..self.matches.len() {
+            let found = self.matches[at];
+            let before = &self.text(found.home)[..found.at];
+            if LineKind::of(before) == own {
+                self.matches[kept] = found;
+                kept += 1;
+                if kept == MATCHES_MAX {
+                    break;
+                }
+            }
+        }
+        self.matches.truncate(kept);
+    }
+
     /// Makes continuations of the longest matches; returns the length of the longest, and how many there
     /// are, where shorter ones count less.
     fn merge(&mut self) -> (f32, f32) {
+        let own = LineKind::of(&self.tail);
         // The longest first, the most recent of equals first.
         self.matches.sort_unstable_by(|a, b| {
             let length = b.length.total_cmp(&a.length);
             length.then((a.home, b.at).cmp(&(b.home, a.at)))
         });
         self.matches.dedup_by_key(|found| (found.home, found.at));
-        self.matches.truncate(MATCHES_MAX);
+        self.keep_of_kind(own);
         let longest = self.matches.first().map_or(0.0, |found| found.length);
         let mut sum = 0.0;
         for at in 0..self.matches.len() {

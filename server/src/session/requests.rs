@@ -397,6 +397,16 @@ impl Requests {
         self.drop_candidates(|candidate| *candidate.uri == *uri);
     }
 
+    /// What the sources had ready was made for other settings.
+    pub(super) fn forget_answers(&mut self) {
+        self.drop_candidates(|candidate| !candidate.runs());
+    }
+
+    /// What the user's own lines said was said of other texts.
+    pub(super) fn forget_echoes(&mut self) {
+        self.drop_candidates(|candidate| candidate.source == Source::ECHO && !candidate.runs());
+    }
+
     /// A source has begun.
     pub(super) fn planned(&mut self, key: GenerationKey, plan: Arc<Plan>) {
         if let Some(candidate) = self.running(key) {

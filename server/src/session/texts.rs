@@ -158,6 +158,7 @@ impl Session {
             is_reading: !recalled.is_whole,
         });
         self.requests.texts.rebase(recalled.index);
+        self.requests.forget_echoes();
     }
 }
 

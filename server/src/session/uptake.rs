@@ -206,7 +206,12 @@ impl Uptake {
 
     /// Counts a text that stood there if something else was typed.
     fn note_contradiction(&mut self, stands: &Stands, edit: &Edit) {
-        let Some(typed) = edit.text.chars().next().filter(|c| *c != '\n') else {
+        let Some(typed) = edit
+            .text
+            .chars()
+            .next()
+            .filter(|c| !['\n', '\r'].contains(c))
+        else {
             return;
         };
         let there = edit.range.is_empty() && edit.range.start == stands.edit.range.start;

@@ -35,7 +35,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
         return output::print_json(&json!({ "folder": store.folder(), "models": models }));
     }
     let mut text = format!(
-        "{:<16} {:<8} {:>9} {:>9}  {:<14} {}\n",
+        "{:<20} {:<16} {:>9} {:>9}  {:<14} {}\n",
         "name", "alias", "file", "memory", "state", "licence"
     );
     let default = if embedded.is_some() {
@@ -44,7 +44,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
         "not in this build"
     };
     text += &format!(
-        "{DEFAULT_NAME:<16} {:<8} {:>9} {:>9}  {default}\n",
+        "{DEFAULT_NAME:<20} {:<16} {:>9} {:>9}  {default}\n",
         "",
         embedded.map_or("?".to_owned(), output::bytes),
         ""
@@ -73,7 +73,7 @@ fn row(entry: &Entry, store: &Store, memory: Option<u64>) -> String {
         State::Absent => "-".to_owned(),
     };
     format!(
-        "{:<16} {:<8} {:>9} {:>9}  {state:<14} {}\n",
+        "{:<20} {:<16} {:>9} {:>9}  {state:<14} {}\n",
         entry.name,
         entry.aliases.first().map_or("", String::as_str),
         entry.size_bytes.map_or("?".to_owned(), output::bytes),

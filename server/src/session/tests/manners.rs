@@ -281,6 +281,25 @@ fn the_rest_of_what_was_taken_in_part_stays_whatever_is_shown_while_typing() {
 }
 
 #[test]
+fn settings_that_change_hold_for_what_is_there_already() {
+    let mut bench = Bench::new();
+    let key = bench.submit("let a = |");
+    bench.write("foo(1)");
+    bench.end();
+    bench.expect(&[(key, "8..8 foo(1)")]);
+    let options = json!({ "shortest": 20 });
+    bench.world.happen(Event::Configured(options.clone()));
+    let key = bench.submit("let a = |");
+    bench.write("foo(1)");
+    bench.end();
+    bench.expect(&[(key, "empty")]);
+    // Settings that stay as they are cost nothing.
+    bench.world.happen(Event::Configured(options));
+    let key = bench.submit("let a = f|");
+    bench.expect(&[(key, "empty")]);
+}
+
+#[test]
 fn why_asks_as_the_editor_does_and_tells_what_comes_of_it() {
     let mut bench = knows_python();
     bench.edit("let a = ");
