@@ -1,5 +1,5 @@
 //! What a line is about to say, told by its beginning: what follows a name where it is declared is not
-/// what follows it where it is used, and neither is prose.
+//! what follows it where it is used, and neither is prose.
 
 /// A line up to a place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ const DECLARING: &[&[u8]] = &[
     b"mod",
     b"namespace",
 ];
+
+/// Modifiers and the word that declares stand in the first words.
+const WORDS_MAX: usize = 5;
 
 /// What comments begin with; some need a blank, since code may begin with the sign alone.
 const COMMENTS: &[&[u8]] = &[b"//", b"/*", b"* ", b"# ", b"-- "];
@@ -64,9 +67,6 @@ impl LineKind {
         }
     }
 }
-
-/// Modifiers and the word that declares stand in the first words.
-const WORDS_MAX: usize = 5;
 
 #[cfg(test)]
 mod tests {
