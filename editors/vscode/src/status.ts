@@ -41,7 +41,8 @@ export class StatusBar implements vscode.Disposable {
 
     show(status: Status): void {
         this.last = status;
-        const name = status.model ? `Carat: ${status.model}` : "Carat";
+        const models = modelNames(status);
+        const name = models ? `Carat: ${models}` : "Carat";
         const isQuiet = status.quiet && (status.state === "ready" || status.state === "busy");
         this.item.text = `${isQuiet ? "$(mute)" : (ICONS[status.state] ?? ICONS.ready)} ${name}`;
         this.item.tooltip = tooltip(status);
@@ -53,6 +54,12 @@ export class StatusBar implements vscode.Disposable {
     dispose(): void {
         this.item.dispose();
     }
+}
+
+/** The models at work, the one that was chosen before the one that answers at every key. */
+function modelNames(status: Status): string {
+    const several = [...(status.models ?? [])].reverse().map((model) => model.name.split(/[\\/]/).at(-1));
+    return several.length > 1 ? several.join(", ") : (status.model ?? "");
 }
 
 function tooltip(status: Status): string {
