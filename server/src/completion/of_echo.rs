@@ -11,7 +11,7 @@ use crate::prompt::Prompt;
 /// Lines that are less likely than this are not proposed, in any case.
 const PROBABILITY_MIN: f32 = 0.02;
 
-/// A shorter part of a line is none of its own: nobody has typed it without a look at the text.
+/// Parts of a line have at least so many bytes: a letter or two that agree tell little of the rest.
 const PART_BYTES_MIN: usize = 3;
 
 /// A plan without a model and what comes of it.

@@ -1,6 +1,8 @@
 //! What a line is about to say, told by its beginning: what follows a name where it is declared is not
 //! what follows it where it is used, and neither is prose.
 
+use memchr::{memchr, memchr3, memrchr3};
+
 /// A line up to a place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineKind {
@@ -41,25 +43,19 @@ impl LineKind {
     pub(super) fn of(text: &[u8]) -> Self {
         let from = text.len().saturating_sub(LINE_BYTES_MAX);
         let near = &text[from..];
-        let start = near
-            .iter()
-            .rposition(|byte| matches!(byte, b'\n' | b'\r' | 0));
+        let start = memrchr3(b'\n', b'\r', 0, near);
         let line = near[start.map_or(0, |end| end + 1)..].trim_ascii_start();
         if COMMENTS.iter().any(|sign| line.starts_with(sign)) {
             return Self::Comment;
         }
+        // Rust says who sees a name, and Go whose method it is, in brackets before it.
+        let before_name = line.starts_with(b"pub(") || line.starts_with(b"func (");
+        let closed = before_name.then(|| memchr(b')', line)).flatten();
+        let head = closed.map_or(line, |end| &line[end + 1..]);
+        // This tells of most lines, and costs less than a look at their words.
+        let in_head = memchr3(b'(', b'=', b'{', head).is_none();
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
         let mut words = line.split(|byte| !is_word(byte)).take(WORDS_MAX);
-        // Rust says who sees a name, and Go whose method it is, in brackets before it.
-        let before_name = [&b"pub("[..], b"func ("]
-            .iter()
-            .any(|head| line.starts_with(head));
-        let closed = line
-            .iter()
-            .position(|byte| *byte == b')')
-            .filter(|_| before_name);
-        let head = closed.map_or(line, |end| &line[end + 1..]);
-        let in_head = !head.iter().any(|byte| matches!(byte, b'(' | b'=' | b'{'));
         if in_head && words.any(|word| DECLARING.contains(&word)) {
             Self::Declaration
         } else {

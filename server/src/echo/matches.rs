@@ -16,6 +16,9 @@ pub(super) const TAIL_BYTES: usize = 160;
 /// Matches that are weighed; the rest is shorter than these.
 const MATCHES_MAX: usize = 48;
 
+/// Matches whose lines are looked at for these: every decoded token pays for it.
+const KIND_CHECKS_MAX: usize = 4 * MATCHES_MAX;
+
 /// Continuations that are handed out.
 const CONTINUATIONS_MAX: usize = 16;
 
@@ -291,7 +294,7 @@ impl<'a> Echo<'a> {
     /// Of the matches, the first ones in lines of this kind.
     fn keep_of_kind(&mut self, own: LineKind) {
         let mut kept = 0;
-        for at in 0..self.matches.len() {
+        for at in 0..self.matches.len().min(KIND_CHECKS_MAX) {
             let found = self.matches[at];
             let before = &self.text(found.home)[..found.at];
             if LineKind::of(before) == own {
