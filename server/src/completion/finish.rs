@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use carat_grammars::Language;
 
-use super::brackets::Enclosing;
+use super::brackets::{Enclosing, Fit};
 use super::mode::{Mode, indentation, may_indent, opens_empty_block};
 use super::overlap;
 use super::scores::Scores;
@@ -209,37 +209,12 @@ impl<'a> Surroundings<'a> {
         let raw = with_newlines(raw);
         let answer = self.answer_of(&raw);
         let mut text = raw[answer.clone()].to_owned();
-        if let Some(limit) = self.limit(&text, ended) {
-            text.truncate(limit);
-        } else if !ended {
-            let circles = overlap::circles_cut_off(&text);
-            drop_unfinished_line(&mut text);
-            // The one line that there is.
-            if circles && overlap::circles_cut_off(&text) {
-                return None;
-            }
-        }
-        let fit = self.enclosing.fit(&text);
-        text.truncate(fit.keep);
-        if let Some(limit) = overlap::circles(&text, ended) {
-            text.truncate(limit);
-        }
-        if self.enclosing.in_text() && fit.replace == 0 {
-            text.truncate(overlap::before_rest(&text, self.rest));
-        }
-        if !self.enclosing.in_text() {
-            text.truncate(overlap::before_signs(&text, &self.rest[fit.replace..]));
-        }
-        let first = text.lines().next().unwrap_or("");
-        if overlap::copies_neighbor(first, self.prefix, self.suffix) {
-            return None;
-        }
-        // White space at the end of a line is dropped; before what follows on the line it may be meant.
-        if self.rest[fit.replace..].trim().is_empty() {
-            text.truncate(text.trim_end().len());
-        }
-        if text.trim().is_empty() {
-            return None;
+        let (mut before, mut whole) = (text.len(), ended);
+        let mut fit = self.cut(&mut text, whole)?;
+        // What one rule cuts off may leave an end that is another's affair.
+        while !whole || text.len() < before {
+            (before, whole) = (text.len(), true);
+            fit = self.cut(&mut text, whole)?;
         }
         let scores = scores.part(answer.start..answer.start + text.len());
         let shown = with_line_ends_of(&text, self.prefix, self.suffix);
@@ -257,6 +232,43 @@ impl<'a> Surroundings<'a> {
             replace_suffix_bytes: fit.replace,
             scores,
         })
+    }
+
+    /// Applies every rule about where an answer ends once, in order; nothing if all of it goes.
+    fn cut(&self, text: &mut String, ended: bool) -> Option<Fit> {
+        if let Some(limit) = self.limit(text, ended) {
+            text.truncate(limit);
+        } else if !ended {
+            let circles = overlap::circles_cut_off(text);
+            drop_unfinished_line(text);
+            // The one line that there is.
+            if circles && overlap::circles_cut_off(text) {
+                return None;
+            }
+        }
+        let fit = self.enclosing.fit(text);
+        text.truncate(fit.keep);
+        if let Some(limit) = overlap::circles(text, ended) {
+            text.truncate(limit);
+        }
+        if self.enclosing.in_text() && fit.replace == 0 {
+            text.truncate(overlap::before_rest(text, self.rest));
+        }
+        if !self.enclosing.in_text() {
+            text.truncate(overlap::before_signs(text, &self.rest[fit.replace..]));
+        }
+        let first = text.lines().next().unwrap_or("");
+        if overlap::copies_neighbor(first, self.prefix, self.suffix) {
+            return None;
+        }
+        // White space at the end of a line is dropped; before what follows on the line it may be meant.
+        if self.rest[fit.replace..].trim().is_empty() {
+            text.truncate(text.trim_end().len());
+        }
+        if text.trim().is_empty() {
+            return None;
+        }
+        Some(fit)
     }
 
     /// Where in `raw` the answer itself is: without control tokens, thoughts, fences and what stands
