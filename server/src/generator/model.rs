@@ -84,7 +84,7 @@ impl CodeModel {
         };
         let budget = match tier {
             Tier::Small => PromptBudget::default(),
-            Tier::Large => PromptBudget::default().with_context(),
+            Tier::Large => PromptBudget::default().for_large(),
         };
         let positions = model.info().context_length;
         let budget = budget.within(positions);

@@ -14,6 +14,9 @@ pub struct PromptBudget {
     pub suffix_tokens: usize,
     /// For what is told of other files.
     pub context_tokens: usize,
+    /// Where the text before the caret does not fit, its begin moves in so many steps over its length.
+    /// After each, a model reads all of it anew.
+    pub prefix_steps: usize,
 }
 
 impl Default for PromptBudget {
@@ -25,6 +28,7 @@ impl Default for PromptBudget {
             prefix_tokens: 400,
             suffix_tokens: 120,
             context_tokens: 0,
+            prefix_steps: 4,
         }
     }
 }
@@ -81,11 +85,13 @@ impl PromptBudget {
             || self.context_tokens > other.context_tokens
     }
 
-    /// The same with as much for other files as suits a model of which no speed is known.
+    /// The same as it suits a large model of which no speed is known: with other files, and moving
+    /// rarely, since such a model reads slowly.
     #[must_use]
-    pub fn with_context(self) -> Self {
+    pub fn for_large(self) -> Self {
         Self {
             context_tokens: CONTEXT_USUAL,
+            prefix_steps: 2,
             ..self
         }
     }
@@ -107,6 +113,7 @@ impl PromptBudget {
             prefix_tokens: self.prefix_tokens * room / own,
             suffix_tokens: self.suffix_tokens * room / own,
             context_tokens,
+            ..self
         }
     }
 }
@@ -126,6 +133,9 @@ const HEADROOM: f64 = 1.25;
 
 /// Of a small context, a quarter is left for marks, fixed text and the answer.
 const ANSWER_SHARE: usize = 4;
+
+/// Bytes of a token of code, about.
+const TOKEN_BYTES: usize = 4;
 
 /// The shares move between the two sides in this many steps, so that a growing prefix changes the
 /// end of the suffix rarely.
@@ -149,7 +159,8 @@ pub(super) fn window<'a>(
     // Neither length can matter beyond the whole budget, so no more than that is counted.
     let suffix_need = total - remaining_after(suffix, total, vocabulary);
     let for_prefix = budget.prefix_tokens + budget.suffix_tokens.saturating_sub(suffix_need);
-    let (kept, used) = trim_front(prefix, for_prefix, budget.prefix_tokens, vocabulary);
+    let cell = budget.prefix_tokens * TOKEN_BYTES / budget.prefix_steps.max(1);
+    let (kept, used) = trim_front(prefix, for_prefix, cell, vocabulary);
     let step = (total / SHARE_STEPS).max(1);
     // What a trimmed prefix leaves free it will need before its start moves; a short one hands over
     // what it has no text for, in steps.
@@ -187,8 +198,7 @@ fn remaining_after(text: &str, tokens: usize, vocabulary: &dyn Vocabulary) -> us
 /// The end of `text` that fits into `tokens`, and how many it takes.
 ///
 /// It begins at the first line start in a cell of a grid over the whole document. Typing at its end
-/// leaves the grid alone, so the start holds until a whole cell has to go. A cell has `cell` bytes:
-/// of the tokens of an ordinary prefix, which have three to four bytes, about a quarter.
+/// leaves the grid alone, so the start holds until a whole cell of `cell` bytes has to go.
 fn trim_front<'a>(
     text: &'a str,
     tokens: usize,
@@ -274,7 +284,7 @@ mod tests {
             [of(5.0), of(40.0), of(140.0), of(5000.0)],
             [0, 256, 1024, 4096]
         );
-        let budget = usual.with_context().for_speed(140.0);
+        let budget = usual.for_large().for_speed(140.0);
         assert_eq!(budget.context_tokens, 1024);
         for speed in [90.0, 103.0, 140.0, 200.0] {
             assert_eq!(context(speed, budget), 1024, "{speed}");

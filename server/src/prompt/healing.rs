@@ -144,9 +144,8 @@ mod tests {
 
         #[test]
         fn typing_a_word_changes_nothing(
-            before in "[ a-z.(]{0,12}", word in "[a-z]{1,12}", words_take_spaces: bool,
+            before in "([ a-z.(]{0,11}[ .(])?", word in "[a-z]{1,12}", words_take_spaces: bool,
         ) {
-            prop_assume!(!before.ends_with(|c: char| c.is_alphanumeric()));
             let kept = |end: usize| {
                 let text = format!("{before}{}", &word[..end]);
                 text[..text.len() - healed_bytes(&text, words_take_spaces)].to_owned()

@@ -6,7 +6,7 @@ use carat_engine::TokenId;
 use carat_grammars::languages;
 
 use super::budget::Window;
-use super::pieces::Pieces;
+use super::pieces::{self, Pieces};
 use super::template;
 use super::writer::Writer;
 use super::{Excerpt, FimMarks, Prompt, PromptForm, PromptInput, Vocabulary};
@@ -113,23 +113,27 @@ const PLAIN: Layout = Layout {
 };
 
 /// The role of an instruct model. It is the same for every request, so it stays in the cache.
-const ROLE: &str = "You are the completion engine of a code editor. You are shown one file that has a gap: first what \
-    stands before the gap, then what stands after it. Write the code that belongs into the gap. Its begin is written \
+const ROLE: &str = "You are the completion engine of a code editor. You are shown one file that has a gap: what \
+    stands before the gap and what stands after it, where there is something. Write the code that belongs into the gap. Its begin is written \
     already: your answer begins with it and goes on from there. Stop where the code after it goes on. Repeat nothing \
     of the code around the gap, explain nothing.";
 
 /// The question that an instruct model is asked. What changes least stands first, so that typing and
 /// moving by some lines leave most of it in the cache.
-const QUESTION: &[Part] = &[
-    Part::Quotations,
-    Part::Text("File: "),
-    Part::Path,
+const QUESTION: &[Part] = &[Part::Quotations, Part::Text("File: "), Part::Path];
+
+/// What is shown where lines stand before the gap.
+const BEFORE_GAP: &[Part] = &[
     Part::Text("\n\nBefore the gap:\n"),
     Part::Fence,
     Part::FenceTag,
     Part::Text("\n"),
     Part::Head,
     Part::Fence,
+];
+
+/// What is shown where lines stand after the gap.
+const AFTER_GAP: &[Part] = &[
     Part::Text("\n\nAfter the gap:\n"),
     Part::Fence,
     Part::FenceTag,
@@ -138,7 +142,7 @@ const QUESTION: &[Part] = &[
     Part::Fence,
 ];
 
-/// What is asked besides where the gap has text behind the caret.
+/// What is shown where the gap has text behind the caret.
 const END_OF_GAP: &[Part] = &[
     Part::Text("\n\nThe gap ends with:\n"),
     Part::Fence,
@@ -169,7 +173,12 @@ pub(super) fn write(
     vocabulary: &dyn Vocabulary,
 ) -> Prompt {
     let turns = template::of(form);
-    let pieces = Pieces::new(window, input.prefix, input.suffix);
+    let grid = if turns.is_some() {
+        pieces::ASKED_GRID
+    } else {
+        pieces::TRAINED_GRID
+    };
+    let pieces = Pieces::new(window, input.prefix, input.suffix, grid);
     let (middle, forced_text) = if turns.is_some() {
         split_forced(pieces.middle)
     } else {
@@ -215,8 +224,14 @@ pub(super) fn write(
     let (stops, banned) = if let Some(turns) = turns {
         turns.open(&mut writer, ROLE);
         write(&mut writer, QUESTION);
-        if !pieces.near.trim().is_empty() {
-            write(&mut writer, END_OF_GAP);
+        for (text, parts) in [
+            (pieces.head, BEFORE_GAP),
+            (pieces.far, AFTER_GAP),
+            (pieces.near, END_OF_GAP),
+        ] {
+            if !text.trim().is_empty() {
+                write(&mut writer, parts);
+            }
         }
         turns.answer(&mut writer);
         write(&mut writer, ANSWER);

@@ -8,9 +8,12 @@
 
 use super::budget::Window;
 
-/// Lines between two places where a gap may begin. The larger, the rarer what follows it is read
-/// again: all 16 lines, which costs less than one line of 16 tokens each time.
-const BEGIN_GRID: usize = 16;
+/// Lines between two places where a gap may begin, for a model that was trained on gaps: what it is to
+/// write on with is short there. Where the gap moves, its lines and all that stands behind its begin are
+/// read again: the lines once each, however far apart the places are, the rest the rarer.
+pub(super) const TRAINED_GRID: usize = 16;
+/// The same for a model that is asked in words, where the gap's begin is its own answer so far.
+pub(super) const ASKED_GRID: usize = 64;
 /// Lines between two places where a gap may end.
 const END_GRID: usize = 8;
 
@@ -28,9 +31,10 @@ pub(super) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// The pieces of `window`, which is a part of the document `prefix` and [`told_suffix`].
-    pub(super) fn new(window: &Window<'a>, prefix: &str, suffix: &str) -> Self {
-        let above = newlines(prefix) % BEGIN_GRID;
+    /// The pieces of `window`, which is a part of the document `prefix` and [`told_suffix`], with gaps
+    /// that begin in every `grid`th line.
+    pub(super) fn new(window: &Window<'a>, prefix: &str, suffix: &str, grid: usize) -> Self {
+        let above = newlines(prefix) % grid;
         let begin = line_start_above(window.prefix, above);
         // The first line break ends the caret's own line.
         let after = newlines(suffix).saturating_sub(1) % END_GRID;
@@ -83,7 +87,7 @@ mod tests {
     fn pieces(document: &str) -> [String; 4] {
         let (prefix, suffix) = document.split_once('|').expect("a caret");
         let suffix = told_suffix(suffix);
-        let pieces = Pieces::new(&Window { prefix, suffix }, prefix, suffix);
+        let pieces = Pieces::new(&Window { prefix, suffix }, prefix, suffix, TRAINED_GRID);
         [pieces.head, pieces.middle, pieces.near, pieces.far].map(str::to_owned)
     }
 

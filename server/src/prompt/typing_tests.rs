@@ -241,6 +241,36 @@ fn a_key_costs_what_was_typed_and_little_more() {
     check(&FORMS, &words(), 3.5);
 }
 
+/// Large models read slowly: what is written at a stretch is read once, and what stands around it rarely again.
+#[test]
+fn lines_at_a_stretch_are_read_by_a_large_model_about_twice() {
+    let vocabulary = words();
+    for form in &FORMS[3..] {
+        let mut reader = Reader {
+            form: *form,
+            budget: PromptBudget::default().for_large(),
+            vocabulary: &vocabulary,
+            cached: Vec::new(),
+            manners: Manners::default(),
+        };
+        let (path, text) = FILES[0];
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let after = format!("\n{}", lines[220..].concat());
+        let (mut own, mut read) = (0, 0);
+        for (at, line) in lines.iter().enumerate().take(220).skip(60) {
+            let before = lines[..=at].concat();
+            let tokens = reader.read(path, &before, &after);
+            if at > 60 {
+                (own, read) = (own + vocabulary.encode(line).len(), read + tokens);
+            }
+        }
+        let (own, read) = (per(own, 159), per(read, 159));
+        let what = format!("{}: {read:.1} tokens a line of {own:.1}", form.name());
+        eprintln!("{what}");
+        assert!(read <= 3.0 * own, "{what}");
+    }
+}
+
 #[cfg(feature = "embedded-model")]
 #[test]
 fn so_it_does_in_the_words_of_the_embedded_model() {
