@@ -16,6 +16,7 @@ use crate::mailbox::{
     ActionEnd, ActionJob, Class, Job, Mailbox, Proposal, Report, Reporter, Source, Stage, WarmJob,
     Work,
 };
+use crate::priority::Priority;
 
 /// How long the session of code actions is kept after the last one. It makes a second question about
 /// the same code quick, and holds up to 0.6 GB with Gemma 4 26B-A4B.
@@ -32,6 +33,8 @@ pub struct Worker {
     pub load: Box<dyn Fn() -> anyhow::Result<Box<dyn Generator>> + Send>,
     /// How long it is kept without work; `None` is for ever.
     pub unload_after: Option<Duration>,
+    /// Whether its answers may come late.
+    pub patient: bool,
     /// Where its work is.
     pub mailbox: Arc<Mailbox>,
     /// Where reports go.
@@ -49,6 +52,10 @@ impl Worker {
     }
 
     fn run(&self) {
+        if self.patient {
+            // Before the model is loaded: its threads are started then.
+            Priority::Patient.take();
+        }
         let mut generator = self.loaded();
         if generator.is_none() {
             return;
@@ -472,6 +479,7 @@ mod tests {
                 )?))
             }),
             unload_after: Some(Duration::from_millis(20)),
+            patient: false,
             mailbox: Arc::clone(&mailbox),
             report: Arc::new(move |report| drop(sender.send(report))),
             way: RightOfWay::new(),

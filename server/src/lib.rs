@@ -19,6 +19,7 @@ pub mod memory;
 pub mod models;
 pub mod positions;
 pub mod power;
+pub mod priority;
 pub mod prompt;
 pub mod replay;
 pub mod session;

@@ -37,6 +37,7 @@ impl Engines {
                 generator::load(order.model.as_deref(), order.threads, order.kv_cache)
             }),
             unload_after: order.unload_after.map(idle_time),
+            patient: order.patient,
             mailbox: Arc::clone(&engine.mailbox),
             report,
             way,

@@ -1,4 +1,4 @@
-//! The thread that reads workspaces, at the lowest priority that the system has: typing and models go first.
+//! The thread that reads workspaces, at a low priority: typing and models go first.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,15 +7,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use carat_engine::CancelToken;
-use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 
 use super::{Filled, Limits, Memory, Store, is_too_wide};
 use crate::echo::Index;
+use crate::priority::Priority;
 use crate::workspace::Folder;
 
-/// Of 0 to 99, where what is usual is 50 (on Linux nice 9): lower than all that a person waits for. With
-/// the lowest, a machine that compiles all day would never let it read.
-const PRIORITY: u8 = 25;
 /// Files that change within this time of each other are read together.
 const TOGETHER: Duration = Duration::from_millis(40);
 
@@ -69,11 +66,7 @@ pub fn spawn(
     let (sender, orders) = mpsc::channel();
     let thread = std::thread::Builder::new().name("carat-memory".to_owned());
     thread.spawn(move || {
-        let low = ThreadPriorityValue::try_from(PRIORITY)
-            .map_or(ThreadPriority::Min, ThreadPriority::Crossplatform);
-        if let Err(error) = set_current_thread_priority(low) {
-            tracing::debug!(?error, "the memory thread keeps the usual priority");
-        }
+        Priority::Background.take();
         let mut worker = Worker {
             store,
             report: Box::new(report),

@@ -77,6 +77,8 @@ pub struct LoadModel {
     pub kv_cache: KvCache,
     /// How long it is kept without work; `None` is for ever.
     pub unload_after: Option<Duration>,
+    /// Whether nobody waits for it at every key, so that others go first.
+    pub patient: bool,
 }
 
 /// A reply to a request.

@@ -80,6 +80,7 @@ impl Session {
                 threads: settings.threads,
                 kv_cache: settings.kv_cache,
                 unload_after: settings.unload_after.filter(|_| !answers_keys),
+                patient: !answers_keys,
             }));
         }
         self.tell_models();
