@@ -36,7 +36,7 @@ impl Priority {
 mod tests {
     use super::*;
 
-    /// The nice value: the 19th field of `stat` (proc_pid_stat(5)).
+    /// The nice value: the 19th field of `stat` (`proc_pid_stat(5)`).
     fn nice() -> i32 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux tells");
         let (_, fields) = stat.rsplit_once(')').expect("a name");

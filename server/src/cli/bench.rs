@@ -26,7 +26,7 @@ pub(super) const HELP: &str = "\
 Examples:
   carat bench                                   the embedded model
   carat bench --model 26b --generate-tokens 32 --depth 2048 --json
-  carat bench --model 26b --batch 1,2,4 --drafts 0.7,0
+  carat bench --model 26b --batch 1,2,4 --drafts 0.7x12,0
 
 Close other programs first: memory is shared. docs/performance.md explains the numbers.";
 
@@ -50,9 +50,10 @@ pub(super) struct BenchArgs {
     /// Measure also so many tokens at once behind the prompt, in turns, relative to the first number
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
     batch: Vec<u32>,
-    /// Measure also writing with drafts of which such shares fit, in turns with writing without
-    #[arg(long, value_name = "SHARE,...", value_delimiter = ',', value_parser = share)]
-    drafts: Vec<f64>,
+    /// Measure also writing with drafts of which such shares fit, in runs of so many tokens, in turns
+    /// with writing without
+    #[arg(long, value_name = "SHARE[xRUN],...", value_delimiter = ',', value_parser = drafts::Fit::parse)]
+    drafts: Vec<drafts::Fit>,
     /// How keys and values are stored
     #[arg(long, value_enum, default_value = "f16")]
     kv: Kv,
@@ -66,15 +67,6 @@ pub(super) struct BenchArgs {
 
 /// Rounds of batches for every repeat: a batch takes as long as one token.
 const BATCH_ROUNDS: u32 = 10;
-
-/// A share between 0 and 1.
-fn share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    match share {
-        0.0..=1.0 => Ok(share),
-        _ => Err("a share is between 0 and 1".to_owned()),
-    }
-}
 
 /// The medians of one depth.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,11 +8,37 @@ use serde_json::{Value, json};
 
 use super::median;
 
+/// Which drafted tokens fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Fit {
+    /// How probable it is that one does.
+    share: f64,
+    /// So many in a row do, or do not: edits repeat some lines and change others.
+    run: usize,
+}
+
+impl Fit {
+    /// A share between 0 and 1, and the length of runs behind an `x`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (share, run) = text.split_once('x').unwrap_or((text, "1"));
+        let share: f64 = share.parse().map_err(|_| "not a number".to_owned())?;
+        let run = run.parse().map_err(|_| "runs have a length".to_owned())?;
+        match (share, run) {
+            (0.0..=1.0, 1..) => Ok(Self { share, run }),
+            (0.0..=1.0, _) => Err("a run has a token at least".to_owned()),
+            _ => Err("a share is between 0 and 1".to_owned()),
+        }
+    }
+
+    fn fits(self, at: usize) -> bool {
+        drawn(at / self.run) < self.share
+    }
+}
+
 /// Writing with drafts of which a share fits, beside writing without.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Drafted {
-    /// How probable it was that a drafted token fits.
-    share: f64,
+    fit: Fit,
     tokens_per_s: f64,
     /// The same in speeds without drafts.
     relative: f64,
@@ -21,7 +47,7 @@ pub(super) struct Drafted {
 /// The tokens that follow are known; which of them are drafted wrongly is fixed as well.
 struct Scripted<'a> {
     text: &'a [TokenId],
-    share: f64,
+    fit: Fit,
     vocabulary: TokenId,
 }
 
@@ -29,8 +55,7 @@ impl Drafts for Scripted<'_> {
     fn draft(&mut self, text: &[TokenId], most: usize, out: &mut Vec<TokenId>) {
         for at in (text.len()..self.text.len()).take(most) {
             let right = self.text[at];
-            let fits = drawn(at) < self.share;
-            out.push(if fits {
+            out.push(if self.fit.fits(at) {
                 right
             } else {
                 (right + 1) % self.vocabulary
@@ -47,17 +72,17 @@ fn drawn(at: usize) -> f64 {
     ((x ^ (x >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Writes `n` tokens behind `prompt` without drafts and with those of every share, in turns, and
+/// Writes `n` tokens behind `prompt` without drafts and with those of every kind, in turns, and
 /// checks that the same is written.
 pub(super) fn measure(
     session: &mut Session,
     prompt: &[TokenId],
     n: usize,
-    shares: &[f64],
+    fits: &[Fit],
     rounds: u32,
 ) -> anyhow::Result<Vec<Drafted>> {
     let mut text = prompt.to_vec();
-    let (mut plain, mut speeds) = (Vec::new(), vec![Vec::new(); shares.len()]);
+    let (mut plain, mut speeds) = (Vec::new(), vec![Vec::new(); fits.len()]);
     // The first round does not count, but tells the text.
     for round in 0..=rounds {
         let (tokens, speed) = write(session, prompt, n, None)?;
@@ -66,10 +91,10 @@ pub(super) fn measure(
         } else {
             plain.push(speed);
         }
-        for (&share, speeds) in shares.iter().zip(&mut speeds) {
+        for (&fit, speeds) in fits.iter().zip(&mut speeds) {
             let mut drafts = Scripted {
                 text: &text,
-                share,
+                fit,
                 vocabulary: session.model().info().vocabulary as TokenId,
             };
             let (tokens, speed) = write(session, prompt, n, Some(&mut drafts))?;
@@ -83,10 +108,10 @@ pub(super) fn measure(
         }
     }
     let plain = median(plain.into_iter());
-    let drafted = shares.iter().zip(speeds).map(|(&share, speeds)| {
+    let drafted = fits.iter().zip(speeds).map(|(&fit, speeds)| {
         let tokens_per_s = median(speeds.into_iter());
         Drafted {
-            share,
+            fit,
             tokens_per_s,
             relative: tokens_per_s / plain,
         }
@@ -117,7 +142,8 @@ fn write(
 impl Drafted {
     pub(super) fn as_json(&self) -> Value {
         json!({
-            "share": self.share,
+            "share": self.fit.share,
+            "run": self.fit.run,
             "tokens_per_s": self.tokens_per_s,
             "relative": self.relative,
         })
@@ -125,8 +151,9 @@ impl Drafted {
 
     pub(super) fn for_readers(&self) -> String {
         format!(
-            "drafts of which {:.0}% fit: {:.1} tokens/s, {:.2} times the speed without",
-            100.0 * self.share,
+            "drafts of which {:.0}% fit, {} in a row alike: {:.1} tokens/s, {:.2} times the speed without",
+            100.0 * self.fit.share,
+            self.fit.run,
             self.tokens_per_s,
             self.relative
         )
@@ -139,11 +166,19 @@ mod tests {
 
     #[test]
     fn as_many_drafts_fit_as_was_asked_for() {
-        let fits = (0..10_000).filter(|&at| drawn(at) < 0.7).count();
-        assert!((6_800..7_200).contains(&fits), "{fits}");
+        for text in ["0.7", "0.7x12"] {
+            let fit = Fit::parse(text).expect("a share");
+            let fits = (0..100_000).filter(|&at| fit.fits(at)).count();
+            assert!((68_000..72_000).contains(&fits), "{text}: {fits}");
+        }
+        let lines = Fit::parse("0.7x12").expect("a share");
+        assert!((0..1000).all(|at| lines.fits(12 * at) == lines.fits(12 * at + 11)));
+        for wrong in ["", "2", "0.5x0", "0.5x", "x3"] {
+            assert!(Fit::parse(wrong).is_err(), "{wrong}");
+        }
         let mut scripted = Scripted {
             text: &[5, 6, 7],
-            share: 0.0,
+            fit: Fit { share: 0.0, run: 1 },
             vocabulary: 8,
         };
         let mut out = Vec::new();
