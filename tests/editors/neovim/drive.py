@@ -23,8 +23,9 @@ require('carat').setup({{ cmd = {{ {carat}, 'lsp' }}, settings = vim.json.decode
 """
 
 
-def init(program):
-    return INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program), settings=json.dumps(PATIENT))
+def init(program, settings=None):
+    settings = PATIENT if settings is None else settings
+    return INIT.format(plugin=json.dumps(PLUGIN), carat=json.dumps(program), settings=json.dumps(settings))
 
 
 def project():
@@ -186,10 +187,10 @@ def without_program():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def editor_on_a_screen(name, program, file, script=None):
+def editor_on_a_screen(name, program, file, script=None, settings=None):
     """Neovim in a terminal, with a program, and with a script for it."""
     folder, work, environment = project()
-    (folder / "init.lua").write_text(init(program))
+    (folder / "init.lua").write_text(init(program, settings))
     kept = {"HOME", "TERM", "LC_ALL", "PATH"}
     command = ["env", *(f"{key}={value}" for key, value in environment.items() if key in kept or key.startswith("XDG_"))]
     command += [f"CARAT_TEST_GENERATOR={script}"] if script else []
@@ -304,6 +305,40 @@ def actions_on_a_screen():
         screen.shows("`long` has 152 lines")
         screen.picture("9-too-long")
         passed("in a terminal: a function that is too long is refused by its name")
+    finally:
+        screen.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def two_models_on_a_screen():
+    """A quick model while typing, a slow one once the caret rests, and its explanation while typing goes on."""
+    slow = {"text": "by_the_large_model();", "log_prob": -0.01, "prefill_ms": 400, "answer_prefill_ms": 3000}
+    slow["answers"] = ["It is what the **large** model says.\n"]
+    script = {"text": "by_the_small_model();", "log_prob": -0.1, "models": {"large.gguf": slow}}
+    settings = {"models": {"rest": "large.gguf", "actions": "large.gguf"}}
+    folder, _, screen = editor_on_a_screen("two", SCRIPTED, "severity.rs", json.dumps(script), settings)
+    nvim = Remote(folder, dict(os.environ, HOME=str(folder)))
+    try:
+        screen.shows("carat large.gguf, default")
+        screen.keys("14G")
+        screen.type("olet a = ")
+        screen.shows("by_the_small_model();")
+        screen.picture("12-small-at-once")
+        screen.shows("by_the_large_model();")
+        screen.picture("13-large-at-rest")
+        passed("in a terminal: the small model's line stands at once, the large one's once the caret rests")
+        screen.keys("Escape")
+        screen.keys("u")
+        screen.keys("14G")
+        screen.type(":Carat explain")
+        screen.keys("Enter")
+        screen.type("olet b = ")
+        screen.shows("by_the_small_model();")
+        assert "what the **large** model says" not in screen.screen() and "what the large model says" not in screen.screen()
+        screen.picture("14-typing-while-it-is-explained")
+        screen.shows("model says")
+        screen.picture("15-explained")
+        passed("in a terminal: ghost text comes while an explanation is on its way, which then opens")
     finally:
         screen.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -428,7 +463,7 @@ def workspace_on_a_screen():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-SCENES = [headless, without_program, ghost_on_a_screen, actions_without_a_model, actions_on_a_screen, manners_on_a_screen, workspace_on_a_screen]
+SCENES = [headless, without_program, ghost_on_a_screen, actions_without_a_model, actions_on_a_screen, two_models_on_a_screen, manners_on_a_screen, workspace_on_a_screen]
 for scene in SCENES:
     if os.environ.get("ONLY") in (None, "", scene.__name__):
         scene()

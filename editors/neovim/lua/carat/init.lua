@@ -247,11 +247,21 @@ function M.fall_through(key, before)
   return vim.keycode(key)
 end
 
+---The models at work, the one that was chosen before the one that answers at every key.
+local function model_names(status)
+  local names = {}
+  for _, model in ipairs(type(status.models) == 'table' and status.models or {}) do
+    table.insert(names, 1, vim.fs.basename(model.name))
+  end
+  if #names > 1 then return ' ' .. table.concat(names, ', ') end
+  return type(status.model) == 'string' and ' ' .. status.model or ''
+end
+
 ---For status lines: `%{v:lua.require'carat'.statusline()}`. Empty where Carat does not run.
 function M.statusline()
   local status = M.status
   if status.state == 'stopped' then return '' end
-  local model = type(status.model) == 'string' and ' ' .. status.model or ''
+  local model = model_names(status)
   local state = status.state
   if type(status.quiet) == 'string' and (state == 'ready' or state == 'busy') then state = 'quiet here' end
   return state == 'ready' and 'carat' .. model or ('carat%s (%s)'):format(model, state)
