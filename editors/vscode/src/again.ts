@@ -17,6 +17,8 @@ export async function askAgain(better: AskAgain): Promise<void> {
     if (document?.version !== better.version || document.uri.toString() !== vscode.Uri.parse(better.uri).toString()) return;
     isAgain = true;
     try {
+        // What is shown would stay: the editor keeps it in front of what it gets when it is told to ask.
+        await vscode.commands.executeCommand("editor.action.inlineSuggest.hide");
         await vscode.commands.executeCommand("editor.action.inlineSuggest.trigger");
     } finally {
         isAgain = false;

@@ -455,6 +455,48 @@ async function withScript(run) {
     }
 }
 
+/** A quick model while typing, a slow one once the caret rests, and its explanation while typing goes on. */
+async function twoModels(run) {
+    const workspace = project(run);
+    const slow = { text: "by_the_large_model();", log_prob: -0.01, prefill_ms: 1500, answer_prefill_ms: 5000, answers: ["It is what the large model says.\n"] };
+    const script = { text: "by_the_small_model();", log_prob: -0.1, models: { "large.gguf": slow } };
+    const environment = { ...process.env, CARAT_TEST_GENERATOR: JSON.stringify(script) };
+    const machineSettings = { "carat.server.path": SCRIPTED, "carat.models": { rest: "large.gguf", actions: "large.gguf" } };
+    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment });
+    const editor = hands(page);
+    try {
+        await until("the status bar names both models", async () => (await editor.status()).includes("Carat: large.gguf, default"));
+        await editor.openFile("severity.rs");
+        await editor.goTo(14, 42);
+        await editor.press("Enter");
+        await page.keyboard.type("let a = ");
+        await until("the small model's line", async () => (await editor.ghost()).includes("by_the_small_model();"));
+        await editor.shot("32-small-at-once");
+        await until("the large model's line", async () => (await editor.ghost()).includes("by_the_large_model();"));
+        await editor.shot("33-large-at-rest");
+        check(true, "the small model's line stands at once, the large one's once the caret rests");
+
+        await editor.command("Carat: Explain");
+        await editor.press("End");
+        await editor.press("Enter");
+        await page.keyboard.type("let b = ");
+        await until("the small model's line", async () => (await editor.ghost()).includes("by_the_small_model();"));
+        await editor.shot("34-typing-while-it-is-explained");
+        const view = () => page.frames().map((frame) => frame.locator("text=It is what the large model says").count().catch(() => 0));
+        const explained = async () => (await Promise.all(view())).some((count) => count > 0);
+        check(!(await explained()), "ghost text comes while an explanation is on its way");
+        await until("the explanation", explained);
+        await editor.shot("35-explained-meanwhile");
+        check(true, "the explanation opens");
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
 /** Serves one file, slowly enough that a progress bar can be seen. */
 async function serveFile(bytes) {
     const server = http.createServer(async (request, response) => {
@@ -543,7 +585,7 @@ async function inFolder(test) {
 }
 
 (async () => {
-    const tests = [withBinary, leftAlone, otherFiles, withScript, choosingModel, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
+    const tests = [withBinary, leftAlone, otherFiles, withScript, twoModels, choosingModel, withoutBinary, ...(INSTRUCT_MODEL ? [withInstructions] : [])];
     for (const test of tests) {
         if (!ONLY || test.name === ONLY) await inFolder(test);
     }
