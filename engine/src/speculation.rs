@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::kernels::FEW_TOKENS;
 use crate::{CancelToken, GenerateError, Session, TokenId};
 
 /// Something that guesses how a text goes on: a scripted one, the text itself, an index of other texts.
@@ -14,8 +15,9 @@ pub trait Drafts {
     fn draft(&mut self, text: &[TokenId], most: usize, out: &mut Vec<TokenId>);
 }
 
-/// Tokens of the longest draft.
-pub(crate) const DRAFT_MAX: usize = 15;
+/// Tokens of the longest draft: as many as are evaluated with the token before them by the same sums as
+/// one alone. Longer batches have other kernels, whose rounding could choose another token.
+pub(crate) const DRAFT_MAX: usize = FEW_TOKENS - 1;
 
 /// Guesses that a text goes on as it did at the last place that ended in the same tokens. Edits of
 /// code repeat most of what they were given.
@@ -148,9 +150,7 @@ impl<'d> Ahead<'d> {
 
 /// What batches of one, two, ... tokens cost before it was measured, in batches of one: about what a
 /// mixture of experts has, whose tokens use different ones.
-const USUAL_COSTS: [f64; DRAFT_MAX + 1] = [
-    1.0, 1.5, 1.9, 2.2, 2.7, 3.1, 3.5, 3.9, 4.3, 4.7, 5.0, 5.3, 5.6, 5.9, 6.2, 6.5,
-];
+const USUAL_COSTS: [f64; DRAFT_MAX + 1] = [1.0, 1.5, 1.9, 2.2, 2.7, 3.1, 3.5, 3.9];
 /// The least weights of the newest observations.
 const NEWEST_COST: f64 = 0.2;
 const NEWEST_DRAFT: f64 = 0.03;

@@ -94,7 +94,7 @@ pub(crate) unsafe fn tile<F: BlockFormat, L: Lanes>(
         }
         return;
     }
-    let mut sums = vec![([L::zero(); ROWS], [0.0f32; ROWS]); tokens.len()];
+    let mut sums = vec![([L::zero(); ROWS], [[0.0f32; 4]; ROWS]); tokens.len()];
     for (i, rows) in rows.chunks(row_bytes * ROWS).enumerate() {
         // SAFETY: passed on from the caller.
         unsafe { rows_times_many::<F, L>(rows, activations, tokens, &mut sums, i * ROWS, out) };
@@ -115,7 +115,7 @@ unsafe fn row_times_one<F: BlockFormat, L: Lanes>(
         activations.row_sums(token),
     );
     let mut sum = L::zero();
-    let mut offsets = [0.0f32; STRIP / SUBGROUP];
+    let mut offset = [0.0f32; 4];
     let mut start = 0;
     while start < activations.columns {
         let n = STRIP.min(activations.columns - start);
@@ -141,17 +141,12 @@ unsafe fn row_times_one<F: BlockFormat, L: Lanes>(
             }
         };
         let n_groups = n / SUBGROUP;
-        for ((sum, o), s) in offsets
-            .iter_mut()
-            .zip(&strip.offset[..n_groups])
-            .zip(&token_sums[start / SUBGROUP..][..n_groups])
-        {
-            *sum += o * s;
-        }
+        let token_sums = &token_sums[start / SUBGROUP..][..n_groups];
+        add_dot(&mut offset, &strip.offset[..n_groups], token_sums);
         start += n;
     }
     // SAFETY: passed on from the caller.
-    unsafe { L::total(sum) + offsets.iter().sum::<f32>() }
+    unsafe { L::total(sum) + total(offset) }
 }
 
 /// Up to [`ROWS`] rows times all tokens: a strip is unpacked once for all of them.
@@ -160,13 +155,13 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    sums: &mut [([L::Sum; ROWS], [f32; ROWS])],
+    sums: &mut [([L::Sum; ROWS], [[f32; 4]; ROWS])],
     first_row: usize,
     out: &mut OutTile<'_>,
 ) {
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     let n_rows = rows.len() / row_bytes;
-    sums.fill(([L::zero(); ROWS], [0.0; ROWS]));
+    sums.fill(([L::zero(); ROWS], [[0.0; 4]; ROWS]));
     let mut strips = [const {
         Strip {
             u: [0; STRIP],
@@ -196,7 +191,7 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
                         L::add::<false>(sum[r], &strip.u[..n], &strip.scale, q, scales)
                     }
                 };
-                offset[r] += dot_short(&strip.offset[..n_groups], token_sums);
+                add_dot(&mut offset[r], &strip.offset[..n_groups], token_sums);
             }
         }
         start += n;
@@ -207,19 +202,23 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
             .enumerate()
         {
             // SAFETY: passed on from the caller.
-            *out = unsafe { L::total(sum[r]) } + offset[r];
+            *out = unsafe { L::total(sum[r]) } + total(offset[r]);
         }
     }
 }
 
-/// Dot product of at most 16 pairs, in lanes that the compiler can keep in one register.
+/// Adds the dot product of at most 16 pairs to lanes that the compiler can keep in one register. One
+/// token and many add in the same order, so that their numbers are the same.
 #[inline(always)]
-fn dot_short(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 4];
+fn add_dot(lanes: &mut [f32; 4], a: &[f32], b: &[f32]) {
     for (a, b) in a.chunks(4).zip(b.chunks(4)) {
         for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
             *lane += a * b;
         }
     }
+}
+
+#[inline(always)]
+fn total(lanes: [f32; 4]) -> f32 {
     (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 }
