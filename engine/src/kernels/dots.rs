@@ -73,6 +73,9 @@ impl Strip {
     }
 }
 
+/// What [`ROWS`] rows times a token are so far: products, and the lanes of their offsets.
+type RowSums<S> = ([S; ROWS], [[f32; 4]; ROWS]);
+
 /// `out[token, row]` for the rows in `rows` and the activation rows `tokens`.
 ///
 /// `rows` holds whole rows of `F` blocks; `out` is `[tokens, rows]`.
@@ -155,7 +158,7 @@ unsafe fn rows_times_many<F: BlockFormat, L: Lanes>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
-    sums: &mut [([L::Sum; ROWS], [[f32; 4]; ROWS])],
+    sums: &mut [RowSums<L::Sum>],
     first_row: usize,
     out: &mut OutTile<'_>,
 ) {
