@@ -312,8 +312,7 @@ def actions_on_a_screen():
 
 def two_models_on_a_screen():
     """A quick model while typing, a slow one once the caret rests."""
-    slow = {"text": "by_the_large_model();", "log_prob": -0.01, "prefill_ms": 400, "answer_prefill_ms": 3000}
-    slow["answers"] = ["It is what the **large** model says.\n"]
+    slow = {"text": "by_the_large_model();", "log_prob": -0.01, "prefill_ms": 1500}
     script = {"text": "by_the_small_model();", "log_prob": -0.1, "models": {"large.gguf": slow}}
     settings = {"models": {"rest": "large.gguf", "actions": "large.gguf"}}
     folder, _, screen = editor_on_a_screen("two", SCRIPTED, "severity.rs", json.dumps(script), settings)
