@@ -148,14 +148,13 @@ impl<'d> Ahead<'d> {
     }
 }
 
-/// What batches of one, two, ... tokens cost before it was measured, in batches of one: about what a
-/// mixture of experts has, whose tokens use different ones.
+/// What batches of one, two, ... tokens cost before it was measured, in batches of one.
 const USUAL_COSTS: [f64; DRAFT_MAX + 1] = [1.0, 1.5, 1.9, 2.2, 2.7, 3.1, 3.5, 3.9];
-/// The least weights of the newest observations.
+/// The weight of the newest time, and the least of the newest token.
 const NEWEST_COST: f64 = 0.2;
 const NEWEST_DRAFT: f64 = 0.03;
 /// How probable it is, before anything was seen, that a drafted token is right behind one that was
-/// wrong, and behind one that was right; and for how many observations that counts.
+/// wrong, and behind one that was right; and as how many observations that counts.
 const USUAL_RIGHT: [f64; 2] = [0.4, 0.8];
 const USUAL_COUNT: u32 = 4;
 /// Drafts have to promise this much, in tokens for the time of one.

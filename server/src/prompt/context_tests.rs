@@ -59,7 +59,7 @@ fn instruct_models_read_them_before_the_question() {
     let text = prompt(form, &excerpts(), &words()).text;
     // The fence is longer than any in the excerpts.
     let told = "From other files of the project:\n\nsrc/a.rs\n````rust\npub fn a()\npub struct A;\n````\n\n\
-        b.py\n````python\ndef b(): ```\n````\n\nFile: src/own.rs";
+        b.py\n````python\ndef b(): ```\n````\n\nFile: src/own.rs<turn|>\n";
     assert!(text.contains(told), "{text}");
     assert!(!prompt(form, &[], &words()).text.contains("other files"));
 }

@@ -114,9 +114,9 @@ const PLAIN: Layout = Layout {
 
 /// The role of an instruct model. It is the same for every request, so it stays in the cache.
 const ROLE: &str = "You are the completion engine of a code editor. You are shown one file that has a gap: what \
-    stands before the gap and what stands after it, where there is something. Write the code that belongs into the gap. Its begin is written \
-    already: your answer begins with it and goes on from there. Stop where the code after it goes on. Repeat nothing \
-    of the code around the gap, explain nothing.";
+    stands before the gap and what stands after it, where there is something. Write the code that belongs into the \
+    gap. Its begin is written already: your answer begins with it and goes on from there. Stop where the code after \
+    it goes on. Repeat nothing of the code around the gap, explain nothing.";
 
 /// The question that an instruct model is asked. What changes least stands first, so that typing and
 /// moving by some lines leave most of it in the cache.
