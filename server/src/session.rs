@@ -13,6 +13,7 @@ mod client;
 mod effect;
 mod event;
 mod governor;
+mod menus;
 mod query;
 mod record;
 mod requests;
@@ -45,6 +46,7 @@ use crate::status::{ModelState, Status};
 use crate::workspace::Workspace;
 use actions::Actions;
 use ahead::{Ahead, Due};
+use menus::Menus;
 use requests::{Requests, Wants};
 use roles::Roles;
 use start::Start;
@@ -63,6 +65,7 @@ pub struct Session {
     requests: Requests,
     ahead: Ahead,
     actions: Actions,
+    menus: Menus,
     status: Status,
     start: Start,
     roles: Roles,
@@ -95,6 +98,7 @@ impl Session {
             requests: Requests::new(sources),
             ahead: Ahead::default(),
             actions: Actions::default(),
+            menus: Menus::default(),
             status: Status::default(),
             start: Start::Unknown(model),
             roles: Roles::default(),
@@ -202,6 +206,7 @@ impl Session {
                         self.requests.edited(&changed, now, effects);
                         self.ahead.edited(&changed, now);
                         self.actions.edited(&changed);
+                        self.menus.edited(&changed);
                     }
                     Err(SyncFault::NotOpen) => {
                         tracing::debug!(uri, "an edit of a document that is not open is ignored");
@@ -294,6 +299,7 @@ impl Session {
         self.requests.closed(uri, now, effects);
         self.ahead.closed(uri);
         self.actions.closed(uri, effects);
+        self.menus.closed(uri);
     }
 
     fn configure(&mut self, options: &Value, effects: &mut Vec<Effect>) {
@@ -335,6 +341,7 @@ impl Session {
             }
             Request::Menu(uri) => match self.documents.snapshot(&uri) {
                 Some(document) => {
+                    self.menus.opened(document.clone());
                     let can_act = self.status.takes_instructions != Some(false);
                     let custom = self.settings.user().actions.clone();
                     Reply::Menu(document, custom, can_act)
@@ -344,10 +351,10 @@ impl Session {
             Request::Act(order) => {
                 match self.action(&order) {
                     Ok(_) if self.has_left => {}
-                    Ok((document, selection, action)) => {
+                    Ok((asked, selection, action)) => {
                         let client = (self.roles.actions, self.client.actions);
                         self.actions
-                            .begin(document, selection, action, client, now, effects);
+                            .begin(asked, selection, action, client, now, effects);
                     }
                     Err(why) => effects.push(Effect::Say(Severity::Warning, why)),
                 }

@@ -1,5 +1,6 @@
 // Explain, Refactor and the other code actions of the server: from the palette, and what has to be asked first.
 import * as vscode from "vscode";
+import type { CodeAction, Command, LanguageClient } from "vscode-languageclient/node";
 import type { Status } from "./status";
 
 /** Commands of the server that its code actions carry. */
@@ -7,18 +8,23 @@ export const EXPLAIN = "carat.explain";
 export const REFACTOR = "carat.refactor";
 const ACTIONS = new Set([EXPLAIN, REFACTOR, "carat.document", "carat.writeTests", "carat.fix", "carat.custom"]);
 
-/** Runs the code action of the selection whose command is `id`. */
-export async function runAction(id: string, status: Status): Promise<void> {
+/**
+ * Runs the code action of the selection whose command is `id`.
+ * The server is asked directly: the editor's own menu comes back empty if a key is typed meanwhile.
+ */
+export async function runAction(id: string, status: Status, client: () => LanguageClient): Promise<void> {
     const editor = vscode.window.activeTextEditor;
     if (!editor) return;
     // The menu has no entries then.
     if (status.takesInstructions === false) return offerModel();
-    const found = await vscode.commands.executeCommand<(vscode.CodeAction | vscode.Command)[]>(
-        "vscode.executeCodeActionProvider",
-        editor.document.uri,
-        editor.selection,
-    );
-    const commands = (found ?? []).map((entry) => (typeof entry.command === "string" ? (entry as vscode.Command) : entry.command));
+    const server = client();
+    const { code2ProtocolConverter } = server;
+    const found = await server.sendRequest<(CodeAction | Command)[] | null>("textDocument/codeAction", {
+        textDocument: code2ProtocolConverter.asTextDocumentIdentifier(editor.document),
+        range: code2ProtocolConverter.asRange(editor.selection),
+        context: { diagnostics: [] },
+    });
+    const commands = (found ?? []).map((entry) => (typeof entry.command === "string" ? (entry as Command) : entry.command));
     const command = commands.find((command) => command?.command === id);
     if (!command) {
         void vscode.window.showInformationMessage("Carat has no such action here: put the caret into a function, or select code.");

@@ -45,8 +45,8 @@ export function activate(context: vscode.ExtensionContext): void {
         context.subscriptions.push(vscode.commands.registerCommand(id, told));
     };
     command("carat.pauseOrResume", () => server().sendRequest("workspace/executeCommand", { command: "carat.toggle" }));
-    command("carat.explainSelection", () => runAction(EXPLAIN, bar.status));
-    command("carat.refactorSelection", () => runAction(REFACTOR, bar.status));
+    command("carat.explainSelection", () => runAction(EXPLAIN, bar.status, server));
+    command("carat.refactorSelection", () => runAction(REFACTOR, bar.status, server));
     command("carat.snoozeFor", (minutes?: number) => snooze(server(), minutes));
     command("carat.whyHere", () => why(server()));
     command("carat.switchLanguage", switchLanguage);

@@ -60,6 +60,16 @@ impl PositionMap {
         });
     }
 
+    /// How many edits there were.
+    pub fn len(&self) -> usize {
+        self.edits.len()
+    }
+
+    /// Whether there was none.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
     /// Where a range of the first text stands in the last one; `None` if an edit touched it.
     pub fn moved(&self, range: &Range<usize>) -> Option<Range<usize>> {
         let mut range = range.clone();

@@ -8,9 +8,9 @@ use carat_engine::CancelToken;
 
 use super::client::ActionFacts;
 use super::effect::{Delivery, Effect, Progress, Severity};
-use crate::actions::change::PositionMap;
+use super::menus::Asked;
 use crate::actions::{Action, Change, Outcome, Request};
-use crate::documents::{Changed, Snapshot};
+use crate::documents::Changed;
 use crate::file_uri;
 use crate::mailbox::{ACTIONS_MAX, ActionEnd, ActionJob, ActionKey, Source, Stage};
 
@@ -38,15 +38,13 @@ struct Entry {
     /// Whose model runs it.
     source: Source,
     /// What it was asked of.
-    asked: Snapshot,
+    asked: Asked,
     selection: Range<usize>,
     /// What progress bars and views are called.
     title: String,
     is_prose: bool,
     /// Actions before it.
     before: usize,
-    now: Snapshot,
-    positions: PositionMap,
     closed: bool,
     cancel: CancelToken,
     bar: Bar,
@@ -68,7 +66,7 @@ impl Actions {
     /// Takes an order; without an engine it comes to nothing.
     pub(super) fn begin(
         &mut self,
-        asked: Snapshot,
+        asked: Asked,
         selection: Range<usize>,
         action: Action,
         (source, facts): (Source, ActionFacts),
@@ -93,9 +91,9 @@ impl Actions {
         let (title, is_prose) = (action.title().to_owned(), action.is_prose());
         let request = Request {
             action,
-            path: asked.path.to_string(),
-            language: asked.language,
-            text: asked.text.clone(),
+            path: asked.then.path.to_string(),
+            language: asked.then.language,
+            text: asked.then.text.clone(),
             selection: selection.clone(),
         };
         let job = ActionJob::new(key, source, request, cancel.clone());
@@ -108,13 +106,11 @@ impl Actions {
         self.entries.push(Entry {
             key,
             source,
-            now: asked.clone(),
             asked,
             selection,
             title,
             is_prose,
             before,
-            positions: PositionMap::default(),
             closed: false,
             cancel,
             bar,
@@ -125,10 +121,7 @@ impl Actions {
     /// A document changed.
     pub(super) fn edited(&mut self, changed: &Changed) {
         for entry in self.of_document(&changed.now.uri) {
-            for edit in &changed.edits {
-                entry.positions.edited(edit);
-            }
-            entry.now = changed.now.clone();
+            entry.asked.edited(changed);
         }
     }
 
@@ -297,7 +290,7 @@ impl Actions {
     fn of_document(&mut self, uri: &str) -> impl Iterator<Item = &mut Entry> {
         self.entries
             .iter_mut()
-            .filter(move |entry| !entry.closed && *entry.now.uri == *uri)
+            .filter(move |entry| !entry.closed && *entry.asked.now.uri == *uri)
     }
 }
 
@@ -308,7 +301,7 @@ impl Entry {
         let closed = "the document was closed before the action was done; nothing was changed";
         match end {
             ActionEnd::Outcome(Outcome::Prose(prose), _) => {
-                let title = format!("{} {}", self.title, file_uri::name(&self.asked.uri));
+                let title = format!("{} {}", self.title, file_uri::name(&self.asked.then.uri));
                 Some(self.show(title, prose))
             }
             ActionEnd::Outcome(Outcome::NewFile { name, text }, _) => {
@@ -316,7 +309,7 @@ impl Entry {
                     title: self.title,
                     name,
                     text,
-                    about: (self.asked, self.selection),
+                    about: (self.asked.then, self.selection),
                 })))
             }
             ActionEnd::Outcome(Outcome::Unchanged, _) => {
@@ -340,7 +333,7 @@ impl Entry {
 
     /// Edits the document where the code stands now, or says why not.
     fn edit(self, change: &Change, hunks: &[(Range<usize>, String)], facts: ActionFacts) -> Effect {
-        let Some(range) = self.positions.moved(&change.range) else {
+        let Some(range) = self.asked.since.moved(&change.range) else {
             let what =
                 "the code was edited while the action ran; nothing was changed. Run it again";
             return Effect::Say(Severity::Warning, what.to_owned());
@@ -349,7 +342,7 @@ impl Entry {
             let fence = crate::markdown::fence_for(&[&change.text]);
             let markdown = format!(
                 "This editor does not let servers edit (`workspace/applyEdit`). The new code:\n\n{fence}{}\n{}\n{fence}",
-                self.asked.language_id, change.text
+                self.asked.then.language_id, change.text
             );
             let title = self.title.clone();
             return self.show(title, markdown);
@@ -360,7 +353,7 @@ impl Entry {
             .map(|(part, text)| (moved(part.start)..moved(part.end), text.clone()));
         Effect::Deliver(Box::new(Delivery::Edit {
             title: self.title,
-            document: self.now,
+            document: self.asked.now,
             edits: edits.collect(),
         }))
     }
@@ -369,7 +362,7 @@ impl Entry {
         Effect::Deliver(Box::new(Delivery::Show {
             title,
             markdown,
-            about: (self.asked, self.selection),
+            about: (self.asked.then, self.selection),
         }))
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::menus::Asked;
 use super::{ActionChoice, ActionCommand, BACKGROUND, Query, Selected, Session, Wish};
 use crate::actions::Action;
 use crate::completion::{Silence, is_secret_file};
@@ -120,18 +121,17 @@ impl Session {
     pub(super) fn action(
         &self,
         order: &ActionCommand,
-    ) -> Result<(Snapshot, Range<usize>, Action), String> {
-        let document = self.documents.snapshot(&order.uri);
-        let document =
-            document.ok_or_else(|| "the document is not open in this editor".to_owned())?;
-        if order
-            .version
-            .is_some_and(|version| version != document.version)
-        {
-            return Err(
-                "the document has changed since the menu was opened; open it again".to_owned(),
-            );
-        }
+    ) -> Result<(Asked, Range<usize>, Action), String> {
+        let now = self.documents.snapshot(&order.uri);
+        let now = now.ok_or_else(|| "the document is not open in this editor".to_owned())?;
+        let asked = match order.version {
+            Some(version) if version != now.version => self.menus.of(&order.uri, version).cloned(),
+            _ => Some(Asked::of(now)),
+        };
+        let asked = asked.ok_or_else(|| {
+            "the document has changed since the menu was opened; open it again".to_owned()
+        })?;
+        let document = asked.then.clone();
         if let Some(silence) = self.left_out(&order.uri, &document) {
             return Err(silence.to_string());
         }
@@ -152,7 +152,7 @@ impl Session {
                 Action::Custom(known.clone())
             }
         };
-        Ok((document, selection, action))
+        Ok((asked, selection, action))
     }
 
     fn offset(&self, document: &Snapshot, at: LineColumn) -> usize {

@@ -311,8 +311,9 @@ def actions_on_a_screen():
 
 
 def two_models_on_a_screen():
-    """A quick model while typing, a slow one once the caret rests."""
-    slow = {"text": "by_the_large_model();", "log_prob": -0.01, "prefill_ms": 1500}
+    """A quick model while typing, a slow one once the caret rests, and its explanation while typing goes on."""
+    slow = {"text": "by_the_large_model();", "log_prob": -0.01, "prefill_ms": 1500, "answer_prefill_ms": 5000}
+    slow["answers"] = ["It is what the **large** model says.\n"]
     script = {"text": "by_the_small_model();", "log_prob": -0.1, "models": {"large.gguf": slow}}
     settings = {"models": {"rest": "large.gguf", "actions": "large.gguf"}}
     folder, _, screen = editor_on_a_screen("two", SCRIPTED, "severity.rs", json.dumps(script), settings)
@@ -326,6 +327,18 @@ def two_models_on_a_screen():
         screen.shows("by_the_large_model();")
         screen.picture("13-large-at-rest")
         passed("in a terminal: the small model's line stands at once, the large one's once the caret rests")
+        screen.keys("Escape")
+        screen.keys("u")
+        screen.keys("14G")
+        screen.type(":Carat explain")
+        screen.keys("Enter")
+        screen.type("olet b = ")
+        screen.shows("by_the_small_model();")
+        assert "model says" not in screen.screen()
+        screen.picture("14-typing-while-it-is-explained")
+        screen.shows("model says")
+        screen.picture("15-explained")
+        passed("in a terminal: ghost text comes while an explanation is on its way, which then opens")
     finally:
         screen.close()
         shutil.rmtree(folder, ignore_errors=True)

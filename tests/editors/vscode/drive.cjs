@@ -89,14 +89,24 @@ async function completes(editor, workspace, { file, line, typed, picture }) {
     await editor.press("Escape");
 }
 
-async function withBinary(run) {
-    const workspace = project(run);
-    const { page, close } = await open({
-        run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
-        settings: {}, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
-    });
+/** Plays a scene in an editor of its own; one that fails leaves a picture. */
+async function inEditor(run, folder, { settings = {}, machineSettings, environment = process.env }, scene) {
+    const { page, close } = await open({ run, folder, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings, machineSettings, environment });
     const editor = hands(page);
     try {
+        await scene(editor, page);
+    } catch (error) {
+        await editor.shot("failure").catch(() => {});
+        say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
+        throw error;
+    } finally {
+        await close();
+    }
+}
+
+async function withBinary(run) {
+    const workspace = project(run);
+    await inEditor(run, workspace, { machineSettings: { "carat.server.path": CARAT } }, async (editor, page) => {
         say("workbench is up");
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
         check(true, `status bar: ${JSON.stringify(await editor.status())}`);
@@ -147,57 +157,46 @@ async function withBinary(run) {
         check(true, "a click on the status bar shows the commands");
         await editor.press("Escape");
         check((await editor.toasts()) === "", `no message was needed: ${JSON.stringify(await editor.toasts())}`);
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-    }
+    });
 }
 
 /** Parts of an answer, other answers, and all the ways to be left alone and to be told why. */
 async function leftAlone(run) {
     const workspace = project(run);
     fs.writeFileSync(path.join(workspace, "add.go"), "package main\n\nfunc add(a int, b int) int {\n\treturn \n}\n");
-    const { page, close } = await open({
-        run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
-        settings: { "editor.inlineSuggest.showToolbar": "always" }, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
-    });
-    const editor = hands(page);
-    const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
-    const icon = async (name) => (await page.locator(`.statusbar-item[id$="carat.status"] .codicon-${name}`).count()) > 0;
-    const why = async (what, pattern, picture) => {
-        // Again if it comes before what was just done has reached the server.
-        for (const end = Date.now() + 60_000; ; ) {
-            await editor.command("Carat: Why Nothing Here?");
-            const said = await until("an answer", () => editor.toasts());
-            const fits = pattern.test(said);
-            const last = fits || Date.now() > end;
-            if (picture && fits) {
+    await inEditor(run, workspace, { settings: { "editor.inlineSuggest.showToolbar": "always" }, machineSettings: { "carat.server.path": CARAT } }, async (editor, page) => {
+        const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
+        const icon = async (name) => (await page.locator(`.statusbar-item[id$="carat.status"] .codicon-${name}`).count()) > 0;
+        const why = async (what, pattern, picture) => {
+            // Again if it comes before what was just done has reached the server.
+            for (const end = Date.now() + 60_000; ; ) {
+                await editor.command("Carat: Why Nothing Here?");
+                const said = await until("an answer", () => editor.toasts());
+                const fits = pattern.test(said);
+                const last = fits || Date.now() > end;
+                if (picture && fits) {
+                    await sleep(500);
+                    await editor.shot(picture);
+                }
+                if (last) check(fits, `${what}: ${JSON.stringify(said)}`);
+                await editor.command("Notifications: Clear All Notifications");
+                await until("no message", async () => (await editor.toasts()) === "");
+                if (last) return;
+            }
+        };
+        /** Opens the menu behind the status bar, keeps a picture of it, and takes an entry. */
+        const menu = async (entry, picture) => {
+            await page.locator('.statusbar-item[id$="carat.status"]').click();
+            const row = page.locator(".quick-input-list .monaco-list-row", { hasText: entry });
+            await row.waitFor();
+            if (picture) {
                 await sleep(500);
                 await editor.shot(picture);
             }
-            if (last) check(fits, `${what}: ${JSON.stringify(said)}`);
-            await editor.command("Notifications: Clear All Notifications");
-            await until("no message", async () => (await editor.toasts()) === "");
-            if (last) return;
-        }
-    };
-    /** Opens the menu behind the status bar, keeps a picture of it, and takes an entry. */
-    const menu = async (entry, picture) => {
-        await page.locator('.statusbar-item[id$="carat.status"]').click();
-        const row = page.locator(".quick-input-list .monaco-list-row", { hasText: entry });
-        await row.waitFor();
-        if (picture) {
-            await sleep(500);
-            await editor.shot(picture);
-        }
-        await row.click();
-        await page.mouse.move(500, 300); // its tooltip would cover messages
-    };
-    const count = page.locator(".availableSuggestionCount");
-    try {
+            await row.click();
+            await page.mouse.move(500, 300); // its tooltip would cover messages
+        };
+        const count = page.locator(".availableSuggestionCount");
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
         await editor.openFile("stack.rs");
         await editor.goTo(27, 1);
@@ -280,22 +279,14 @@ async function leftAlone(run) {
         await menu("Resume completion");
         await until("no pause", async () => !(await icon("debug-pause")));
         check(true, "resumed from the menu");
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-    }
+    });
 }
 
 /** A model that takes instructions; what it says does not matter here. */
 async function withInstructions(run) {
     const workspace = project(run);
     const machineSettings = { "carat.server.path": CARAT, "carat.model": INSTRUCT_MODEL };
-    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment: process.env });
-    const editor = hands(page);
-    try {
+    await inEditor(run, workspace, { machineSettings }, async (editor, page) => {
         await until("the status bar names the model", async () => (await editor.status()).includes(path.basename(INSTRUCT_MODEL, ".gguf")));
         check(true, `status bar: ${JSON.stringify(await editor.status())}`);
         await editor.openFile("severity.rs");
@@ -324,35 +315,24 @@ async function withInstructions(run) {
         await sleep(1000);
         await editor.shot("10-refactor");
         check(fs.readFileSync(path.join(workspace, "severity.rs"), "utf8") === before, `Refactor ends in ${JSON.stringify(outcome)}, and nothing changed unseen`);
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-    }
+    });
 }
 
 /** What files of the workspace say that nobody has opened. */
 async function otherFiles(run) {
     const workspace = project(run);
     fs.writeFileSync(path.join(workspace, "src/rotate.rs"), "");
-    const { page, close } = await open({
-        run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT,
-        settings: { "editor.autoIndent": "keep" }, machineSettings: { "carat.server.path": CARAT }, environment: process.env,
-    });
-    const editor = hands(page);
-    const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
-    const tabs = () => page.locator(".tab").allTextContents();
-    /** Types the last key of a word again until ghost text comes that begins so: the workspace may still be read. */
-    const offered = (text, key) => until(`ghost text that begins with ${text}`, async () => {
-        const stands = await until("it", async () => (await editor.ghost()).startsWith(text), 3000).catch(() => false);
-        if (stands) return editor.ghost();
-        await editor.press("Backspace");
-        await editor.type(key);
-        return undefined;
-    });
-    try {
+    await inEditor(run, workspace, { settings: { "editor.autoIndent": "keep" }, machineSettings: { "carat.server.path": CARAT } }, async (editor, page) => {
+        const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
+        const tabs = () => page.locator(".tab").allTextContents();
+        /** Types the last key of a word again until ghost text comes that begins so: the workspace may still be read. */
+        const offered = (text, key) => until(`ghost text that begins with ${text}`, async () => {
+            const stands = await until("it", async () => (await editor.ghost()).startsWith(text), 3000).catch(() => false);
+            if (stands) return editor.ghost();
+            await editor.press("Backspace");
+            await editor.type(key);
+            return undefined;
+        });
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
         await editor.openFile("new_caller.rs");
         await editor.goTo(2, 5);
@@ -379,13 +359,7 @@ async function otherFiles(run) {
         await sleep(300);
         await editor.shot("32-usual-line-accepted");
         check(true, "and taken in a new file");
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ ghost: await editor.ghost(), status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-    }
+    });
 }
 
 /** The whole way with an answer that is known: the page, the preview, the change on the disk. */
@@ -393,9 +367,7 @@ async function withScript(run) {
     const workspace = project(run);
     const file = path.join(workspace, "severity.rs");
     const environment = { ...process.env, CARAT_TEST_GENERATOR: fs.readFileSync(CARAT_SCRIPT, "utf8") };
-    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: { "carat.server.path": SCRIPTED }, environment });
-    const editor = hands(page);
-    try {
+    await inEditor(run, workspace, { machineSettings: { "carat.server.path": SCRIPTED }, environment }, async (editor, page) => {
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: scripted"));
         await editor.openFile("severity.rs");
         await editor.goTo(14, 12);
@@ -446,13 +418,7 @@ async function withScript(run) {
         await sleep(500);
         await editor.shot("14-too-long");
         check(/`long` has 152 lines/.test(refusal), `too long: ${JSON.stringify(refusal)}`);
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-    }
+    });
 }
 
 /** A quick model while typing, a slow one once the caret rests, and its explanation while typing goes on. */
@@ -462,9 +428,7 @@ async function twoModels(run) {
     const script = { text: "by_the_small_model();", log_prob: -0.1, models: { "large.gguf": slow } };
     const environment = { ...process.env, CARAT_TEST_GENERATOR: JSON.stringify(script) };
     const machineSettings = { "carat.server.path": SCRIPTED, "carat.models": { rest: "large.gguf", actions: "large.gguf" } };
-    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings, environment });
-    const editor = hands(page);
-    try {
+    await inEditor(run, workspace, { machineSettings, environment }, async (editor, page) => {
         await until("the status bar names both models", async () => (await editor.status()).includes("Carat: large.gguf, default"));
         await editor.openFile("severity.rs");
         await editor.goTo(14, 42);
@@ -488,13 +452,7 @@ async function twoModels(run) {
         await until("the explanation", explained);
         await editor.shot("35-explained-meanwhile");
         check(true, "the explanation opens");
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-    }
+    });
 }
 
 /** Serves one file, slowly enough that a progress bar can be seen. */
@@ -528,9 +486,7 @@ async function choosingModel(run) {
             `memory_bytes = 100_000_000\ntoken_bytes = 8_000_000\nlicense = "internal"\n`,
     );
     const environment = { ...process.env, CARAT_CATALOGUE: catalogue, CARAT_MODELS: path.join(run, "models") };
-    const { page, close } = await open({ run, folder: workspace, codeServer: CODE_SERVER, vsix: VSIX, out: OUT, settings: {}, machineSettings: { "carat.server.path": CARAT }, environment });
-    const editor = hands(page);
-    try {
+    await inEditor(run, workspace, { machineSettings: { "carat.server.path": CARAT }, environment }, async (editor, page) => {
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: default"));
         await editor.command("Carat: Choose Model");
         await page.waitForSelector(".quick-input-list .monaco-list-row >> text=gemma-4-26b-a4b");
@@ -548,14 +504,7 @@ async function choosingModel(run) {
         await editor.shot("17-model-chosen");
         check(fs.readFileSync(path.join(run, "models/team-model.gguf")).equals(bytes), "the model was downloaded, verified and chosen; the status bar names it");
         await completes(editor, workspace, { file: "word_count.py", line: 4, typed: "Cou", picture: "18-with-model" });
-    } catch (error) {
-        await editor.shot("failure").catch(() => {});
-        say("on the screen:", JSON.stringify({ status: await editor.status(), toasts: await editor.toasts() }));
-        throw error;
-    } finally {
-        await close();
-        files.close();
-    }
+    }).finally(() => files.close());
 }
 
 async function withoutBinary(run) {

@@ -155,6 +155,71 @@ fn a_menu_that_is_out_of_date_is_refused() {
     assert!(world.said[0].contains("open it again"), "{:?}", world.said);
 }
 
+fn version_of(world: &World) -> i32 {
+    let document = world.session.documents.snapshot(URI);
+    document.expect("it is open").version
+}
+
+/// `carat.document` for the caret's place in a version of the document.
+fn ordered_of(version: i32, line: u32) -> Request {
+    let at = LineColumn { line, column: 0 };
+    Request::Act(ActionCommand {
+        uri: URI.to_owned(),
+        version: Some(version),
+        range: at..at,
+        choice: ActionChoice::Action(Action::Document),
+    })
+}
+
+#[test]
+fn an_order_means_the_text_that_its_menu_was_opened_on() {
+    let mut world = able();
+    let version = version_of(&world);
+    world.ask(Request::Menu(URI.to_owned()));
+    world.change(URI, Some([(0, 0), (0, 0)]), "zero\n");
+    world.ask(Request::Menu(URI.to_owned()));
+    world.change(URI, Some([(0, 0), (0, 0)]), "minus\n");
+    world.ask(ordered_of(version, 1));
+    assert_eq!(world.said, Vec::<String>::new());
+    let request = &world.actions[0].request;
+    assert_eq!(request.text.to_string(), "one\ntwo\nthree\n");
+    assert_eq!(request.selection, 4..4);
+    world.happen(Event::ProgressAllowed(ActionKey(1), true));
+    world.change(URI, Some([(0, 0), (0, 0)]), "least\n");
+    world.act(ActionKey(1), change(4..7));
+    match &world.delivered[..] {
+        [Delivery::Edit { edits, .. }] => assert_eq!(edits, &[(21..24, "TWO".to_owned())]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_menu_is_forgotten_behind_others_behind_many_edits_and_with_its_document() {
+    let refuses = |world: &mut World, version: i32| {
+        let before = world.said.len();
+        world.ask(ordered_of(version, 0));
+        world.said.len() > before
+    };
+    let mut world = able();
+    let version = version_of(&world);
+    for _ in 0..9 {
+        world.ask(Request::Menu(URI.to_owned()));
+        world.change(URI, Some([(0, 0), (0, 0)]), "x");
+    }
+    assert!(refuses(&mut world, version));
+    assert!(!refuses(&mut world, version + 1));
+    for _ in 0..200 {
+        world.change(URI, Some([(0, 0), (0, 0)]), "x");
+    }
+    assert!(refuses(&mut world, version + 1));
+    let version = version_of(&world);
+    world.ask(Request::Menu(URI.to_owned()));
+    world.close(URI);
+    world.open(URI, "another\n");
+    world.change(URI, Some([(0, 0), (0, 0)]), "x");
+    assert!(refuses(&mut world, version));
+}
+
 #[test]
 fn a_model_that_only_completes_says_how_to_get_another() {
     let mut world = able();
