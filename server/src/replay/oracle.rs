@@ -130,25 +130,33 @@ fn doubles_bracket(ghost: &Ghost, place: &Place<'_>) -> bool {
         return false;
     }
     // In the middle of a change, closers stand behind the caret whose openers are yet to be typed.
-    let without = unmatched(place.language, &[place.before, place.after].concat());
-    let in_the_end = unmatched(place.language, &[place.before, place.wanted].concat());
-    unmatched(place.language, &(with + rest)) > without.max(in_the_end)
+    let without = unmatched(place.language, place.before, place.after);
+    let in_the_end = unmatched(
+        place.language,
+        &(place.before.to_owned() + place.wanted),
+        "",
+    );
+    unmatched(place.language, &with, rest) > without.max(in_the_end)
 }
 
-/// Closers that close nothing in a document.
-fn unmatched(language: Option<&'static Language>, text: &str) -> usize {
+/// Closers that close nothing in a document. A string that is open at the caret ends there: what the
+/// editor wrote behind it is code.
+fn unmatched(language: Option<&'static Language>, before: &str, after: &str) -> usize {
     let mut lexer = Lexer::new(language);
     let (mut open, mut unmatched) = (Vec::new(), 0);
-    lexer.scan(text, &mut |_, mark| {
-        match mark {
-            Mark::Open(closer) => open.push(closer),
-            Mark::Close(closer) => match open.iter().rposition(|open| *open == closer) {
-                Some(at) => open.truncate(at),
-                None => unmatched += 1,
-            },
-        }
-        ControlFlow::Continue(())
-    });
+    for text in [before, after] {
+        lexer.scan(text, &mut |_, mark| {
+            match mark {
+                Mark::Open(closer) => open.push(closer),
+                Mark::Close(closer) => match open.iter().rposition(|open| *open == closer) {
+                    Some(at) => open.truncate(at),
+                    None => unmatched += 1,
+                },
+            }
+            ControlFlow::Continue(())
+        });
+        lexer = lexer.in_code();
+    }
     unmatched
 }
 
@@ -435,6 +443,9 @@ mod tests {
         // The block that is closed behind the caret is yet to be opened.
         assert_eq!(of("f(a)", 0, &place("x = ", "\n}")), (false, false));
         assert_eq!(of("f(a))", 0, &place("x = ", "\n}")), (true, false));
+        // The same behind a string that is open.
+        assert_eq!(of("b\");", 1, &place("x = f(\"a", ")\n}")), (false, false));
+        assert_eq!(of("b\"));", 1, &place("x = f(\"a", ")\n}")), (true, false));
         assert_eq!(of("a)", 1, &place("f(", ")")), (false, false));
         assert_eq!(of("\")\"", 0, &place("f(", ")")), (false, false));
         assert_eq!(of("a + bcd", 0, &place("x = ", " bcd")), (false, true));

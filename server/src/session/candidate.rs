@@ -193,16 +193,49 @@ impl Candidate {
         let behind = suggestion.replace_suffix_bytes.checked_sub(typed.over)?;
         let from = self.place.at + typed.over;
         let kept = self.place.text.get_byte_slice(from..from + behind)?;
-        let mut replaced = format!("{}{kept}", typed.closers);
-        if behind == 0 && !text.contains(|c| typed.closers.contains(c)) {
-            // It leaves open what the editor has closed: the closers stay behind it.
-            replaced.clear();
-        }
+        let replaced = if behind == 0 {
+            closed_by(text, &typed.closers)?.to_owned()
+        } else {
+            format!("{}{kept}", typed.closers)
+        };
         let rewritten_until = end_in_order(text, &replaced)?;
         (!text.is_empty()).then(|| Suggestion {
             replace_suffix_bytes: replaced.len(),
             rewritten_until,
             ..suggestion.rest(typed.text.len())
         })
+    }
+}
+
+/// Which of the editor's closers a text brings itself. What it leaves open stays closed behind it; nothing
+/// if it has those in another order.
+fn closed_by<'a>(text: &str, closers: &'a str) -> Option<&'a str> {
+    let ends = closers.char_indices().map(|(at, c)| at + c.len_utf8());
+    let (end, behind) = std::iter::once(0)
+        .chain(ends)
+        .filter_map(|end| Some((end, end_in_order(text, &closers[..end])?)))
+        .last()?;
+    let (brought, left) = closers.split_at(end);
+    (!text[behind..].contains(|c| left.contains(c))).then_some(brought)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closers_that_a_text_brings_are_replaced_and_others_stay() {
+        for (text, closers, expected) in [
+            ("x)", ")", Some(")")),
+            ("x", ")", Some("")),
+            (") => {", "))", Some(")")),
+            ("x\")", "\")", Some("\")")),
+            ("x\"", "\")", Some("\"")),
+            // In another order: its own would stand beside the editor's.
+            ("x)", "])", None),
+            ("x)", "\")", None),
+        ] {
+            assert_eq!(closed_by(text, closers), expected, "{text} {closers}");
+        }
     }
 }

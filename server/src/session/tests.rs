@@ -8,6 +8,7 @@ mod deadlines;
 mod flow;
 mod large;
 mod manners;
+mod pairs;
 mod sequences;
 mod world;
 
@@ -201,58 +202,6 @@ fn text_that_is_typed_through_is_answered_with_the_rest() {
     bench.expect(&[]);
     bench.cancel(third);
     bench.expect(&[(third, "cancelled")]);
-}
-
-#[test]
-fn a_pair_that_the_editor_closes_is_typed_through() {
-    let mut bench = Bench::new();
-    let first = bench.submit("let a = |;");
-    bench.write("f(uri, x)");
-    bench.end();
-    bench.expect(&[(first, "8..8 f(uri, x)")]);
-    // `(` was typed, `)` came by itself; the rest replaces it.
-    let second = bench.submit("let a = f(|);");
-    bench.expect(&[(second, "10..11 uri, x)")]);
-    let third = bench.submit("let a = f(uri, x|);");
-    bench.expect(&[(third, "16..17 )")]);
-    assert!(!bench.runs(), "all came from the first generation");
-}
-
-#[test]
-fn a_closer_that_is_typed_over_is_typed_through() {
-    let mut bench = Bench::new();
-    let first = bench.submit("let a = f(|);");
-    bench.write("x).y(1)");
-    bench.end();
-    bench.expect(&[(first, "10..11 x).y(1)")]);
-    let second = bench.submit("let a = f(x|);");
-    bench.expect(&[(second, "11..12 ).y(1)")]);
-    let third = bench.submit("let a = f(x)|;");
-    bench.expect(&[(third, "12..12 .y(1)")]);
-    assert!(!bench.runs(), "all came from the first generation");
-}
-
-#[test]
-fn a_pair_that_closes_while_the_engine_writes_keeps_its_work() {
-    let mut bench = Bench::new();
-    let first = bench.submit("let a = |;");
-    bench.write("f(");
-    bench.edit("let a = f();");
-    assert!(!bench.stopped());
-    bench.write("x)");
-    bench.end();
-    bench.expect(&[(first, "10..11 x)")]);
-}
-
-#[test]
-fn a_closer_that_the_answer_does_not_have_is_another_text() {
-    let mut bench = Bench::new();
-    let first = bench.submit("let a = |;");
-    bench.write("f[1]");
-    bench.end();
-    bench.expect(&[(first, "8..8 f[1]")]);
-    bench.submit("let a = f(|);");
-    assert!(bench.runs(), "it starts anew");
 }
 
 #[test]
