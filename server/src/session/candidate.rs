@@ -214,7 +214,7 @@ fn closed_by<'a>(text: &str, closers: &'a str) -> Option<&'a str> {
     let (end, behind) = std::iter::once(0)
         .chain(ends)
         .filter_map(|end| Some((end, end_in_order(text, &closers[..end])?)))
-        .last()?;
+        .next_back()?;
     let (brought, left) = closers.split_at(end);
     (!text[behind..].contains(|c| left.contains(c))).then_some(brought)
 }
