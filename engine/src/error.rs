@@ -115,6 +115,12 @@ pub enum GenerateError {
         /// Size of the vocabulary.
         vocabulary: usize,
     },
+    /// The file was cut off, or cannot be read, while the model ran.
+    #[error("{}: the file changed on the disk while the model was in use; load it again, or download it again", path.display())]
+    FileChanged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The computation was cancelled before it had a result.
     #[error("cancelled")]
     Cancelled,

@@ -97,6 +97,17 @@ impl ModelFile {
         self.0.parts.iter().map(|part| part.len() as u64).sum()
     }
 
+    /// Whether somebody wrote to the file, or cut it off, since it was opened: what is read now is not
+    /// what was checked.
+    pub fn has_changed(&self) -> bool {
+        self.0.parts.iter().any(Bytes::has_changed)
+    }
+
+    /// Whether bytes were read that the file has no more: they were zeros.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.parts.iter().any(Bytes::is_lost)
+    }
+
     /// The key-value part of the header.
     pub fn metadata(&self) -> &Metadata {
         &self.0.header.metadata

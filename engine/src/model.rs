@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) pass: ForwardPass,
     pub(crate) tokenizer: Tokenizer,
     info: ModelInfo,
+    file: ModelFile,
 }
 
 impl Model {
@@ -119,6 +120,7 @@ impl Model {
             pass,
             tokenizer,
             info,
+            file: file.clone(),
         })))
     }
 
@@ -130,6 +132,21 @@ impl Model {
     /// What the file says of itself.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// Whether the file was written to, or cut off, since the model was loaded: its answers are worth
+    /// nothing from then on, and it has to be loaded again.
+    pub fn file_has_changed(&self) -> bool {
+        self.0.file.has_changed()
+    }
+
+    /// An error if what was computed is from weights that the file has no more.
+    pub(crate) fn check_file(&self) -> Result<(), GenerateError> {
+        if self.0.file.is_lost() {
+            let path = self.0.file.path().to_owned();
+            return Err(GenerateError::FileChanged { path });
+        }
+        Ok(())
     }
 
     /// A new stream of text with an empty cache.

@@ -260,7 +260,9 @@ impl Session {
         let pass = &self.model.0.pass;
         let (cache, workspace) = (&mut self.cache, &mut self.workspace);
         let logits = &mut self.logits;
-        pass.forward_branches(tokens, branches, cache, workspace, cancel, logits)?;
+        let done = pass.forward_branches(tokens, branches, cache, workspace, cancel, logits);
+        self.model.check_file()?;
+        done?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }

@@ -22,6 +22,9 @@ use crate::priority::Priority;
 /// the same code quick, and holds up to 0.6 GB with Gemma 4 26B-A4B.
 const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 
+/// How often the file of a model is looked at that changed and cannot be used.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// How often a prompt may get another size while it is read.
 const SIZES_MAX: usize = 3;
 
@@ -43,6 +46,15 @@ pub struct Worker {
     pub way: RightOfWay,
 }
 
+/// The model of a worker.
+enum Held {
+    Loaded(Box<dyn Generator>),
+    /// It gave back its memory, and is loaded when it is wanted.
+    Unloaded,
+    /// Its file changed on the disk and cannot be used; it is looked at again at this time.
+    Lost(Instant),
+}
+
 impl Worker {
     /// Loads the model on a thread of its own and lets it work until the mailbox is closed.
     pub fn spawn(self) -> std::io::Result<JoinHandle<()>> {
@@ -56,35 +68,54 @@ impl Worker {
             // Before the model is loaded: its threads are started then.
             Priority::Patient.take();
         }
-        let mut generator = self.loaded();
-        if generator.is_none() {
+        let Some(generator) = self.loaded() else {
             return;
-        }
+        };
+        let mut held = Held::Loaded(generator);
         let mut actions_until = None;
         let mut unload_at = self.idle_end();
         loop {
-            let release = [actions_until, unload_at].into_iter().flatten().min();
-            let Some(work) = self.mailbox.take(release) else {
+            let look_at = match held {
+                Held::Lost(at) => Some(at),
+                _ => None,
+            };
+            let release = [actions_until, unload_at, look_at];
+            let Some(work) = self.mailbox.take(release.into_iter().flatten().min()) else {
                 return;
             };
+            let now = Instant::now();
+            if let Held::Lost(at) = held {
+                // What was asked of the model ended when it was lost.
+                self.mailbox.done();
+                (actions_until, unload_at) = (None, None);
+                if at <= now {
+                    held = self.look_again(now);
+                    unload_at = self.idle_end();
+                }
+                continue;
+            }
             if matches!(work, Work::Release) {
-                let now = Instant::now();
                 if unload_at.take_if(|at| *at <= now).is_some() {
-                    generator = None;
+                    held = Held::Unloaded;
                     actions_until = None;
                     (self.report)(Report::Unloaded(self.source));
                 } else if actions_until.take().is_some()
-                    && let Some(generator) = &mut generator
+                    && let Held::Loaded(generator) = &mut held
                 {
                     generator.release_actions();
                 }
                 continue;
             }
-            if generator.is_none() {
-                generator = self.loaded();
+            if matches!(held, Held::Unloaded) {
+                let Some(generator) = self.loaded() else {
+                    return;
+                };
+                held = Held::Loaded(generator);
             }
-            let Some(generator) = &mut generator else {
-                return;
+            held = self.renewed(held);
+            let Held::Loaded(generator) = &mut held else {
+                self.mailbox.done();
+                continue;
             };
             (self.report)(Report::Busy(self.source, true));
             if matches!(work, Work::Act(..)) {
@@ -92,19 +123,15 @@ impl Worker {
             }
             self.work(work, generator.as_mut());
             (self.report)(Report::Busy(self.source, false));
+            // Also if it changed just now, so that the user is told what is behind the silence.
+            held = self.renewed(held);
             unload_at = self.idle_end();
         }
     }
 
     /// The model, if it can be used; what comes of loading it is reported.
     fn loaded(&self) -> Option<Box<dyn Generator>> {
-        // A damaged model file must not end the server, even where the loader has a bug.
-        let loaded = catch_unwind(AssertUnwindSafe(&self.load)).unwrap_or_else(|_| {
-            Err(anyhow::anyhow!(
-                "the model file made the loader panic; please report this"
-            ))
-        });
-        match loaded {
+        match self.try_load() {
             Ok(generator) => {
                 (self.report)(Report::Ready(self.source, Some(generator.facts())));
                 Some(generator)
@@ -113,6 +140,50 @@ impl Worker {
                 (self.report)(Report::Failed(self.source, format!("{error:#}")));
                 None
             }
+        }
+    }
+
+    fn try_load(&self) -> anyhow::Result<Box<dyn Generator>> {
+        // A damaged model file must not end the server, even where the loader has a bug.
+        catch_unwind(AssertUnwindSafe(&self.load)).unwrap_or_else(|_| {
+            Err(anyhow::anyhow!(
+                "the model file made the loader panic; please report this"
+            ))
+        })
+    }
+
+    /// The same, unless the file of a loaded model changed on the disk: then the model that the file has
+    /// now, or none for the time being.
+    fn renewed(&self, held: Held) -> Held {
+        match held {
+            Held::Loaded(generator) if generator.file_has_changed() => {}
+            unchanged => return unchanged,
+        }
+        match self.try_load() {
+            Ok(generator) => {
+                tracing::warn!("the model file changed on the disk, and was loaded again");
+                (self.report)(Report::Ready(self.source, Some(generator.facts())));
+                Held::Loaded(generator)
+            }
+            Err(error) => {
+                let why = format!(
+                    "its file changed on the disk while it was in use, and cannot be used as it is; it is loaded again as soon as it is whole: {error:#}"
+                );
+                (self.report)(Report::Failed(self.source, why));
+                Held::Lost(Instant::now() + LOOK_AGAIN)
+            }
+        }
+    }
+
+    /// The lost model, if its file is whole again. Nothing is said where it is not: the user knows.
+    fn look_again(&self, now: Instant) -> Held {
+        match self.try_load() {
+            Ok(generator) => {
+                tracing::warn!("the model file is whole again, and in use");
+                (self.report)(Report::Ready(self.source, Some(generator.facts())));
+                Held::Loaded(generator)
+            }
+            Err(_) => Held::Lost(now + LOOK_AGAIN),
         }
     }
 

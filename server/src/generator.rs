@@ -51,6 +51,11 @@ pub trait Generator: Send {
     /// Which model this is.
     fn facts(&self) -> ModelFacts;
 
+    /// Whether the file of the model was written to, or cut off, since it was loaded.
+    fn file_has_changed(&self) -> bool {
+        false
+    }
+
     /// Prompt and limits for a caret of `document`.
     fn plan(&self, document: &str, query: &Query<'_>) -> Plan;
 

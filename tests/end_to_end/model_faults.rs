@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use carat_tests::{Client, Launch};
+use carat_tests::{Client, Launch, Server};
 use serde_json::{Value, json};
 
 use crate::{URI, program};
@@ -204,5 +204,57 @@ fn doctor_tells_the_last_error() {
     assert!(
         speed("gemma-4-26b-a4b") > speed("gemma-4-31b"),
         "fewer bytes a token"
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_is_cut_off_while_it_is_used() {
+    let directory = directory();
+    let model = write(&directory, "model.gguf", &good());
+    let mut server = Launch::new(program())
+        .argument("lsp")
+        .argument("--model")
+        .argument(&model.to_string_lossy())
+        .start();
+    let mut client = Client::inline();
+    client.params["capabilities"]["experimental"] = json!({ "carat": { "status": true } });
+    server.initialize(&client);
+    server.open(URI, "rust", "let a = ");
+    let wait_for = |server: &mut Server, state: &str| {
+        while server.notification("carat/status")["params"]["state"] != state {}
+    };
+    wait_for(&mut server, "ready");
+    let id = server.inline_completion(URI, (0, 8));
+    assert!(server.response(id).is_ok());
+
+    let file = std::fs::OpenOptions::new().write(true).open(&model);
+    let file = file.expect("the model is there");
+    file.set_len(200_000).expect("it can be cut off");
+    server.change(URI, 2, Some((0, 0)..(0, 0)), " ");
+    let id = server.inline_completion(URI, (0, 9));
+    assert_eq!(server.response(id).result(), &json!([]));
+    let message = server.notification("window/showMessage");
+    let text = message["params"]["message"].as_str().expect("text");
+    assert!(
+        text.contains("changed on the disk") && text.contains("model.gguf"),
+        "{text}"
+    );
+    for version in 3..6 {
+        server.change(URI, version, Some((0, 0)..(0, 0)), " ");
+        let id = server.inline_completion(URI, (0, 7 + version as u32));
+        assert_eq!(server.response(id).result(), &json!([]));
+    }
+    // Once it is whole, it is used again.
+    std::fs::write(&model, good()).expect("the model is writable");
+    wait_for(&mut server, "ready");
+    let id = server.inline_completion(URI, (0, 9));
+    assert!(server.response(id).is_ok());
+    let said_again = |message: &Value| message["method"] == "window/showMessage";
+    assert!(!server.unread().iter().any(said_again));
+    let log = server.log();
+    assert!(
+        log.contains("whole again") && !log.contains("panicked"),
+        "{log}"
     );
 }

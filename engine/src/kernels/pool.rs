@@ -155,18 +155,27 @@ mod tests {
 
     use super::*;
 
+    /// Repetitions, of which Miri does fewer: it is a thousand times slower, and looks closer.
+    fn rounds(usual: usize) -> usize {
+        if cfg!(miri) { usual.min(20) } else { usual }
+    }
+
     #[test]
     fn every_task_runs_once() {
         for threads in [1, 2, 5] {
             let pool = Pool::new(threads).expect("threads start");
             for tasks in [0, 1, 2, 7, 100] {
                 let counts: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                for _ in 0..200 {
+                for _ in 0..rounds(200) {
                     pool.for_each(tasks, |i| {
                         counts[i].fetch_add(1, Ordering::Relaxed);
                     });
                 }
-                assert!(counts.iter().all(|n| n.load(Ordering::Relaxed) == 200));
+                assert!(
+                    counts
+                        .iter()
+                        .all(|n| n.load(Ordering::Relaxed) == rounds(200))
+                );
             }
         }
     }
@@ -176,7 +185,7 @@ mod tests {
         // More threads than processors, so that some are stopped in the middle of a claim.
         let pool = Pool::new(6).expect("threads start");
         let counts: Vec<_> = (0..64).map(|_| AtomicUsize::new(0)).collect();
-        for round in 0..100_000 {
+        for round in 0..rounds(100_000) {
             let tasks = 2 + round * 7 % 63;
             pool.for_each(tasks, |i| {
                 counts[i].fetch_add(1, Ordering::Relaxed);
@@ -252,7 +261,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..100 {
+                    for _ in 0..rounds(100) {
                         pool.for_each(16, |i| {
                             sum.fetch_add(i, Ordering::Relaxed);
                         });
@@ -260,6 +269,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(sum.load(Ordering::Relaxed), 4 * 100 * 120);
+        assert_eq!(sum.load(Ordering::Relaxed), 4 * rounds(100) * 120);
     }
 }

@@ -275,7 +275,10 @@ impl Session {
         let (cache, workspace) = (&mut self.cache, &mut self.workspace);
         let (begin, work) = (Instant::now(), workspace.work);
         let waited = cancel.waited();
-        pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits)?;
+        let done = pass.forward(tokens, cache, workspace, wanted, cancel, &mut self.logits);
+        // Also before what failed or was cancelled: its layers are not to be taken up.
+        self.model.check_file()?;
+        done?;
         // What goes on from an interruption says nothing of the speed of a whole chunk.
         let layers = pass.config.last_kv_layer() as u64;
         if workspace.work - work >= layers * tokens.len() as u64 {

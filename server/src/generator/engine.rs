@@ -151,6 +151,10 @@ impl Generator for EngineGenerator {
         }
     }
 
+    fn file_has_changed(&self) -> bool {
+        self.model.model.file_has_changed()
+    }
+
     fn plan(&self, document: &str, query: &Query<'_>) -> Plan {
         let known = self.known(document);
         let budget = known.map_or(self.model.budget, |known| known.budget);
