@@ -23,6 +23,9 @@ macro_rules! at_level {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            CpuLevel::NeonI8mm | CpuLevel::NeonDotprod => unsafe { aarch64::neon::$name($($argument),*) },
             _ => vector::$name::<false>($($argument),*),
         }
     };
@@ -30,6 +33,8 @@ macro_rules! at_level {
 
 use std::ops::Range;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 #[cfg(test)]
 mod attention_tests;

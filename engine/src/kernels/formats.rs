@@ -291,6 +291,29 @@ impl BlockFormat for Q6K {
     }
 }
 
+/// The eight 6-bit scales and minima of `Q4_K` and `Q5_K` in words: one byte each.
+#[inline(always)]
+pub(crate) fn k_bytes([a, b, c]: [u32; 3]) -> (u64, u64) {
+    let (nibble, pair) = (0x0f0f_0f0f, 0x0303_0303);
+    let scale_high = (c & nibble) | (((a >> 6) & pair) << 4);
+    let min_high = ((c >> 4) & nibble) | (((b >> 6) & pair) << 4);
+    (
+        u64::from(a & 0x3f3f_3f3f) | u64::from(scale_high) << 32,
+        u64::from(b & 0x3f3f_3f3f) | u64::from(min_high) << 32,
+    )
+}
+
+/// Eight of the 16 6-bit scales of `Q3_K` in words, the first or the second half: one byte each.
+///
+/// Eight bytes hold the low nibbles and four the high pairs of bits.
+#[inline(always)]
+pub(crate) fn q3_bytes([a, b, c]: [u32; 3], half: usize) -> u64 {
+    let (nibble, pair) = (0x0f0f_0f0f, 0x0303_0303);
+    let low = [(a >> (4 * half)) & nibble, (b >> (4 * half)) & nibble];
+    let high = [(c >> (4 * half)) & pair, (c >> (4 * half + 2)) & pair];
+    u64::from(low[0] | high[0] << 4) | u64::from(low[1] | high[1] << 4) << 32
+}
+
 /// The 16 values of `IQ4_NL` and `IQ4_XS`, plus 128.
 pub(crate) const NONLINEAR: [u8; 16] = [
     1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 pub enum CpuLevel {
     /// Plain Rust: the definition of right.
     Scalar,
-    /// candle's own dot products: what processors other than x86-64 run.
+    /// candle's own dot products: what processors run that have none of the following.
     Candle,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
@@ -15,16 +15,22 @@ pub enum CpuLevel {
     Avx512Vnni,
     /// x86-64 with AMX tiles and BF16, besides the above.
     AmxBf16,
+    /// 64-bit ARM with integer dot products.
+    NeonDotprod,
+    /// 64-bit ARM with products of integer matrices, besides the above.
+    NeonI8mm,
 }
 
 impl CpuLevel {
-    /// All levels, slowest first.
-    pub const ALL: [Self; 5] = [
+    /// All levels, slowest first among those of one kind of processor.
+    pub const ALL: [Self; 7] = [
         Self::Scalar,
         Self::Candle,
         Self::Avx2,
         Self::Avx512Vnni,
         Self::AmxBf16,
+        Self::NeonDotprod,
+        Self::NeonI8mm,
     ];
 
     /// The name that `CARAT_CPU_LEVEL` takes.
@@ -35,6 +41,8 @@ impl CpuLevel {
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512_vnni",
             Self::AmxBf16 => "amx_bf16",
+            Self::NeonDotprod => "neon_dotprod",
+            Self::NeonI8mm => "neon_i8mm",
         }
     }
 
@@ -66,6 +74,12 @@ impl CpuLevel {
             }
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512Vnni | Self::AmxBf16 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => super::aarch64::neon::dotprod::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => super::aarch64::neon::i8mm::is_available(),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod | Self::NeonI8mm => false,
         }
     }
 
@@ -97,7 +111,10 @@ fn forced(name: &str) -> Result<CpuLevel, &'static str> {
     let level = CpuLevel::ALL
         .into_iter()
         .find(|level| level.name() == name)
-        .ok_or("the levels are scalar, candle, avx2, avx512_vnni and amx_bf16")?;
+        .ok_or(
+            "the levels are scalar, candle, avx2, avx512_vnni and amx_bf16 on x86-64, neon_dotprod \
+             and neon_i8mm on ARM",
+        )?;
     if level.is_available() {
         Ok(level)
     } else {
@@ -113,6 +130,16 @@ mod tests {
     fn an_unknown_level_is_refused() {
         assert!(forced("sse9").is_err());
         assert_eq!(forced("scalar"), Ok(CpuLevel::Scalar));
+    }
+
+    /// `cargo xtask cross --test` reads what is printed.
+    #[test]
+    fn the_fastest_level_is_chosen() {
+        let level = CpuLevel::current();
+        println!("level in use: {}", level.name());
+        if std::env::var_os("CARAT_CPU_LEVEL").is_none() {
+            assert_eq!(CpuLevel::available().last(), Some(level));
+        }
     }
 
     #[test]

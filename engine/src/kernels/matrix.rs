@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::FEW_TOKENS;
+#[cfg(target_arch = "aarch64")]
+use super::aarch64::{self, neon};
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, with_format};
 use super::repacked::Panels;
@@ -108,6 +110,16 @@ pub(super) fn tile(
         #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx2 => unsafe {
             x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, out)
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        CpuLevel::NeonI8mm => unsafe {
+            neon::i8mm::quantized_tile(tensor_type, bytes, activations, tokens, out)
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        CpuLevel::NeonDotprod => unsafe {
+            neon::dotprod::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
         CpuLevel::Candle => candle::quantized_tile(tensor_type, bytes, activations, tokens, out),
         _ => false,

@@ -37,6 +37,10 @@ pub(crate) struct Repacked {
 /// Some panels of a matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "for kernels of x86-64")
+    )]
     pub(crate) tensor_type: TensorType,
     pub(crate) groups: usize,
     pub(crate) chunks: &'a [Chunk],
@@ -149,6 +153,7 @@ impl Panels<'_> {
     }
 
     /// Number of rows.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn rows(&self) -> usize {
         self.scales.len() / self.groups * ROWS
     }

@@ -1,5 +1,7 @@
 //! Rounding of activations to 8 bits, on all threads where there are many.
 
+#[cfg(target_arch = "aarch64")]
+use super::aarch64;
 use super::activations::{Activations, GROUP};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;

@@ -377,18 +377,11 @@ unsafe fn bytes_times(bytes: u64, d: f32) -> __m256 {
     }
 }
 
-/// The eight 6-bit scales and minima of a block of `Q4_K` or `Q5_K`, a byte each.
+/// Three words of 32 bits.
 #[inline(always)]
-unsafe fn k_bytes(block: *const u8) -> (u64, u64) {
-    // SAFETY: the caller promises a whole block.
-    let word = |at| unsafe { block.add(at).cast::<u32>().read_unaligned() };
-    let (a, b, c) = (word(4), word(8), word(12));
-    let scale_high = (c & 0x0f0f_0f0f) | (((a >> 6) & 0x0303_0303) << 4);
-    let min_high = ((c >> 4) & 0x0f0f_0f0f) | (((b >> 6) & 0x0303_0303) << 4);
-    (
-        u64::from(a & 0x3f3f_3f3f) | u64::from(scale_high) << 32,
-        u64::from(b & 0x3f3f_3f3f) | u64::from(min_high) << 32,
-    )
+unsafe fn words(p: *const u8) -> [u32; 3] {
+    // SAFETY: the caller promises 12 readable bytes.
+    unsafe { p.cast::<[u32; 3]>().read_unaligned() }
 }
 
 /// Scales and offsets of a block of `Q4_K` or `Q5_K`.
@@ -397,7 +390,7 @@ unsafe fn k_scales<F: BlockFormat>(row: *const u8, strip: usize) -> (__m256, __m
     // SAFETY: the caller promises that the strip, which is a block, is in the row.
     unsafe {
         let block = row.add(strip * F::BYTES);
-        let (scales, minima) = k_bytes(block);
+        let (scales, minima) = f::k_bytes(words(block.add(4)));
         (
             bytes_times(scales, half_at(block)),
             bytes_times(minima, -half_at(block.add(2))),
@@ -539,13 +532,7 @@ impl Wide for f::Q3K {
         // SAFETY: passed on.
         unsafe {
             let (block, half) = half::<Self>(row, strip);
-            let word = |at| block.add(at).cast::<u32>().read_unaligned();
-            // Of 16 scales of 6 bits, 8 bytes hold the low nibbles and 4 the high pairs of bits.
-            let (nibble, pair) = (0x0f0f_0f0f, 0x0303_0303);
-            let (a, b, c) = (word(96), word(100), word(104) >> (4 * half));
-            let low = [(a >> (4 * half)) & nibble, (b >> (4 * half)) & nibble];
-            let high = [(c & pair) << 4, ((c >> 2) & pair) << 4];
-            let bytes = u64::from(low[0] | high[0]) | u64::from(low[1] | high[1]) << 32;
+            let bytes = f::q3_bytes(words(block.add(96)), half);
             let d = half_at(block.add(108));
             let minus_32 = _mm256_set1_ps(-32.0 * d);
             around(_mm256_add_ps(bytes_times(bytes, d), minus_32), 4.0)

@@ -6,18 +6,11 @@
 )]
 use super::*;
 
-/// The eight 6-bit scales and minima of a block of `Q4_K` or `Q5_K`, a byte each.
+/// Three words of 32 bits.
 #[inline(always)]
-unsafe fn k_bytes(block: *const u8) -> (u64, u64) {
-    // SAFETY: the caller promises a whole block.
-    let word = |at| unsafe { block.add(at).cast::<u32>().read_unaligned() };
-    let (a, b, c) = (word(4), word(8), word(12));
-    let scale_high = (c & 0x0f0f_0f0f) | (((a >> 6) & 0x0303_0303) << 4);
-    let min_high = ((c >> 4) & 0x0f0f_0f0f) | (((b >> 6) & 0x0303_0303) << 4);
-    (
-        u64::from(a & 0x3f3f_3f3f) | u64::from(scale_high) << 32,
-        u64::from(b & 0x3f3f_3f3f) | u64::from(min_high) << 32,
-    )
+unsafe fn words(p: *const u8) -> [u32; 3] {
+    // SAFETY: the caller promises 12 readable bytes.
+    unsafe { p.cast::<[u32; 3]>().read_unaligned() }
 }
 
 /// Scales and offsets of two blocks of `Q4_K` or `Q5_K`.
@@ -30,11 +23,11 @@ unsafe fn k_scales<F: BlockFormat>(
     // SAFETY: the caller promises one block, or two if there are more than 8 groups.
     unsafe {
         let first = row.add(2 * strip * F::BYTES);
-        let (s0, m0) = k_bytes(first);
+        let (s0, m0) = f::k_bytes(words(first.add(4)));
         let (d0, n0) = (half_at(first), half_at(first.add(2)));
         let (s1, m1, d1, n1) = if groups > 8 {
             let second = first.add(F::BYTES);
-            let (s1, m1) = k_bytes(second);
+            let (s1, m1) = f::k_bytes(words(second.add(4)));
             (s1, m1, half_at(second), half_at(second.add(2)))
         } else {
             (0, 0, 0.0, 0.0)
@@ -183,16 +176,9 @@ impl Wide for f::Q3K {
         // SAFETY: passed on; a strip is one block.
         unsafe {
             let block = row.add(strip * Self::BYTES);
-            let word = |at| block.add(at).cast::<u32>().read_unaligned();
-            // 16 scales of 6 bits: low nibbles in 8 bytes, high pairs of bits in 4.
-            let (a, b, c) = (word(96), word(100), word(104));
-            let (nibble, pair) = (0x0f0f_0f0f, 0x0303_0303);
-            let four = |low: u32, shift: u32| u64::from(low & nibble | ((c >> shift) & pair) << 4);
+            let packed = words(block.add(96));
             let scales = _mm512_sub_ps(
-                bytes_to_floats(
-                    four(a, 0) | four(b, 2) << 32,
-                    four(a >> 4, 4) | four(b >> 4, 6) << 32,
-                ),
+                bytes_to_floats(f::q3_bytes(packed, 0), f::q3_bytes(packed, 1)),
                 _mm512_set1_ps(32.0),
             );
             let d = _mm512_set1_ps(half_at(block.add(108)));

@@ -1,0 +1,3 @@
+//! Levels of 64-bit ARM processors.
+
+pub(crate) mod neon;
