@@ -180,7 +180,7 @@ fn test_grammars(root: &Path, tally: &mut Tally) -> Result<()> {
 }
 
 /// The test executables of the package with this manifest, from cargo's JSON messages.
-fn test_binaries(messages: &str, manifest: &Path) -> Vec<PathBuf> {
+pub(crate) fn test_binaries(messages: &str, manifest: &Path) -> Vec<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
@@ -195,7 +195,7 @@ fn test_binaries(messages: &str, manifest: &Path) -> Vec<PathBuf> {
 }
 
 /// Runs a test command, passes its output on line by line and counts its results.
-fn watch(command: &mut Command, tally: &mut Tally) -> Result<bool> {
+pub(crate) fn watch(command: &mut Command, tally: &mut Tally) -> Result<bool> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -230,8 +230,8 @@ fn deny_is_installed() -> bool {
 
 /// Sums of the `test result:` lines of cargo test.
 #[derive(Debug, Default, PartialEq)]
-struct Tally {
-    passed: usize,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
     failed: usize,
     ignored: usize,
 }
@@ -259,7 +259,7 @@ impl Tally {
         }
     }
 
-    fn closing_line(&self) -> String {
+    pub(crate) fn closing_line(&self) -> String {
         let skipped = if self.ignored == 0 {
             String::new()
         } else {

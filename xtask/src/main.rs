@@ -2,6 +2,7 @@
 
 mod ci;
 mod compare;
+mod cross;
 mod fit;
 mod generate;
 mod latency;
@@ -23,6 +24,9 @@ usage: cargo xtask COMMAND
   ci      formatting, lints, tests, tests of the other kernels, documentation, tidy; stops at the first failure
   compare --peer PATH/TO/llama-bench --model FILE
           speed of the release binary and of llama.cpp, measured in turns; `compare --help` lists the options
+  cross [TARGET...]
+          `carat` for other platforms, and what runs of it here; `cross --test` runs the engine's tests on an
+          emulated ARM processor; `cross --help` lists the targets
   fit [ANSWERS.jsonl]
           how sure the embedded model must be before an answer is shown, from tests/quality/cases or the
           file that `carat eval --answers` wrote; writes models/thresholds.toml and docs/show-filter.svg
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => repository_root().and_then(|root| ci::run(&root)),
         ["compare", ref options @ ..] => return compare(options),
+        ["cross", ref options @ ..] => return cross(options),
+        // Build scripts call these: see `cross::zig`.
+        ["zig-cc", target, ref arguments @ ..] => return cross::compile("cc", target, arguments),
+        ["zig-ar", target, ref arguments @ ..] => return cross::compile("ar", target, arguments),
         ["latency", ref options @ ..] => return latency(options),
         ["projects", ref options @ ..] => return projects(options),
         ["soak", ref options @ ..] => return soak(options),
@@ -96,6 +104,20 @@ fn compare(words: &[&str]) -> ExitCode {
         Ok(options) => exit_code(repository_root().and_then(|root| compare::run(&root, &options))),
         Err(error) => {
             eprint!("xtask: {error:#}\n\n{}", compare::HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn cross(words: &[&str]) -> ExitCode {
+    if matches!(words, ["--help" | "-h"]) {
+        eprint!("{}", cross::HELP);
+        return ExitCode::SUCCESS;
+    }
+    match cross::Options::parse(words) {
+        Ok(options) => exit_code(repository_root().and_then(|root| cross::run(&root, &options))),
+        Err(error) => {
+            eprint!("xtask: {error:#}\n\n{}", cross::HELP);
             ExitCode::from(2)
         }
     }
