@@ -1,28 +1,34 @@
-//! Facts about this machine and this process.
+//! Facts about this machine and this process. Linux tells them in files, other systems through `sysinfo`.
 
-use std::path::Path;
+#[cfg_attr(target_os = "linux", path = "machine/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "machine/others.rs")]
+mod system;
+
 use std::time::Duration;
+
+/// The memory that this process holds.
+pub fn rss_bytes() -> Option<u64> {
+    system::rss_bytes()
+}
 
 /// The largest amount of memory that this process held so far.
 pub fn peak_rss_bytes() -> Option<u64> {
-    kibibytes("/proc/self/status", "VmHWM:")
+    system::peak_rss_bytes()
 }
 
 /// Memory that programs can have without making the machine swap.
 pub fn available_memory_bytes() -> Option<u64> {
-    kibibytes("/proc/meminfo", "MemAvailable:")
+    system::available_memory_bytes()
 }
 
 /// Memory of the machine.
 pub fn total_memory_bytes() -> Option<u64> {
-    kibibytes("/proc/meminfo", "MemTotal:")
+    system::total_memory_bytes()
 }
 
 /// The processor's name.
 pub fn processor() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
+    system::processor()
 }
 
 /// Threads that can run at the same time.
@@ -32,31 +38,25 @@ pub fn threads() -> usize {
 
 /// Processor time that this process has taken so far.
 pub fn cpu_time() -> Option<Duration> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten();
-    let times = threads.filter_map(|thread| run_time(&thread.path().join("schedstat")));
-    Some(times.sum())
+    system::cpu_time()
 }
 
 /// The same of this thread alone.
 pub fn cpu_time_of_thread() -> Option<Duration> {
-    run_time(Path::new("/proc/thread-self/schedstat"))
+    system::cpu_time_of_thread()
 }
 
-/// The first number of a scheduler's statistics.
-fn run_time(file: &Path) -> Option<Duration> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanoseconds))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A line such as `VmHWM:   1234 kB` of a file that only Linux has.
-fn kibibytes(file: &str, key: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kibibytes| kibibytes * 1024)
+    #[test]
+    fn every_system_tells_of_its_memory_and_of_this_process() {
+        let total = total_memory_bytes().expect("the machine's memory");
+        let available = available_memory_bytes().expect("what is available of it");
+        let held = rss_bytes().expect("the memory of this process");
+        assert!(available <= total && held <= total);
+        assert!(held > 1 << 20, "{held} bytes hold no program");
+        assert!(cpu_time().is_some());
+    }
 }

@@ -2,16 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where Linux lists its power supplies; other systems have no such folder, and are taken to be plugged in.
+/// Where Linux lists its power supplies; elsewhere `starship-battery` asks the system.
 const SUPPLIES: &str = "/sys/class/power_supply";
 
 /// The environment variable that names another such folder, for tests.
 #[cfg(feature = "testing")]
 pub const VARIABLE: &str = "CARAT_TEST_POWER_SUPPLY";
 
-/// Whether the machine runs on its battery now. Reads a few small files.
+/// Whether the machine runs on its battery now. Reads a few small files, or asks the system.
 pub fn on_battery() -> bool {
-    is_discharging(&supplies())
+    is_discharging(&supplies()) || battery_is_in_use()
+}
+
+/// Whether the system says that a battery is discharged; one that does not tell is taken to be plugged in.
+#[cfg(not(target_os = "linux"))]
+fn battery_is_in_use() -> bool {
+    use starship_battery::{Manager, State};
+
+    let batteries = Manager::new().and_then(|manager| manager.batteries());
+    batteries.is_ok_and(|mut batteries| {
+        batteries.any(|battery| battery.is_ok_and(|battery| battery.state() == State::Discharging))
+    })
+}
+
+/// The folder has told.
+#[cfg(target_os = "linux")]
+fn battery_is_in_use() -> bool {
+    false
 }
 
 fn supplies() -> PathBuf {

@@ -141,14 +141,6 @@ impl Status {
     }
 }
 
-/// The memory that this process holds, in bytes, where the system tells it.
-pub fn memory_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes = kibibytes.trim().strip_suffix("kB")?.trim();
-    Some(kibibytes.parse::<u64>().ok()? * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

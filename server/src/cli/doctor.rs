@@ -115,7 +115,7 @@ fn describe_processor(report: &mut Report) {
     report.row("kernels", level, json!(level));
     if level == "scalar" {
         report.advise(
-            "The slowest kernels are in use: unset CARAT_CPU_LEVEL, or use a processor with AVX2.",
+            "The slowest kernels are in use: unset CARAT_CPU_LEVEL, or use a processor with AVX2 or NEON.",
         );
     }
 }

@@ -7,8 +7,9 @@ use tokio::sync::watch;
 use tower_lsp::Client;
 use tower_lsp::gen_lsp_types::{LspNotificationMethod, MessageDirection, Notification};
 
+use crate::machine;
 use crate::settings::Pause;
-use crate::status::{ModelStatus, Status, memory_bytes};
+use crate::status::{ModelStatus, Status};
 
 /// Shorter states are not worth a message: most completions take less.
 const STEADY: Duration = Duration::from_millis(60);
@@ -77,7 +78,7 @@ pub(super) fn tell(client: Client, mut watcher: watch::Receiver<Status>) {
                     model: status.model.clone(),
                     models: status.models.iter().map(ModelParams::of).collect(),
                     takes_instructions: status.takes_instructions,
-                    memory_bytes: memory_bytes(),
+                    memory_bytes: machine::rss_bytes(),
                     tokens_per_second: status.tokens_per_second,
                     message: status.message.clone(),
                     workspace: status.remembered.map(|remembered| WorkspaceParams {
