@@ -196,7 +196,10 @@ fn doctor_tells_the_last_error() {
     let last = report["last_error"]["message"].as_str().expect("an error");
     assert!(last.contains("lost.gguf"), "{last}");
     assert_eq!(report["model"]["name"], "default");
+    let writes = report["speed"]["decode_tokens_per_s"].as_f64();
+    assert!(writes.expect("the embedded model is quick") > 0.0);
     let models = report["models"].as_array().expect("models");
+    assert!(models.iter().all(|model| model["answers"].is_string()));
     let speed = |name: &str| {
         let model = models.iter().find(|model| model["name"] == name);
         model.expect(name)["tokens_per_s_max"].as_f64().expect(name)

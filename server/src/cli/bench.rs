@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use carat_engine::{
     CancelToken, GenerationRequest, KvType, LoadOptions, Model, Piece, Session, SessionOptions,
-    TokenId,
+    StopReason, TokenId,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -153,7 +153,7 @@ fn measure(args: &BenchArgs, model: &Model, depth: usize) -> anyhow::Result<Run>
     // The first repeat also brings the weights into memory; it does not count.
     for repeat in 0..=args.repeat {
         restore(&mut session, &prompt[..depth])?;
-        let run = measure_once(&mut session, &prompt, generate_tokens)?;
+        let run = measure_once(&mut session, &prompt, generate_tokens, &CancelToken::new())?;
         if repeat > 0 {
             runs.push(run);
         }
@@ -213,10 +213,12 @@ fn restore(session: &mut Session, tokens: &[TokenId]) -> anyhow::Result<()> {
 }
 
 /// Tokens per second of reading the rest of `prompt`, and of writing.
-fn measure_once(
+/// Reads a prompt and writes so many tokens; tokens a second of both. It is an error if it is cancelled.
+pub(super) fn measure_once(
     session: &mut Session,
     prompt: &[TokenId],
     generate_tokens: usize,
+    cancel: &CancelToken,
 ) -> anyhow::Result<(f64, f64)> {
     let request = GenerationRequest {
         max_tokens: generate_tokens,
@@ -224,7 +226,8 @@ fn measure_once(
         ..GenerationRequest::default()
     };
     let mut on_piece = |_: Piece<'_>| ControlFlow::Continue(());
-    let summary = session.generate(prompt, &request, &CancelToken::new(), &mut on_piece)?;
+    let summary = session.generate(prompt, &request, cancel, &mut on_piece)?;
+    ensure!(summary.stop != StopReason::Cancelled, "it was cancelled");
     let read = summary.prompt_tokens - summary.reused_tokens;
     // The first token comes from the prompt's own logits: decoding evaluates one less than it writes.
     let evaluated = summary.tokens.len().saturating_sub(1).max(1);
@@ -237,7 +240,7 @@ fn measure_once(
 }
 
 /// Tokens of real source code: where experts are chosen by the token, random ones cost more.
-fn sample_tokens(model: &Model, count: usize) -> Vec<TokenId> {
+pub(super) fn sample_tokens(model: &Model, count: usize) -> Vec<TokenId> {
     let tokenizer = model.tokenizer();
     let code = tokenizer.encode(include_str!("bench.rs"));
     // A vocabulary of a test model may have no token for any of it.

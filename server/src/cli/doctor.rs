@@ -3,6 +3,9 @@
 //! The report is for pasting into a message: it has no source text, and `~` in the place of the
 //! home folder.
 
+mod roles;
+mod speed;
+
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -15,17 +18,11 @@ use crate::generator::CodeModel;
 use crate::logging::LastError;
 use crate::machine;
 use crate::models::ModelSource;
-use crate::models::catalogue::{CATALOGUE_VARIABLE, Catalogue, Entry};
+use crate::models::catalogue::{CATALOGUE_VARIABLE, Catalogue};
 use crate::models::store::{FOLDER_VARIABLE, State, Store};
 
 /// Below this bandwidth, a model of some gigabytes writes slower than people read.
 const BANDWIDTH_MIN: f64 = 10e9;
-
-/// Tokens of a line of code, on average.
-const LINE_TOKENS: f64 = 10.0;
-
-/// Ghost text waits so long for a model while the user types (setting `deadlineMs`).
-const LINE_S_MAX: f64 = 0.7;
 
 /// Variables that change what Carat does; those that may hold secrets are not among them.
 const VARIABLES: [&str; 4] = [
@@ -164,6 +161,7 @@ fn describe_choice(report: &mut Report, name: Option<&str>) {
                 ),
                 json!({ "name": model.name, "load_ms": ms, "prompt_form": form }),
             );
+            describe_speed(report, &model);
             report.advise("Try it: carat complete FILE:LINE:COLUMN");
             report.advise("Let your editor start `carat`; editors/ has the set-up for each.");
         }
@@ -175,6 +173,32 @@ fn describe_choice(report: &mut Report, name: Option<&str>) {
             );
         }
     }
+}
+
+/// What the chosen model feels like.
+fn describe_speed(report: &mut Report, model: &CodeModel) {
+    let Some(speed) = speed::measure(&model.model) else {
+        let why = "not measured: its file has to come from the disk first, or the machine is busy";
+        return report.row("speed", why, Value::Null);
+    };
+    let (line, explanation) = (
+        roles::LINE_TOKENS / speed.writes,
+        roles::EXPLANATION_TOKENS / speed.writes,
+    );
+    let mut shown = format!(
+        "reads {:.0} tokens/s, writes {:.1}; a line in {}: {}",
+        speed.reads,
+        speed.writes,
+        roles::seconds(line),
+        roles::feels_like(line, true)
+    );
+    if model.instruct().is_some() {
+        let _ = write!(shown, "; an explanation in {}", roles::seconds(explanation));
+    }
+    let value = json!({
+        "prefill_tokens_per_s": speed.reads, "decode_tokens_per_s": speed.writes, "line_s": line,
+    });
+    report.row("speed", shown, value);
 }
 
 fn describe_last_error(report: &mut Report) {
@@ -222,8 +246,8 @@ fn describe_models(
     report.row("folder", shown, json!({ "free_bytes": free }));
     let _ = writeln!(
         report.text,
-        "\n{:<16} {:<10} {:>9} {:>8}  a line of {LINE_TOKENS} tokens at best (an estimate: bytes per token / bandwidth)",
-        "name", "state", "memory", "tokens/s"
+        "\nThis machine with other models, at best: bandwidth / bytes of weights that a token reads\n\n{:<20} {:<8} {:>9} {:>8} {:>7}  answers",
+        "name", "state", "memory", "tokens/s", "a line"
     );
     let mut models = Vec::new();
     let mut pulled = 0;
@@ -236,15 +260,11 @@ fn describe_models(
             State::Partial { .. } => "partial",
             State::Absent => "absent",
         };
-        let line = line_s(entry, bandwidth);
-        let note = match (fits, line > LINE_S_MAX) {
-            (false, _) => ", too large for this machine's memory",
-            (true, true) => ", too slow to type with",
-            (true, false) => "",
-        };
+        let line = roles::line_s(entry, bandwidth);
+        let feels_like = roles::feels_like(line, fits);
         let _ = writeln!(
             report.text,
-            "{:<16} {shown:<10} {:>9} {speed:>8.1}  {line:.1} s{note}",
+            "{:<20} {shown:<8} {:>9} {speed:>8.1} {line:>5.1} s  {feels_like}",
             entry.name,
             output::bytes(entry.memory_bytes)
         );
@@ -257,7 +277,7 @@ fn describe_models(
         }
         models.push(json!({
             "name": entry.name, "state": shown, "fits": fits, "tokens_per_s_max": speed,
-            "line_s_min": line,
+            "line_s_min": line, "answers": feels_like,
         }));
     }
     report.fields.insert("models".to_owned(), json!(models));
@@ -266,73 +286,11 @@ fn describe_models(
     {
         let lines: Vec<_> = catalogue
             .suggestions(total)
-            .map(|entry| (entry.name.as_str(), line_s(entry, bandwidth)))
+            .map(|entry| (entry.name.as_str(), roles::line_s(entry, bandwidth)))
             .collect();
-        report.advice.extend(recommendation(&lines));
+        report.advice.extend(roles::recommendation(&lines));
     }
     if ModelSource::find(None).is_err() && pulled == 0 {
         report.advise("There is no model at all: pull one, or give the path of a GGUF file.");
-    }
-}
-
-/// Seconds that a model takes for a line at best.
-fn line_s(entry: &Entry, bandwidth: f64) -> f64 {
-    LINE_TOKENS / entry.tokens_per_s_max(bandwidth)
-}
-
-/// Which of the models that fit is worth its download, the best first: ghost text that comes later than
-/// the next key helps nobody, however good it would be.
-fn recommendation(models: &[(&str, f64)]) -> Option<String> {
-    let quick = models.iter().find(|(_, line)| *line <= LINE_S_MAX);
-    let best = models.first()?;
-    let get =
-        |name: &str| format!("carat model pull {name}, then --model {name} or the setting `model`");
-    Some(match quick {
-        Some((name, line)) if name == &best.0 => {
-            format!(
-                "Get better answers: {} (a line takes {line:.1} s here at best).",
-                get(name)
-            )
-        }
-        Some((name, line)) => format!(
-            "Get better answers: {} (a line takes {line:.1} s here at best; {} would fit, and takes {:.1} s: ghost text does not wait that long).",
-            get(name),
-            best.0,
-            best.1
-        ),
-        None => {
-            let (name, line) = models.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
-            format!(
-                "Stay with the model in the program while you type: of those that fit, the quickest ({name}) takes {line:.1} s for a line here. For explanations and changes: {}.",
-                get(name)
-            )
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(models: &[(&str, f64)], parts: &[&str]) {
-        let said = recommendation(models).expect("a recommendation");
-        for part in parts {
-            assert!(said.contains(part), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_model_is_recommended_by_the_time_of_a_line() {
-        check(&[("26b", 0.5), ("e2b", 0.2)], &["model pull 26b", "0.5 s"]);
-        check(
-            &[("26b", 1.1), ("e4b", 1.2), ("e2b", 0.6)],
-            &["model pull e2b", "26b would fit", "1.1 s"],
-        );
-        check(
-            &[("26b", 5.0), ("e2b", 2.0)],
-            &["Stay with", "model pull e2b", "2.0 s"],
-        );
-        assert_eq!(recommendation(&[]), None);
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
         text += &row(entry, &store, memory);
     }
     text += &format!(
-        "\nModels are in {}.\nGet one with `carat model pull NAME`, use it with `--model NAME` or the setting `model`.\nAny other GGUF file of Gemma 4, Gemma 3 or CodeGemma is used by its path.",
+        "\nModels are in {}.\nGet one with `carat model pull NAME`, use it with `--model NAME` or the setting `model`.\nAny other GGUF file of Gemma, Llama, Qwen, Phi or StarCoder is used by its path.",
         output::path(store.folder())
     );
     output::print(&text)
