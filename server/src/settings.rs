@@ -153,13 +153,16 @@ impl Settings {
     /// These settings for a document of a project. What is off in either is off; of two limits the
     /// lower counts, of two delays the longer, so that a project costs no more than its user allows.
     fn of_project(&self, options: &Options, language_id: &str) -> Self {
-        let languages = options.languages.as_ref();
-        let completes = options.enable.unwrap_or(true)
-            && languages.is_none_or(|languages| has_language(languages, language_id));
+        let mut languages = self.languages.clone();
+        let off = |of: &BTreeMap<String, bool>| !has_language(of, language_id);
+        if options.languages.as_ref().is_some_and(off) {
+            languages.insert(language_id.to_owned(), false);
+        }
         let within = self.clone().with_limits(options);
         let tokens_max = self.max_tokens.unwrap_or(Mode::MultiLine.tokens_max());
         Self {
-            enable: self.enable && completes,
+            enable: self.enable && options.enable.unwrap_or(true),
+            languages,
             trigger: match (self.trigger, options.trigger) {
                 (Trigger::Manual, _) | (_, Some(Trigger::Manual)) => Trigger::Manual,
                 _ => Trigger::Automatic,

@@ -104,6 +104,13 @@ fn a_project_switches_off_and_never_on() {
         json!({ "languages": { "rust": false } }),
         "[languages]\nrust = true"
     ));
+    let why = |project: &str| resolved(&json!({}), project, "rust").0.silence("rust");
+    assert_eq!(why("enable = false"), Some(Silence::Off));
+    let language = "rust".to_owned();
+    assert_eq!(
+        why("[languages]\nrust = false"),
+        Some(Silence::LanguageOff { language })
+    );
     let manual = resolved(
         &json!({ "trigger": "manual" }),
         "trigger = \"automatic\"",
