@@ -4,6 +4,7 @@
 mod emulated;
 mod smoke;
 mod targets;
+mod wine;
 mod zig;
 
 use std::path::{Path, PathBuf};

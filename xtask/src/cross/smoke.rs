@@ -9,6 +9,7 @@ use carat_tests::{Client, Launch};
 use serde_json::{Value, json};
 
 use super::targets::Runner;
+use super::wine;
 
 /// How long a command may take: emulators start slowly.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -19,7 +20,7 @@ pub(super) fn test(root: &Path, runner: Runner, binary: &Path) -> Result<String>
     let folder = root.join("target/cross");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
-    let program = Program { runner, binary };
+    let program = Program::new(&folder, runner, binary)?;
     let version = program.run(&["--version"])?;
     ensure!(
         version.starts_with("carat "),
@@ -41,20 +42,36 @@ pub(super) fn test(root: &Path, runner: Runner, binary: &Path) -> Result<String>
     ))
 }
 
-struct Program<'a> {
-    runner: Runner,
-    binary: &'a Path,
+/// A binary, and how it is started here.
+struct Program {
+    words: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
-impl Program<'_> {
+impl Program {
+    fn new(folder: &Path, runner: Runner, binary: &Path) -> Result<Self> {
+        let mut words = runner.words();
+        let mut environment = Vec::new();
+        if runner == Runner::Wine {
+            let folder = folder.join("wine");
+            words.push(wine::prepare(&folder, binary)?.display().to_string());
+            // Not the user's own Wine, and nothing on standard error but what the program says.
+            environment.push(("WINEPREFIX", folder.join("prefix").display().to_string()));
+            environment.push(("WINEDEBUG", "-all".to_owned()));
+        } else {
+            words.push(binary.display().to_string());
+        }
+        Ok(Self { words, environment })
+    }
+
     /// Runs a command and returns what it prints.
     fn run(&self, arguments: &[&str]) -> Result<String> {
         let said = || format!("`carat {}`", arguments.join(" "));
-        let mut words = self.runner.words();
-        words.push(self.binary.display().to_string());
+        let words = &self.words;
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -85,11 +102,12 @@ impl Program<'_> {
 
     /// Starts the server, opens a document, waits for ghost text and shuts it down.
     fn serve(&self) -> Result<String> {
-        let mut words = self.runner.words();
-        words.push(self.binary.display().to_string());
-        let mut launch = Launch::new(words[0].as_ref()).environment("WINEDEBUG", "-all");
-        for word in &words[1..] {
+        let mut launch = Launch::new(self.words[0].as_ref());
+        for word in &self.words[1..] {
             launch = launch.argument(word);
+        }
+        for (name, value) in &self.environment {
+            launch = launch.environment(name, value);
         }
         let session = move || {
             let mut server = launch.argument("lsp").start();

@@ -137,14 +137,7 @@ impl Runner {
             Self::Native => vec![],
             // A processor with all that kernels are written for.
             Self::Qemu => ["qemu-aarch64", "-cpu", "max"].map(str::to_owned).to_vec(),
-            Self::Wine => vec![
-                if on_path("wine").is_some() {
-                    "wine"
-                } else {
-                    "wine64"
-                }
-                .to_owned(),
-            ],
+            Self::Wine => vec!["wine".to_owned()],
         }
     }
 
@@ -153,9 +146,7 @@ impl Runner {
         match self {
             Self::Native => None,
             Self::Qemu => missing_program("qemu-aarch64", "qemu-user"),
-            Self::Wine => {
-                on_path("wine64").map_or_else(|| missing_program("wine", "wine64"), |_| None)
-            }
+            Self::Wine => missing_program("wine", "wine wine64"),
         }
     }
 }
