@@ -20,6 +20,8 @@ pub(crate) use zig::compile;
 
 pub(crate) const HELP: &str = "\
 usage: cargo xtask cross [TARGET...]     builds `carat` and tries it where this machine can
+       cargo xtask cross --built [TARGET...]
+                                         tries what was built before
        cargo xtask cross --test [TEST]   the engine's tests on an emulated ARM processor, with and without
                                          dot products; TEST names some of them
 
@@ -33,8 +35,14 @@ is built.
 /// What is done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Options {
-    Build(Vec<&'static Target>),
-    Test { names: Vec<String> },
+    /// Whether they are built, or were before.
+    Build {
+        targets: Vec<&'static Target>,
+        anew: bool,
+    },
+    Test {
+        names: Vec<String>,
+    },
 }
 
 impl Options {
@@ -44,14 +52,20 @@ impl Options {
             let names = names.iter().map(|&name| name.to_owned()).collect();
             return Ok(Self::Test { names });
         }
+        let (words, anew) = match words {
+            ["--built", words @ ..] => (words, false),
+            _ => (words, true),
+        };
         if words.is_empty() {
-            return Ok(Self::Build(TARGETS.iter().collect()));
+            let targets = TARGETS.iter().collect();
+            return Ok(Self::Build { targets, anew });
         }
         let chosen = words.iter().map(|word| {
             let target = TARGETS.iter().find(|target| target.triple == *word);
             target.with_context(|| format!("unknown target `{word}`"))
         });
-        Ok(Self::Build(chosen.collect::<Result<_>>()?))
+        let targets = chosen.collect::<Result<_>>()?;
+        Ok(Self::Build { targets, anew })
     }
 }
 
@@ -65,8 +79,8 @@ struct Row {
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let targets = match options {
-        Options::Build(targets) => targets,
+    let (targets, anew) = match options {
+        Options::Build { targets, anew } => (targets, *anew),
         Options::Test { names } => return emulated::run(root, names),
     };
     let mut missing: Vec<String> = Vec::new();
@@ -80,7 +94,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     for target in targets {
         eprintln!("cross: {}", target.triple);
         let started = Instant::now();
-        let binary = build(root, target)?;
+        let binary = if anew {
+            build(root, target)?
+        } else {
+            target.binary(root)
+        };
         let time = started.elapsed();
         let (binary, size, tried) = match binary {
             None => (
@@ -162,17 +180,7 @@ fn build(root: &Path, target: &Target) -> Result<Option<PathBuf>> {
     if !status.success() {
         bail!("cargo {work} for {}: {status}", target.triple);
     }
-    if target.work == Work::Check {
-        return Ok(None);
-    }
-    let name = if target.triple.contains("windows") {
-        "carat.exe"
-    } else {
-        "carat"
-    };
-    let folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(Some(folder.join(target.triple).join("release").join(name)))
+    Ok(target.binary(root))
 }
 
 /// Tries the binary, and says how.
@@ -197,10 +205,12 @@ mod tests {
 
     #[test]
     fn reads_its_options() {
-        assert_eq!(
-            Options::parse(&[]).unwrap(),
-            Options::Build(TARGETS.iter().collect())
-        );
+        let targets = TARGETS.iter().collect();
+        let all = Options::Build {
+            targets,
+            anew: true,
+        };
+        assert_eq!(Options::parse(&[]).unwrap(), all);
         let test = Options::parse(&["--test", "kernels"]).unwrap();
         assert_eq!(
             test,
@@ -208,8 +218,15 @@ mod tests {
                 names: vec!["kernels".to_owned()]
             }
         );
-        let one = Options::parse(&["x86_64-pc-windows-gnu"]).unwrap();
-        assert!(matches!(one, Options::Build(targets) if targets.len() == 1));
+        let one = Options::parse(&["--built", "x86_64-pc-windows-gnu"]).unwrap();
+        let Options::Build {
+            targets,
+            anew: false,
+        } = one
+        else {
+            panic!("{one:?}");
+        };
+        assert_eq!(targets[0].triple, "x86_64-pc-windows-gnu");
         assert!(Options::parse(&["pdp11-dec-unix"]).is_err());
     }
 

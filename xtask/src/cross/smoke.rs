@@ -121,7 +121,8 @@ impl Program {
                     "context": { "triggerKind": 1 },
                 });
                 let items = server.ask("textDocument/inlineCompletion", &params);
-                items[0]["insertText"].as_str().map(str::to_owned)
+                let text = items[0]["insertText"].as_str()?;
+                Some(text.lines().next().unwrap_or_default().to_owned())
             })
         };
         // The harness panics where a test would fail.

@@ -1,6 +1,6 @@
 //! The platforms, what each needs to be built, and what runs it here: rows of a table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -115,6 +115,18 @@ impl Target {
             );
         }
         Ok(())
+    }
+
+    /// Where cargo puts the binary; nothing to run comes of a check.
+    pub(crate) fn binary(&self, root: &Path) -> Option<PathBuf> {
+        let name = match self.work {
+            Work::Check => return None,
+            Work::Build if self.triple.contains("windows") => "carat.exe",
+            Work::Build => "carat",
+        };
+        let folder = std::env::var_os("CARGO_TARGET_DIR");
+        let folder = folder.map_or_else(|| root.join("target"), PathBuf::from);
+        Some(folder.join(self.triple).join("release").join(name))
     }
 
     /// What runs its binaries here, if anything does.
