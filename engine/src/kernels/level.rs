@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 pub enum CpuLevel {
     /// Plain Rust: the definition of right.
     Scalar,
-    /// candle's own dot products: what processors run that have none of the following.
+    /// candle's own dot products: what processors run that have none of the following. On ARM it needs
+    /// what [`Self::NeonDotprod`] needs.
     Candle,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
@@ -51,7 +52,12 @@ impl CpuLevel {
     /// The features asked for here are exactly those that the level's kernels enable.
     pub fn is_available(self) -> bool {
         match self {
-            Self::Scalar | Self::Candle => true,
+            Self::Scalar => true,
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Candle => true,
+            // On ARM, candle's code has integer dot products whether the processor has them or not.
+            #[cfg(target_arch = "aarch64")]
+            Self::Candle => Self::NeonDotprod.is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
