@@ -5,7 +5,7 @@
 mod common;
 
 use carat_engine::CpuLevel;
-use carat_engine::bench::{Rows, SCORES, Stored, random_floats};
+use carat_engine::bench::{DecodedLayer, Rows, SCORES, Stored, random_floats};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Layers of the 26B model: name, queries that share a key, length of a key, keys.
@@ -65,5 +65,23 @@ fn add_weighted_stored(criterion: &mut Criterion) {
     }
 }
 
-criterion_group! { name = benches; config = common::criterion(); targets = stored_dots, add_weighted_stored }
+/// Attention of one token on two threads, with one part of the positions for each key/value head, and
+/// split into segments as it is done: few heads, and many.
+fn decoded_layer(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decoded_layer");
+    for (kv_heads, queries, dim) in [(1, 8, 512), (2, 4, 512), (8, 2, 256), (16, 1, 128)] {
+        for positions in [200, 512, 2048, 8192] {
+            let layer = DecodedLayer::random(2, kv_heads, queries, dim, positions);
+            let mut layer = layer.expect("threads start");
+            for (name, split) in [("whole", false), ("split", true)] {
+                let shape = format!("{kv_heads} heads/{positions} positions");
+                group.bench_function(BenchmarkId::new(shape, name), |bencher| {
+                    bencher.iter(|| layer.attend(split));
+                });
+            }
+        }
+    }
+}
+
+criterion_group! { name = benches; config = common::criterion(); targets = stored_dots, add_weighted_stored, decoded_layer }
 criterion_main!(benches);

@@ -15,6 +15,8 @@ mod routing;
 mod weights;
 mod workspace;
 
+#[cfg(feature = "bench")]
+pub use attention::bench::DecodedLayer;
 pub(crate) use branches::Branches;
 pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs, Yarn};
 pub(crate) use forward::{ForwardPass, Leftover, WantedRows};

@@ -59,9 +59,6 @@ pub use generation::{
 };
 pub use gguf::ModelFile;
 pub use kernels::CpuLevel;
-#[cfg(feature = "bench")]
-#[doc(hidden)]
-pub use kernels::bench;
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use right_of_way::{RightOfWay, WayTaken};
@@ -69,6 +66,14 @@ pub use session::{Prefill, Progress, Session, SessionOptions};
 pub use slots::Slots;
 pub use speculation::{Drafts, PromptLookup};
 pub use tokenizer::{FimTokens, TextStream, Tokenizer};
+
+/// What the benchmarks call; not an interface.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::decoder::DecodedLayer;
+    pub use crate::kernels::bench::*;
+}
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;

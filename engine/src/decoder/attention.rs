@@ -1,19 +1,23 @@
-//! Attention: projections with head norms and rotation, then the windowed softmax over the cache.
+//! Attention: projections with head norms and rotation, then the windowed softmax over the cache
+//! (`cached`) and the output matrix.
+
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
+mod cached;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
-use super::branches::Branches;
 use super::config::LayerConfig;
 use super::matrix::Matrix;
 use super::ops::{Compute, activations_for, add, linear, rows, rows_mut};
 use super::rope::Rotation;
 use super::weights::AttentionWeights;
-use crate::kernels::{
-    self, BLOCK_KEYS, Buffer, Epilogue, FEW_TOKENS, Input, List, OutTile, Product,
-};
-use crate::kv_cache::KvCache;
+use crate::kernels::{self, Buffer, Epilogue, Input, List, OutTile, Product};
+pub(crate) use cached::CachedAttention;
 
 /// Queries, keys and values of `src`, normed and rotated, side by side in the rows of `dst`:
 /// `[rows, q * d + 2 k * d]`, the rest of a row stays as it was.
@@ -143,31 +147,13 @@ impl Heads<'_> {
     }
 }
 
-/// `dst = Wo attend(queries in src)`: softmax attention over the cache, exact in the window.
+/// `dst = Wo attend(queries in src)`
 pub(crate) struct Attend<'a> {
     pub(crate) weights: &'a AttentionWeights,
-    pub(crate) cache: &'a KvCache,
-    /// The cache's store of the layer whose keys and values are used.
-    pub(crate) store: usize,
-    pub(crate) layer: &'a LayerConfig,
     /// Rows with queries.
     pub(crate) rows: Range<usize>,
-    /// Position of the first of them, unless they are branches.
-    pub(crate) first_position: usize,
-    /// What the rows see, if they are not consecutive tokens.
-    pub(crate) branches: Option<Branches<'a>>,
-    /// Factor on the scores.
-    pub(crate) scale: f32,
-    pub(crate) compute: Compute<'a>,
+    pub(crate) cached: CachedAttention<'a>,
 }
-
-/// Query rows of one task, at least: enough to pay for the conversion of keys and values.
-const BLOCK_ROWS: usize = 16;
-/// Queries of one task, if they are not more rows than that.
-const BLOCK_QUERIES: usize = 128;
-/// Query rows up to which keys and values are read as they are stored: one token, and drafts that are
-/// verified, which have the numbers that they would have one by one.
-const IN_PLACE_ROWS: usize = FEW_TOKENS;
 
 impl InplaceOp2 for Attend<'_> {
     fn name(&self) -> &'static str {
@@ -181,203 +167,21 @@ impl InplaceOp2 for Attend<'_> {
         src: &CpuStorage,
         src_layout: &Layout,
     ) -> Result<()> {
-        let all = rows(src, src_layout, &self.rows)?;
+        let queries = rows(src, src_layout, &self.rows)?;
         let (out, hidden) = rows_mut(dst, dst_layout, &self.rows)?;
-        let n_kv_heads = self.layer.n_kv_heads;
-        let group_width = self.layer.n_heads / n_kv_heads * self.layer.head_dim;
-        let mut attended = Buffer::new(self.rows.len() * n_kv_heads * group_width);
-        let group = self.layer.n_heads / n_kv_heads;
-        // Each branch sees other keys.
-        let block_rows = match self.branches {
-            Some(_) => 1,
-            None => (BLOCK_QUERIES / group).max(BLOCK_ROWS),
-        };
-        let blocks = attended.chunks_mut(block_rows * n_kv_heads * group_width);
-        let blocks: List<_> = blocks
-            .map(|block| OutTile::new(block, n_kv_heads * group_width))
-            .collect();
-        // A task is a key/value head and a block of rows.
-        let pool = self.compute.pool;
-        pool.for_each_columns(&blocks, group_width, |block, first_column, out| {
-            let first_row = block * block_rows;
-            let queries = &all.values[first_row * all.columns + first_column..];
-            self.block(
-                queries,
-                all.columns,
-                first_column / group_width,
-                first_row,
-                out,
-            );
-        });
-        drop(blocks);
+        let layer = self.cached.layer;
+        let mut attended = Buffer::new(self.rows.len() * layer.n_heads * layer.head_dim);
+        self.cached
+            .attend(queries.values, queries.columns, &mut attended);
+        let compute = self.cached.compute;
         let output = self.weights.output.view();
         let tile = OutTile::new(out, hidden);
-        linear(self.compute, &attended, output, Epilogue::Plain, tile);
+        linear(compute, &attended, output, Epilogue::Plain, tile);
         if let Some(bias) = &self.weights.output_bias {
             for row in out.chunks_exact_mut(hidden) {
                 add(row, bias);
             }
         }
         Ok(())
-    }
-}
-
-impl Attend<'_> {
-    /// One key/value head and a block of query rows, `[rows, group, d]`: `queries` begins with the
-    /// first query, its rows are `stride` apart.
-    ///
-    /// Keys are visited in blocks with a running maximum and sum (Milakov and Gimelshein,
-    /// "Online normalizer calculation for softmax", 2018).
-    fn block(
-        &self,
-        queries: &[f32],
-        stride: usize,
-        kv_head: usize,
-        first_row: usize,
-        mut out: OutTile<'_>,
-    ) {
-        let level = self.compute.level;
-        let d = self.layer.head_dim;
-        let group = self.layer.n_heads / self.layer.n_kv_heads;
-        let n_rows = out.rows();
-        let n_queries = n_rows * group;
-        // The queries of the group side by side, with the factor on the scores.
-        let mut scaled = Buffer::new(n_queries * d);
-        for (scaled, heads) in scaled
-            .chunks_exact_mut(group * d)
-            .zip(queries.chunks(stride))
-        {
-            for (scaled, q) in scaled.iter_mut().zip(heads) {
-                *scaled = q * self.scale;
-            }
-        }
-        let mut sums = Buffer::new(n_queries * d);
-        sums.fill(0.0);
-        let first = self.first_position + first_row;
-        // What each query sees; a branch sees all that is visited.
-        let visible: List<Range<usize>> = if self.branches.is_some() {
-            smallvec::smallvec![0..usize::MAX; n_queries]
-        } else {
-            (0..n_queries)
-                .map(|i| first + i / group)
-                .map(|position| self.lowest_visible(position)..position + 1)
-                .collect()
-        };
-        let visited: List<Range<usize>> = if let Some(branches) = self.branches {
-            branches.visible(first_row, self.lowest_visible(branches.position()))
-        } else {
-            smallvec::smallvec![self.lowest_visible(first)..first + n_rows]
-        };
-        // A cache in f32 is there to be exact.
-        let stored = |positions| self.cache.stored(self.store, kv_head, positions);
-        if self.branches.is_none()
-            && !self.cache.is_exact()
-            && kernels::attend(level, &scaled, d, &visible, stored, &mut sums)
-        {
-            for (i, sums) in sums.chunks_exact(group * d).enumerate() {
-                out.row(i).copy_from_slice(sums);
-            }
-            return;
-        }
-        let mut running: List<Running> = smallvec::smallvec![Running::default(); n_queries];
-        let mut scores = Buffer::new(n_queries * BLOCK_KEYS);
-        // Few queries do not pay for converted keys and values.
-        let in_place = n_rows <= IN_PLACE_ROWS && kernels::fits_stored(d);
-        let converted = if in_place { 0 } else { BLOCK_KEYS * d };
-        let (mut keys, mut values) = (Buffer::new(converted), Buffer::new(converted));
-        // Blocks end at the same positions for every query, so that its sums do not depend on the
-        // other rows.
-        let blocks = visited.into_iter().flat_map(|Range { start, end }| {
-            let begins = (start / BLOCK_KEYS * BLOCK_KEYS..end).step_by(BLOCK_KEYS);
-            begins.map(move |begin| (begin.max(start), end.min(begin + BLOCK_KEYS)))
-        });
-        for (start, stop) in blocks {
-            let n = (stop - start) * d;
-            if in_place {
-                for (offset, keys, _) in self.cache.stored(self.store, kv_head, start..stop) {
-                    let scores = &mut scores[offset..];
-                    kernels::stored_dots(level, &scaled, keys, d, scores, BLOCK_KEYS);
-                }
-            } else {
-                let keys = &mut keys[..n];
-                self.cache.read_keys(self.store, kv_head, start..stop, keys);
-                kernels::dots(level, &scaled, keys, d, &mut scores, BLOCK_KEYS);
-            }
-            let rows = sums.chunks_exact_mut(d).zip(&mut running);
-            for (i, (sums, running)) in rows.enumerate() {
-                let from = visible[i].start.clamp(start, stop) - start;
-                let to = visible[i].end.clamp(start, stop) - start;
-                let scores = &mut scores[i * BLOCK_KEYS..][..stop - start];
-                // What the query does not see has no weight.
-                scores[..from.min(to)].fill(0.0);
-                scores[to..].fill(0.0);
-                if from < to {
-                    let scores = &mut scores[from..to];
-                    running.rescale(scores, sums);
-                    running.sum += kernels::exp_minus(level, scores, running.max);
-                }
-            }
-            if in_place {
-                for (offset, _, values) in self.cache.stored(self.store, kv_head, start..stop) {
-                    let scores = &scores[offset..];
-                    kernels::add_weighted_stored(level, &mut sums, scores, BLOCK_KEYS, values, d);
-                }
-            } else {
-                let values = &mut values[..n];
-                self.cache
-                    .read_values(self.store, kv_head, start..stop, values);
-                kernels::add_weighted_rows(level, &mut sums, &scores, BLOCK_KEYS, values, d);
-            }
-        }
-        let rows = sums
-            .chunks_exact(group * d)
-            .zip(running.chunks_exact(group));
-        for (i, (sums, running)) in rows.enumerate() {
-            let heads = out.row(i).chunks_exact_mut(d).zip(sums.chunks_exact(d));
-            for ((out, sums), running) in heads.zip(running) {
-                let inverse = running.sum.recip();
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = sum * inverse;
-                }
-            }
-        }
-    }
-
-    /// The first position that a query at `position` sees.
-    fn lowest_visible(&self, position: usize) -> usize {
-        self.layer
-            .window
-            .map_or(0, |window| (position + 1).saturating_sub(window))
-    }
-}
-
-/// Maximum of the scores so far, and the sum of their exponentials relative to it.
-#[derive(Clone, Copy)]
-struct Running {
-    max: f32,
-    sum: f32,
-}
-
-impl Default for Running {
-    fn default() -> Self {
-        Self {
-            max: f32::NEG_INFINITY,
-            sum: 0.0,
-        }
-    }
-}
-
-impl Running {
-    /// Takes the maximum of new scores in, and brings what was summed to the new maximum.
-    fn rescale(&mut self, scores: &[f32], out: &mut [f32]) {
-        let max = scores.iter().fold(self.max, |max, &score| max.max(score));
-        if max > self.max {
-            let factor = (self.max - max).exp();
-            self.sum *= factor;
-            for x in out {
-                *x *= factor;
-            }
-            self.max = max;
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Result;
 
-use super::attention::{Attend, Heads};
+use super::attention::{Attend, CachedAttention, Heads};
 use super::branches::Branches;
 use super::config::{Config, KvSource, LayerConfig};
 use super::experts::Experts;
@@ -337,14 +337,16 @@ impl ForwardPass {
             &w.heads,
             &Attend {
                 weights: &weights.attention,
-                cache,
-                store: layer.kv.store(),
-                layer,
                 rows: rows.clone(),
-                first_position: chunk.start + keep,
-                branches: chunk.branches,
-                scale: layer.attention_scale,
-                compute: self.compute(),
+                cached: CachedAttention {
+                    cache,
+                    store: layer.kv.store(),
+                    layer,
+                    first_position: chunk.start + keep,
+                    branches: chunk.branches,
+                    scale: layer.attention_scale,
+                    compute: self.compute(),
+                },
             },
         )?;
         let post_norm = weights.attention.post_norm.as_deref();

@@ -70,6 +70,6 @@ pub(super) fn random_rows(
 }
 
 /// Numbers between -3 and 3.
-pub(super) fn floats(random: &mut Random, n: usize) -> Vec<f32> {
+pub(crate) fn floats(random: &mut Random, n: usize) -> Vec<f32> {
     (0..n).map(|_| random.float() * 3.0).collect()
 }
