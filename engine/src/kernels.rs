@@ -22,7 +22,7 @@ macro_rules! at_level {
             CpuLevel::AmxBf16 | CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
+            CpuLevel::AvxVnni | CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             CpuLevel::NeonI8mm | CpuLevel::NeonDotprod => unsafe { aarch64::neon::$name($($argument),*) },
@@ -39,7 +39,7 @@ mod activations;
 #[cfg(test)]
 mod attention_tests;
 #[cfg(feature = "bench")]
-pub mod bench;
+pub(crate) mod bench;
 mod buffer;
 mod candle;
 mod decode_attention;

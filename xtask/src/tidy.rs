@@ -3,6 +3,7 @@
 mod circles;
 mod dependencies;
 mod documents;
+mod features;
 mod layout;
 mod source;
 mod walls;
@@ -71,6 +72,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     findings.extend(walls::check(&files));
     findings.extend(circles::check(&files));
     findings.extend(documents::check(&files));
+    findings.extend(features::check(&files));
     findings.extend(dependencies::check(root, &files)?);
     findings.sort();
     for finding in &findings {

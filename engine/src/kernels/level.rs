@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::x86_64;
+
 /// Instruction sets that kernels are written for, from the plainest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CpuLevel {
@@ -12,6 +15,8 @@ pub enum CpuLevel {
     Candle,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// x86-64 with AVX-VNNI, besides the above.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
     Avx512Vnni,
     /// x86-64 with AMX tiles and BF16, besides the above.
@@ -24,10 +29,11 @@ pub enum CpuLevel {
 
 impl CpuLevel {
     /// All levels, slowest first among those of one kind of processor.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Scalar,
         Self::Candle,
         Self::Avx2,
+        Self::AvxVnni,
         Self::Avx512Vnni,
         Self::AmxBf16,
         Self::NeonDotprod,
@@ -40,6 +46,7 @@ impl CpuLevel {
             Self::Scalar => "scalar",
             Self::Candle => "candle",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx_vnni",
             Self::Avx512Vnni => "avx512_vnni",
             Self::AmxBf16 => "amx_bf16",
             Self::NeonDotprod => "neon_dotprod",
@@ -49,7 +56,7 @@ impl CpuLevel {
 
     /// Whether this processor can run the level.
     ///
-    /// The features asked for here are exactly those that the level's kernels enable.
+    /// Each level asks for exactly the features that its kernels enable; tidy compares the lists.
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
@@ -59,27 +66,15 @@ impl CpuLevel {
             #[cfg(target_arch = "aarch64")]
             Self::Candle => Self::NeonDotprod.is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && is_x86_feature_detected!("f16c")
-            }
+            Self::Avx2 => x86_64::avx2::is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => {
-                Self::Avx2.is_available()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-            }
+            Self::AvxVnni => x86_64::avx_vnni::is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::AmxBf16 => {
-                Self::Avx512Vnni.is_available()
-                    && is_x86_feature_detected!("avx512bf16")
-                    && super::x86_64::amx::is_available()
-            }
+            Self::Avx512Vnni => x86_64::avx512::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AmxBf16 => x86_64::amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512Vnni | Self::AmxBf16 => false,
+            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni | Self::AmxBf16 => false,
             #[cfg(target_arch = "aarch64")]
             Self::NeonDotprod => super::aarch64::neon::dotprod::is_available(),
             #[cfg(target_arch = "aarch64")]
@@ -118,7 +113,7 @@ fn forced(name: &str) -> Result<CpuLevel, &'static str> {
         .into_iter()
         .find(|level| level.name() == name)
         .ok_or(
-            "the levels are scalar, candle, avx2, avx512_vnni and amx_bf16 on x86-64, neon_dotprod \
+            "the levels are scalar, candle, avx2, avx_vnni, avx512_vnni and amx_bf16 on x86-64, neon_dotprod \
              and neon_i8mm on ARM",
         )?;
     if level.is_available() {

@@ -108,6 +108,11 @@ pub(super) fn tile(
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
+        CpuLevel::AvxVnni => unsafe {
+            x86_64::avx_vnni::quantized_tile(tensor_type, bytes, activations, tokens, out)
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx2 => unsafe {
             x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },

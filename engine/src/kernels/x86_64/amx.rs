@@ -27,7 +27,6 @@ use crate::kernels::formats::with_format;
 
 use packed::pair;
 pub(crate) use packed::{MIN_TOKENS, Packed, Tiles};
-pub(crate) use tiles::is_available;
 use tiles::{Configured, SIDE, STEP, STRIP_STEPS, Step, Tile, WeightRow};
 
 /// Tiles of weight rows that are unpacked together: a strip of them stays in the second-level cache
@@ -49,6 +48,23 @@ struct Scratch {
 thread_local! {
     /// The memory of the last task of this thread, for the next one.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Whether the processor has the level, and the system lets this process use it.
+pub(crate) fn is_available() -> bool {
+    let has_vectors = detects!(
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512vnni",
+        "avx512bf16",
+        "xsave"
+    );
+    // SAFETY: it has `xsave`.
+    has_vectors && unsafe { tiles::are_available() }
 }
 
 /// `out[token, row]` of quantized rows; types that hold floats are left alone.

@@ -1,8 +1,9 @@
 //! Kernels for processors with AVX2, FMA and F16C.
 
-mod formats;
+pub(super) mod dot;
+pub(super) mod formats;
 mod gemm;
-mod gemm_few;
+pub(super) mod gemm_few;
 mod gemv;
 
 #[allow(
@@ -18,7 +19,12 @@ use super::super::decode_attention::{self, Convert, StoredRows};
 use super::super::formats::with_format;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
+use dot::{Dot, FEW_ROWS, pair_sums};
 use formats::Wide;
+
+pub(crate) fn is_available() -> bool {
+    detects!("avx2", "fma", "f16c")
+}
 
 /// `out[token, row]` of quantized rows; false for types that hold floats.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -29,19 +35,62 @@ pub(crate) fn quantized_tile(
     tokens: &[u32],
     out: &mut OutTile<'_>,
 ) -> bool {
+    // SAFETY: this function enables what the kernels use; the caller checked the lengths.
+    unsafe { tile_with::<Pairs>(tensor_type, rows, activations, tokens, out) }
+}
+
+/// As [`quantized_tile`], with the products of a level.
+///
+/// # Safety
+/// The processor has the instructions of `D`; the lengths fit.
+#[inline(always)]
+pub(super) unsafe fn tile_with<D: Dot>(
+    tensor_type: TensorType,
+    rows: &[u8],
+    activations: &Activations<'_>,
+    tokens: &[u32],
+    out: &mut OutTile<'_>,
+) -> bool {
     with_format!(tensor_type, Format => {
-        // SAFETY: this function enables what the kernels use; the caller checked the lengths.
+        // SAFETY: passed on.
         unsafe {
             if let [token] = *tokens {
-                gemv::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
+                gemv::rows_times_one::<Format, D>(rows, activations, token as usize, out.row(0));
             } else if tokens.len() <= FEW_TOKENS {
-                gemm_few::rows_times_few::<Format>(rows, activations, tokens, out);
+                gemm_few::rows_times_few::<Format, D>(rows, activations, tokens, out);
             } else {
-                gemm::rows_times_many::<Format>(rows, activations, tokens, out);
+                gemm::rows_times_many::<Format, D>(rows, activations, tokens, out);
             }
         }
         true
     }, float => false)
+}
+
+/// AVX2: products in pairs, in 16 bits, which are added in a second instruction.
+struct Pairs;
+
+impl Dot for Pairs {
+    const FOUR: bool = false;
+
+    #[inline(always)]
+    unsafe fn add<F: Wide>(sum: __m256i, weights: __m256i, activations: __m256i) -> __m256i {
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            let pairs = pair_sums::<F>(weights, activations);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(never)]
+    unsafe fn rows_times_two<F: Wide>(
+        rows: [*const u8; FEW_ROWS],
+        activations: &Activations<'_>,
+        tokens: [usize; 2],
+    ) -> [[f32; FEW_ROWS]; 2] {
+        // SAFETY: passed on.
+        unsafe { gemm_few::rows_times::<F, Self, 2>(rows, activations, tokens) }
+    }
 }
 
 /// Conversions in 256-bit registers.
@@ -63,23 +112,6 @@ impl Convert for Convert256 {
 }
 
 vector::instantiate!("avx2,fma,f16c", Convert256);
-
-/// Sums of two neighbouring products of weights with activations, in 16 bits.
-///
-/// Activations are above -128, so that two products fit, also of a weight of -128.
-#[inline(always)]
-unsafe fn pair_sums<F: Wide>(weights: __m256i, activations: __m256i) -> __m256i {
-    // SAFETY: the caller has the instructions.
-    unsafe {
-        if F::NUMBERS.signed() {
-            // The instruction wants one side unsigned: the signs move over to the activations.
-            let signed = _mm256_sign_epi8(activations, weights);
-            _mm256_maddubs_epi16(_mm256_abs_epi8(weights), signed)
-        } else {
-            _mm256_maddubs_epi16(weights, activations)
-        }
-    }
-}
 
 /// The sum of all lanes.
 #[inline(always)]

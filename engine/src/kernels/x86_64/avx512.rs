@@ -24,6 +24,18 @@ use super::super::formats::with_format;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 
+pub(crate) fn is_available() -> bool {
+    detects!(
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512vnni"
+    )
+}
+
 /// `out[token, row]` of quantized rows; false for types that hold floats.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn quantized_tile(

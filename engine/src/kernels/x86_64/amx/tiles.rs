@@ -53,15 +53,19 @@ impl WeightRow {
     pub(super) const ZERO: Self = Self([Step([0; SIDE]); STRIP_STEPS + 1]);
 }
 
-/// Whether the processor has tiles of BF16 and the system lets this process use them.
-pub(crate) fn is_available() -> bool {
+/// Whether the processor has tiles of BF16, which is not among the features that Rust knows, and the system
+/// lets this process use them.
+///
+/// # Safety
+/// The processor has `xsave`.
+pub(super) unsafe fn are_available() -> bool {
     const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
     const TILE_STATE: u64 = 1 << 17 | 1 << 18;
     let features = std::arch::x86_64::__cpuid_count(7, 0).edx;
-    if features & BF16_AND_TILES != BF16_AND_TILES || !is_x86_feature_detected!("xsave") {
+    if features & BF16_AND_TILES != BF16_AND_TILES {
         return false;
     }
-    // SAFETY: the processor has `xgetbv`, as AVX needs it and its state is saved by the system.
+    // SAFETY: passed on.
     let saved = unsafe { enabled_state() };
     saved & TILE_STATE == TILE_STATE && permission()
 }

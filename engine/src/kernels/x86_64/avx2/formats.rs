@@ -17,7 +17,7 @@ pub(super) const GROUPS: usize = 8;
 ///
 /// All functions are unsafe: the processor has the level's instructions, and the addressed blocks
 /// lie inside of the row.
-pub(super) trait Wide: BlockFormat {
+pub(in crate::kernels::x86_64) trait Wide: BlockFormat {
     /// Weights that share a scale and an offset: 16 or 32.
     const GROUP: usize;
 
@@ -34,7 +34,7 @@ pub(super) trait Wide: BlockFormat {
 
 /// What the bytes of weights are.
 #[derive(Clone, Copy)]
-pub(super) enum Numbers {
+pub(in crate::kernels::x86_64) enum Numbers {
     /// Signed bytes that need no offset.
     Signed,
     /// Unsigned bytes below `levels`, and `zero` stands for a weight of 0.
@@ -45,7 +45,7 @@ pub(super) enum Numbers {
 
 impl Numbers {
     /// Whether the bytes are signed.
-    pub(super) const fn signed(self) -> bool {
+    pub(in crate::kernels::x86_64) const fn signed(self) -> bool {
         matches!(self, Self::Signed)
     }
 

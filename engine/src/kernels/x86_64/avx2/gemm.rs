@@ -14,8 +14,9 @@
 )]
 use std::arch::x86_64::*;
 
+use super::dot::{Dot, pair_sums};
 use super::formats::{GROUPS, Numbers, Wide};
-use super::{pair_sums, transpose};
+use super::transpose;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
 
@@ -126,7 +127,7 @@ impl Panel {
 
     /// Adds the strip's products for `T` tokens to `sums`.
     #[inline(always)]
-    unsafe fn multiply<F: Wide, const T: usize>(
+    unsafe fn multiply<F: Wide, D: Dot, const T: usize>(
         &self,
         groups: usize,
         tokens: &[TokenStrip; T],
@@ -135,7 +136,11 @@ impl Panel {
         // SAFETY: a token's strip has `groups` groups.
         unsafe {
             for g in 0..groups {
-                let dots = self.dots::<F, T>(g, tokens);
+                let dots = if D::FOUR {
+                    self.dots_of_four::<F, D, T>(g, tokens)
+                } else {
+                    self.dots::<F, T>(g, tokens)
+                };
                 for t in 0..T {
                     let token = &tokens[t];
                     let token_scale = _mm256_set1_ps(*token.scales.add(g * F::GROUP / 32));
@@ -154,7 +159,32 @@ impl Panel {
         }
     }
 
-    /// Integer products of a group with `T` tokens.
+    /// Integer products of a group with `T` tokens, where one instruction adds four.
+    #[inline(always)]
+    unsafe fn dots_of_four<F: Wide, D: Dot, const T: usize>(
+        &self,
+        g: usize,
+        tokens: &[TokenStrip; T],
+    ) -> [[__m256i; SIDES]; T] {
+        let registers = F::GROUP / 4;
+        // SAFETY: passed on.
+        unsafe {
+            let mut sums = [[_mm256_setzero_si256(); SIDES]; T];
+            for at in g * registers..(g + 1) * registers {
+                let w = self.weights[at];
+                for t in 0..T {
+                    let four = tokens[t].quants.add(4 * at).cast::<i32>().read_unaligned();
+                    let a = _mm256_set1_epi32(four);
+                    for side in 0..SIDES {
+                        sums[t][side] = D::add::<F>(sums[t][side], w[side], a);
+                    }
+                }
+            }
+            sums
+        }
+    }
+
+    /// Integer products of a group with `T` tokens, by sums of two in 16 bits.
     #[inline(always)]
     unsafe fn dots<F: Wide, const T: usize>(
         &self,
@@ -225,7 +255,7 @@ impl TokenStrip {
 /// # Safety
 /// The processor has the instructions of the level; `rows` holds whole rows.
 #[inline(always)]
-pub(super) unsafe fn rows_times_many<F: Wide>(
+pub(super) unsafe fn rows_times_many<F: Wide, D: Dot>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
@@ -243,7 +273,7 @@ pub(super) unsafe fn rows_times_many<F: Wide>(
                 let groups = GROUPS.min(groups - strip * GROUPS);
                 panel.fill::<F>(rows, row_bytes, strip, groups);
                 Panel::prefetch::<F>(rows, row_bytes, strip);
-                multiply_all::<F>(&panel, strip, groups, activations, tokens, &mut sums);
+                multiply_all::<F, D>(&panel, strip, groups, activations, tokens, &mut sums);
             }
             let exist = rows.len() / row_bytes;
             for (t, sum) in sums.iter().enumerate() {
@@ -258,7 +288,7 @@ pub(super) unsafe fn rows_times_many<F: Wide>(
 
 /// All tokens, in tiles whose sums stay in registers.
 #[inline(always)]
-unsafe fn multiply_all<F: Wide>(
+unsafe fn multiply_all<F: Wide, D: Dot>(
     panel: &Panel,
     strip: usize,
     groups: usize,
@@ -275,7 +305,7 @@ unsafe fn multiply_all<F: Wide>(
                 let strips: [TokenStrip; $t] =
                     std::array::from_fn(|t| TokenStrip::new::<F>(activations, tokens[t], strip));
                 // SAFETY: the strips hold `groups` groups.
-                unsafe { panel.multiply::<F, $t>(groups, &strips, sums) };
+                unsafe { panel.multiply::<F, D, $t>(groups, &strips, sums) };
             }
             (&tokens[whole..], &mut sums[whole..])
         }};

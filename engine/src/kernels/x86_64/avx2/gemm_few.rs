@@ -10,21 +10,19 @@
 )]
 use std::arch::x86_64::*;
 
+use super::dot::{Dot, FEW_ROWS as ROWS};
 use super::formats::{GROUPS, Wide};
 use super::gemv::{activation_groups, group_of_lane, prefetch};
-use super::{pair_sums, total};
+use super::total;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
-
-/// Rows that are read side by side.
-const ROWS: usize = 2;
 
 /// `out[token, row]` for whole rows of `F` and 2 to 8 tokens.
 ///
 /// # Safety
 /// The processor has the instructions of the level; `rows` holds whole rows.
 #[inline(always)]
-pub(super) unsafe fn rows_times_few<F: Wide>(
+pub(super) unsafe fn rows_times_few<F: Wide, D: Dot>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
@@ -43,7 +41,7 @@ pub(super) unsafe fn rows_times_few<F: Wide>(
             let first = (2 * k).min(tokens.len() - 2);
             let pair = [tokens[first] as usize, tokens[first + 1] as usize];
             // SAFETY: each row holds `columns` weights; the instructions are passed on.
-            let sums = unsafe { rows_times::<F, 2>(pointers, activations, pair) };
+            let sums = unsafe { D::rows_times_two::<F>(pointers, activations, pair) };
             for (t, sums) in sums.into_iter().enumerate() {
                 let out = out.row(first + t);
                 for (r, sum) in sums.into_iter().enumerate() {
@@ -56,14 +54,10 @@ pub(super) unsafe fn rows_times_few<F: Wide>(
 
 /// `[token][row]`
 ///
-/// A function of its own, which the many kernels of a level share no code with: it is compiled in a
-/// fraction of the time.
-///
 /// # Safety
 /// The processor has the instructions of the level; the rows hold whole rows.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline(never)]
-unsafe fn rows_times<F: Wide, const T: usize>(
+#[inline(always)]
+pub(in crate::kernels::x86_64) unsafe fn rows_times<F: Wide, D: Dot, const T: usize>(
     rows: [*const u8; ROWS],
     activations: &Activations<'_>,
     tokens: [usize; T],
@@ -74,7 +68,7 @@ unsafe fn rows_times<F: Wide, const T: usize>(
         let mut sums = [[_mm256_setzero_ps(); T]; ROWS];
         for strip in 0..groups.div_ceil(GROUPS) {
             let here = GROUPS.min(groups - strip * GROUPS);
-            add_strip::<F, T>(rows, activations, tokens, strip, here, &mut sums);
+            add_strip::<F, D, T>(rows, activations, tokens, strip, here, &mut sums);
         }
         let mut totals = [[0.0; ROWS]; T];
         for r in 0..ROWS {
@@ -88,7 +82,7 @@ unsafe fn rows_times<F: Wide, const T: usize>(
 
 /// Adds the products of the first `groups` groups of a strip.
 #[inline(always)]
-unsafe fn add_strip<F: Wide, const T: usize>(
+unsafe fn add_strip<F: Wide, D: Dot, const T: usize>(
     rows: [*const u8; ROWS],
     activations: &Activations<'_>,
     tokens: [usize; T],
@@ -126,8 +120,7 @@ unsafe fn add_strip<F: Wide, const T: usize>(
                     let group = group_of_lane::<F>(2 * j + half);
                     for t in 0..T {
                         let a = _mm256_loadu_si256(quants[t].add(64 * i + 32 * half).cast());
-                        let pairs = pair_sums::<F>(w, a);
-                        let dot = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                        let dot = D::add::<F>(_mm256_setzero_si256(), w, a);
                         let scale = _mm256_permutevar8x32_ps(scales[r][t], group);
                         sums[r][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums[r][t]);
                     }

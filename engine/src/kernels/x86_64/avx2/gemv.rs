@@ -6,8 +6,9 @@
 )]
 use std::arch::x86_64::*;
 
+use super::dot::Dot;
 use super::formats::{GROUPS, Wide};
-use super::{pair_sums, total};
+use super::total;
 use crate::kernels::activations::Activations;
 
 /// Lanes of the `j`th 32 weights of a strip that belong to a group: 4 or 8 lanes each.
@@ -75,7 +76,7 @@ const ROWS: usize = 4;
 /// # Safety
 /// The processor has the instructions of the level; `rows` holds whole rows.
 #[inline(always)]
-pub(super) unsafe fn rows_times_one<F: Wide>(
+pub(super) unsafe fn rows_times_one<F: Wide, D: Dot>(
     rows: &[u8],
     activations: &Activations<'_>,
     token: usize,
@@ -90,7 +91,7 @@ pub(super) unsafe fn rows_times_one<F: Wide>(
         let row = |r: usize| (r * part + i).min(n - 1);
         let pointers = std::array::from_fn(|r| rows[row(r) * row_bytes..].as_ptr());
         // SAFETY: each holds `columns` weights; the instructions are passed on.
-        let sums = unsafe { few_rows::<F>(pointers, activations, token) };
+        let sums = unsafe { few_rows::<F, D>(pointers, activations, token) };
         for (r, sum) in sums.into_iter().enumerate() {
             out[row(r)] = sum;
         }
@@ -115,7 +116,7 @@ pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
 }
 
 #[inline(always)]
-unsafe fn few_rows<F: Wide>(
+unsafe fn few_rows<F: Wide, D: Dot>(
     rows: [*const u8; ROWS],
     activations: &Activations<'_>,
     token: usize,
@@ -125,11 +126,11 @@ unsafe fn few_rows<F: Wide>(
     unsafe {
         let mut sums = [_mm256_setzero_ps(); ROWS];
         for strip in 0..groups / GROUPS {
-            add_strip::<F>(rows, activations, token, strip, GROUPS, &mut sums);
+            add_strip::<F, D>(rows, activations, token, strip, GROUPS, &mut sums);
         }
         if !groups.is_multiple_of(GROUPS) {
             let (strip, groups) = (groups / GROUPS, groups % GROUPS);
-            add_strip::<F>(rows, activations, token, strip, groups, &mut sums);
+            add_strip::<F, D>(rows, activations, token, strip, groups, &mut sums);
         }
         let mut totals = [0.0; ROWS];
         for r in 0..ROWS {
@@ -141,7 +142,7 @@ unsafe fn few_rows<F: Wide>(
 
 /// Adds the products of the first `groups` groups of a strip.
 #[inline(always)]
-unsafe fn add_strip<F: Wide>(
+unsafe fn add_strip<F: Wide, D: Dot>(
     rows: [*const u8; ROWS],
     activations: &Activations<'_>,
     token: usize,
@@ -176,8 +177,7 @@ unsafe fn add_strip<F: Wide>(
                 prefetch::<F>(rows[r], i);
                 let w = F::weights(rows[r], i, whole);
                 for (half, a) in [(0, first), (1, second)] {
-                    let pairs = pair_sums::<F>(w[half], a);
-                    let dot = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                    let dot = D::add::<F>(_mm256_setzero_si256(), w[half], a);
                     let group = group_of_lane::<F>(2 * j + half);
                     let scale = _mm256_permutevar8x32_ps(scales[r], group);
                     sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums[r]);
