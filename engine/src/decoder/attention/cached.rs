@@ -40,6 +40,9 @@ const IN_PLACE_ROWS: usize = FEW_TOKENS;
 /// Positions of a segment, whole blocks: long enough that merging it costs nothing beside it, short
 /// enough that a sliding window has several.
 pub(super) const SEGMENT: usize = 4 * BLOCK_KEYS;
+/// Key/value heads from which on there are tasks enough without segments, which cost a fifth where heads
+/// are short (16 heads of 128 behind 8,192 positions, Zen 4).
+const MANY_HEADS: usize = 8;
 /// Tasks of few rows for each thread: more than one, for threads that were disturbed.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -47,7 +50,13 @@ impl CachedAttention<'_> {
     /// `out` becomes what the rows find, `[rows, n_heads * head_dim]`; rows of `queries` begin with their
     /// heads and are `stride` apart.
     pub(super) fn attend(&self, queries: &[f32], stride: usize, out: &mut [f32]) {
-        self.attend_in(SEGMENT, queries, stride, out);
+        // The model decides, not the threads: the numbers are the same everywhere.
+        let segment = if self.layer.n_kv_heads < MANY_HEADS {
+            SEGMENT
+        } else {
+            usize::MAX
+        };
+        self.attend_in(segment, queries, stride, out);
     }
 
     /// As [`Self::attend`], with segments of so many positions.
