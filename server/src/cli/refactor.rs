@@ -1,4 +1,4 @@
-//! `carat refactor FILE:LINE[-LINE] [--instruction TEXT]`: a unified diff, and with `--write` the file changed.
+//! `carat refactor FILE:LINE[-LINE] --instruction TEXT`: a unified diff, and with `--write` the file changed.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -27,9 +27,9 @@ pub(super) struct RefactorArgs {
     /// The code; a single line stands for the function or type around it
     #[arg(value_name = "FILE:LINE[-LINE]")]
     lines: Lines,
-    /// What to do with it, in your own words [default: make it simpler]
+    /// What to do with it, in your own words
     #[arg(long, value_name = "TEXT")]
-    instruction: Option<String>,
+    instruction: String,
     /// Change the file, in one step
     #[arg(long)]
     write: bool,
@@ -46,13 +46,11 @@ pub(super) struct RefactorArgs {
 
 pub(super) fn run(args: &RefactorArgs) -> anyhow::Result<()> {
     ensure!(
-        args.instruction
-            .as_ref()
-            .is_none_or(|words| !words.trim().is_empty()),
+        !args.instruction.trim().is_empty(),
         "the instruction is empty; say what to do, for example --instruction 'return an error instead of panicking'"
     );
     let action = Action::Refactor {
-        instruction: args.instruction.clone(),
+        instruction: Some(args.instruction.clone()),
     };
     let acted = act(
         action,
