@@ -4,8 +4,8 @@
 
 mod common;
 
-use carat_engine::CpuLevel;
 use carat_engine::bench::{DecodedLayer, Rows, SCORES, Stored, random_floats};
+use carat_engine::{CpuLevel, InstructionSet};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Layers of the 26B model: name, queries that share a key, length of a key, keys.
@@ -20,7 +20,7 @@ const STORED: [(&str, Stored); 3] = [
 
 /// The levels whose code differs: candle has none for attention and uses the scalar one.
 fn levels() -> impl Iterator<Item = CpuLevel> {
-    CpuLevel::available().filter(|&level| level != CpuLevel::Candle)
+    CpuLevel::available().filter(|level| level.instructions() != InstructionSet::Candle)
 }
 
 /// Products of queries with keys.

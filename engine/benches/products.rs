@@ -5,9 +5,9 @@
 
 mod common;
 
-use carat_engine::CpuLevel;
 use carat_engine::bench::{Matrix, Threads};
 use carat_engine::gguf::TensorType;
+use carat_engine::{CpuLevel, InstructionSet};
 use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
@@ -73,7 +73,10 @@ fn rows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rows");
     for level in CpuLevel::available() {
         let (mut rows, columns) = EXPERT;
-        if matches!(level, CpuLevel::Scalar | CpuLevel::Candle) {
+        if matches!(
+            level.instructions(),
+            InstructionSet::Scalar | InstructionSet::Candle
+        ) {
             rows = ROWS_OF_SLOW_LEVELS;
         }
         for tensor_type in TYPES {

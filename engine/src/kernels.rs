@@ -1,8 +1,8 @@
 //! The arithmetic: safe entry points that check lengths, then run the code of one level.
 //!
-//! This is the one module of the engine with `unsafe` code and `core::arch`. A level comes only
-//! from [`CpuLevel::current`] or [`CpuLevel::available`], which detected every feature that the
-//! functions of the level enable; that is the reason why each call below is sound.
+//! This is the one module of the engine with `unsafe` code and `core::arch`. A [`CpuLevel`] comes only
+//! from [`InstructionSet::detect`], which asked for every feature that the functions of the level
+//! enable; that is the reason why each call below is sound.
 
 #![expect(
     clippy::inline_always,
@@ -15,20 +15,21 @@
 
 /// Calls a function of `vector` compiled for `$level`.
 macro_rules! at_level {
-    ($level:expr, $name:ident($($argument:expr),*)) => {
-        match $level {
+    ($level:expr, $name:ident($($argument:expr),*)) => {{
+        use crate::kernels::InstructionSet;
+        match $level.instructions() {
             // SAFETY: the level is available (module header).
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::AmxBf16 | CpuLevel::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
+            InstructionSet::AmxBf16 | InstructionSet::Avx512Vnni => unsafe { x86_64::avx512::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::AvxVnni | CpuLevel::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
+            InstructionSet::AvxVnni | InstructionSet::Avx2 => unsafe { x86_64::avx2::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            CpuLevel::NeonI8mm | CpuLevel::NeonDotprod => unsafe { aarch64::neon::$name($($argument),*) },
+            InstructionSet::NeonI8mm | InstructionSet::NeonDotprod => unsafe { aarch64::neon::$name($($argument),*) },
             _ => vector::$name::<false>($($argument),*),
         }
-    };
+    }};
 }
 
 use std::ops::Range;
@@ -43,7 +44,6 @@ pub(crate) mod bench;
 mod buffer;
 mod candle;
 mod decode_attention;
-mod dots;
 mod formats;
 mod lanes;
 mod level;
@@ -66,7 +66,7 @@ mod x86_64;
 pub(crate) use activations::{Activations, Input};
 pub(crate) use buffer::{Buffer, Free, Kept, keep};
 pub(crate) use decode_attention::{BLOCK_KEYS, StoredRows};
-pub use level::CpuLevel;
+pub use level::{CpuLevel, InstructionSet};
 pub(crate) use matrix::{MatrixRef, dequantize};
 pub(crate) use output::OutTile;
 pub(crate) use pool::Pool;
@@ -175,7 +175,7 @@ where
     assert_eq!(queries.len(), visible.len() * d, "a query for every range");
     assert_eq!(out.len(), queries.len(), "an output for every query");
     #[cfg(target_arch = "x86_64")]
-    if level == CpuLevel::AmxBf16
+    if level.instructions() == InstructionSet::AmxBf16
         && visible.len() >= MIN_TILED_QUERIES
         && x86_64::amx::attention::fits(d)
     {

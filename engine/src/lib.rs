@@ -58,7 +58,7 @@ pub use generation::{
     GenerationRequest, GenerationSummary, Piece, Sampling, StopReason, TokenScore,
 };
 pub use gguf::ModelFile;
-pub use kernels::CpuLevel;
+pub use kernels::{CpuLevel, InstructionSet};
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use right_of_way::{RightOfWay, WayTaken};

@@ -14,10 +14,41 @@ pub(crate) trait BlockFormat {
     const LEN: usize;
     /// Bytes of a block.
     const BYTES: usize;
-    /// Whether every `u` is below 128, so that products with 8-bit activations fit pairs of i16.
-    const SMALL: bool;
     /// Unpacks one block: `u` has `LEN` entries, `scale` and `offset` have `LEN / 16`.
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]);
+}
+
+/// Weights of the longest block of any format.
+const LONGEST_BLOCK: usize = 256;
+
+/// One block of any format, unpacked.
+pub(crate) struct Unpacked {
+    pub(crate) u: [u8; LONGEST_BLOCK],
+    pub(crate) scale: [f32; LONGEST_BLOCK / SUBGROUP],
+    pub(crate) offset: [f32; LONGEST_BLOCK / SUBGROUP],
+}
+
+impl Default for Unpacked {
+    fn default() -> Self {
+        Self {
+            u: [0; LONGEST_BLOCK],
+            scale: [0.0; LONGEST_BLOCK / SUBGROUP],
+            offset: [0.0; LONGEST_BLOCK / SUBGROUP],
+        }
+    }
+}
+
+impl Unpacked {
+    /// Reads a block, `F::BYTES` bytes; the first `F::LEN` weights are those of the block.
+    pub(crate) fn read<F: BlockFormat>(&mut self, block: &[u8]) {
+        let groups = F::LEN / SUBGROUP;
+        F::unpack(
+            block,
+            &mut self.u[..F::LEN],
+            &mut self.scale[..groups],
+            &mut self.offset[..groups],
+        );
+    }
 }
 
 #[inline(always)]
@@ -57,7 +88,6 @@ pub(crate) struct Q4_0;
 impl BlockFormat for Q4_0 {
     const LEN: usize = 32;
     const BYTES: usize = 18;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let (d, packed) = (half_at(block, 0), &block[2..18]);
@@ -72,7 +102,6 @@ pub(crate) struct Q4_1;
 impl BlockFormat for Q4_1 {
     const LEN: usize = 32;
     const BYTES: usize = 20;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let packed = &block[4..20];
@@ -96,7 +125,6 @@ pub(crate) struct Q5_0;
 impl BlockFormat for Q5_0 {
     const LEN: usize = 32;
     const BYTES: usize = 22;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let (d, packed) = (half_at(block, 0), &block[6..22]);
@@ -112,7 +140,6 @@ pub(crate) struct Q5_1;
 impl BlockFormat for Q5_1 {
     const LEN: usize = 32;
     const BYTES: usize = 24;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let packed = &block[8..24];
@@ -128,7 +155,6 @@ pub(crate) struct Q8_0;
 impl BlockFormat for Q8_0 {
     const LEN: usize = 32;
     const BYTES: usize = 34;
-    const SMALL: bool = false;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let d = half_at(block, 0);
@@ -145,7 +171,6 @@ pub(crate) struct Q2K;
 impl BlockFormat for Q2K {
     const LEN: usize = 256;
     const BYTES: usize = 84;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let (scales, qs) = (&block[..16], &block[16..80]);
@@ -170,7 +195,6 @@ pub(crate) struct Q3K;
 impl BlockFormat for Q3K {
     const LEN: usize = 256;
     const BYTES: usize = 110;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let (hmask, qs, packed) = (&block[..32], &block[32..96], &block[96..108]);
@@ -227,7 +251,6 @@ pub(crate) struct Q4K;
 impl BlockFormat for Q4K {
     const LEN: usize = 256;
     const BYTES: usize = 144;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         k_scales(block, scale, offset);
@@ -247,7 +270,6 @@ pub(crate) struct Q5K;
 impl BlockFormat for Q5K {
     const LEN: usize = 256;
     const BYTES: usize = 176;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         k_scales(block, scale, offset);
@@ -268,7 +290,6 @@ pub(crate) struct Q6K;
 impl BlockFormat for Q6K {
     const LEN: usize = 256;
     const BYTES: usize = 210;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let d = half_at(block, 208);
@@ -324,7 +345,6 @@ pub(crate) struct Iq4Nl;
 impl BlockFormat for Iq4Nl {
     const LEN: usize = 32;
     const BYTES: usize = 18;
-    const SMALL: bool = false;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let (d, packed) = (half_at(block, 0), &block[2..18]);
@@ -342,7 +362,6 @@ pub(crate) struct Iq4Xs;
 impl BlockFormat for Iq4Xs {
     const LEN: usize = 256;
     const BYTES: usize = 136;
-    const SMALL: bool = false;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let d = half_at(block, 0);
@@ -377,7 +396,6 @@ pub(crate) struct Mxfp4;
 impl BlockFormat for Mxfp4 {
     const LEN: usize = 32;
     const BYTES: usize = 17;
-    const SMALL: bool = true;
     #[inline(always)]
     fn unpack(block: &[u8], u: &mut [u8], scale: &mut [f32], offset: &mut [f32]) {
         let (d, packed) = (half_of_power(block[0]), &block[1..17]);

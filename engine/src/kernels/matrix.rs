@@ -5,11 +5,11 @@ use super::FEW_TOKENS;
 #[cfg(target_arch = "aarch64")]
 use super::aarch64::{self, neon};
 use super::activations::Activations;
-use super::formats::{BlockFormat, SUBGROUP, with_format};
+use super::formats::{BlockFormat, SUBGROUP, Unpacked, with_format};
 use super::repacked::Panels;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
-use super::{CpuLevel, OutTile, candle, scalar, vector};
+use super::{CpuLevel, InstructionSet, OutTile, candle, scalar, vector};
 use crate::gguf::TensorType;
 
 /// A weight matrix `[rows, columns]` in the bytes of the model file.
@@ -100,33 +100,35 @@ pub(super) fn tile(
         }
         return;
     }
-    let done = match level {
+    let done = match level.instructions() {
         // SAFETY: the level is available (header of `kernels`).
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::AmxBf16 | CpuLevel::Avx512Vnni => unsafe {
+        InstructionSet::AmxBf16 | InstructionSet::Avx512Vnni => unsafe {
             x86_64::avx512::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::AvxVnni => unsafe {
+        InstructionSet::AvxVnni => unsafe {
             x86_64::avx_vnni::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::Avx2 => unsafe {
+        InstructionSet::Avx2 => unsafe {
             x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        CpuLevel::NeonI8mm => unsafe {
+        InstructionSet::NeonI8mm => unsafe {
             neon::i8mm::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        CpuLevel::NeonDotprod => unsafe {
+        InstructionSet::NeonDotprod => unsafe {
             neon::dotprod::quantized_tile(tensor_type, bytes, activations, tokens, out)
         },
-        CpuLevel::Candle => candle::quantized_tile(tensor_type, bytes, activations, tokens, out),
+        InstructionSet::Candle => {
+            candle::quantized_tile(tensor_type, bytes, activations, tokens, out)
+        }
         _ => false,
     };
     if !done {
@@ -146,26 +148,14 @@ pub(crate) fn dequantize(weights: MatrixRef<'_>, out: &mut [f32]) {
     });
 }
 
-/// Weights of the longest block of any format.
-const LONGEST_BLOCK: usize = 256;
-
 fn dequantize_blocks<F: BlockFormat>(bytes: &[u8], out: &mut [f32]) {
-    let mut u = [0u8; LONGEST_BLOCK];
-    let mut scale = [0.0f32; LONGEST_BLOCK / SUBGROUP];
-    let mut offset = [0.0f32; LONGEST_BLOCK / SUBGROUP];
-    let groups = F::LEN / SUBGROUP;
-    for (block, out) in bytes
-        .chunks_exact(F::BYTES)
-        .zip(out.chunks_exact_mut(F::LEN))
-    {
-        F::unpack(
-            block,
-            &mut u[..F::LEN],
-            &mut scale[..groups],
-            &mut offset[..groups],
-        );
+    let mut weights = Unpacked::default();
+    let blocks = bytes.chunks_exact(F::BYTES);
+    for (block, out) in blocks.zip(out.chunks_exact_mut(F::LEN)) {
+        weights.read::<F>(block);
         for (i, out) in out.iter_mut().enumerate() {
-            *out = scale[i / SUBGROUP] * f32::from(u[i]) + offset[i / SUBGROUP];
+            *out = weights.scale[i / SUBGROUP] * f32::from(weights.u[i])
+                + weights.offset[i / SUBGROUP];
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use half::f16;
 
-use super::{CpuLevel, MatrixRef};
+use super::{CpuLevel, InstructionSet, MatrixRef};
 use crate::gguf::TensorType;
 
 /// Rows of a panel.
@@ -61,7 +61,10 @@ impl Repacked {
     /// A copy of `weights`, if the level has a kernel for such a matrix.
     pub(crate) fn new(level: CpuLevel, weights: MatrixRef<'_>) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        let has_kernel = matches!(level, CpuLevel::Avx512Vnni | CpuLevel::AmxBf16);
+        let has_kernel = matches!(
+            level.instructions(),
+            InstructionSet::Avx512Vnni | InstructionSet::AmxBf16
+        );
         #[cfg(not(target_arch = "x86_64"))]
         let has_kernel = {
             let _ = level;

@@ -8,8 +8,8 @@ use candle_core::quantized::k_quants::{
 use super::formats::half_to_f32;
 use super::random::{Random, floats, random_rows};
 use super::{
-    CpuLevel, Epilogue, Input, MatrixRef, OutTile, Pool, Product, Repacked, dequantize, matmul,
-    products,
+    CpuLevel, Epilogue, Input, InstructionSet, MatrixRef, OutTile, Pool, Product, Repacked,
+    dequantize, matmul, products,
 };
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
@@ -47,7 +47,7 @@ fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
 
 fn quantized(x: &[f32], columns: usize) -> Activations<'_> {
     let pool = Pool::new(1).expect("no thread to start");
-    Activations::quantized(CpuLevel::Scalar, &pool, x, columns)
+    Activations::quantized(CpuLevel::SCALAR, &pool, x, columns)
 }
 
 /// `[tokens, rows]`
@@ -94,12 +94,14 @@ fn every_level_equals_the_scalar_one() {
             };
             let ids: Vec<u32> = (0..tokens as u32).rev().collect();
             let mut expected = vec![0.0; rows * tokens];
-            tile(CpuLevel::Scalar, weights, &activations, &ids, &mut expected);
+            tile(CpuLevel::SCALAR, weights, &activations, &ids, &mut expected);
             let mut weight_values = vec![0.0; rows * columns];
             dequantize(weights, &mut weight_values);
             let scale =
                 weight_values.iter().fold(0.0f32, |m, v| m.max(v.abs())) * 3.0 * columns as f32;
-            for level in CpuLevel::available().filter(|&level| level != CpuLevel::Candle) {
+            for level in
+                CpuLevel::available().filter(|level| level.instructions() != InstructionSet::Candle)
+            {
                 let mut found = vec![0.0; rows * tokens];
                 tile(level, weights, &activations, &ids, &mut found);
                 let what = format!(
@@ -117,7 +119,12 @@ fn every_level_equals_the_scalar_one() {
 /// A draft that is verified gives the numbers that its tokens would have had one by one.
 #[test]
 fn few_tokens_are_to_the_last_bit_what_each_is_alone() {
-    let ours = |level: &_| !matches!(level, CpuLevel::Scalar | CpuLevel::Candle);
+    let ours = |level: &CpuLevel| {
+        !matches!(
+            level.instructions(),
+            InstructionSet::Scalar | InstructionSet::Candle
+        )
+    };
     for level in CpuLevel::available().filter(ours) {
         for tensor_type in QUANTIZED {
             let block = tensor_type.block_len().max(32);
@@ -189,7 +196,7 @@ fn panels_equal_the_rows_they_were_made_of() {
                 let x = floats(&mut random, 2 * columns);
                 let activations = quantized(&x, columns);
                 let (mut expected, mut found) = (vec![0.0; rows], vec![0.0; rows]);
-                tile(CpuLevel::Scalar, plain, &activations, &[1], &mut expected);
+                tile(CpuLevel::SCALAR, plain, &activations, &[1], &mut expected);
                 // Whole, and in two parts of which the second has panels only if it is whole.
                 tile(level, weights, &activations, &[1], &mut found);
                 let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
@@ -211,10 +218,10 @@ fn panels_equal_the_rows_they_were_made_of() {
 
 #[test]
 fn candle_is_within_the_rounding_of_activations() {
-    if !CpuLevel::Candle.is_available() {
+    let Some(candle) = InstructionSet::Candle.detect() else {
         println!("not checked: this processor lacks what candle's code has");
         return;
-    }
+    };
     let mut random = Random(43);
     for tensor_type in QUANTIZED {
         let (rows, columns, tokens) = (4, 4 * tensor_type.block_len().max(64), 3);
@@ -229,13 +236,7 @@ fn candle_is_within_the_rounding_of_activations() {
         let x = floats(&mut random, tokens * columns);
         let activations = quantized(&x, columns);
         let (mut found, mut values) = (vec![0.0; rows * tokens], vec![0.0; rows * columns]);
-        tile(
-            CpuLevel::Candle,
-            weights,
-            &activations,
-            &[0, 1, 2],
-            &mut found,
-        );
+        tile(candle, weights, &activations, &[0, 1, 2], &mut found);
         dequantize(weights, &mut values);
         for (x, found) in x.chunks_exact(columns).zip(found.chunks_exact(rows)) {
             for (row, found) in values.chunks_exact(columns).zip(found) {
@@ -273,7 +274,7 @@ fn dot_products_match_the_dequantized_weights() {
             .map(|(i, &q)| activations.scales[i / 32] * f32::from(q))
             .collect();
         let (mut found, mut values) = (vec![0.0; rows], vec![0.0; rows * columns]);
-        tile(CpuLevel::Scalar, weights, &activations, &[0], &mut found);
+        tile(CpuLevel::SCALAR, weights, &activations, &[0], &mut found);
         dequantize(weights, &mut values);
         let expected: Vec<f32> = values
             .chunks_exact(columns)
@@ -287,10 +288,10 @@ fn dot_products_match_the_dequantized_weights() {
 /// Tiles multiply rounded weights with rounded activations, and then lose nothing more.
 #[test]
 fn tiles_multiply_numbers_rounded_to_bf16() {
-    if !CpuLevel::AmxBf16.is_available() {
+    let Some(tiles) = InstructionSet::AmxBf16.detect() else {
         println!("not checked: this processor has no tiles");
         return;
-    }
+    };
     let mut random = Random(46);
     let pool = Pool::new(2).expect("threads start");
     let rounded = |x: &[f32]| -> Vec<f32> {
@@ -342,7 +343,7 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
                 .iter_mut()
                 .map(|out| OutTile::new(out, rows))
                 .collect();
-            products(CpuLevel::AmxBf16, &pool, &lists, &list, &outs);
+            products(tiles, &pool, &lists, &list, &outs);
             drop(outs);
             let mut values = vec![0.0; rows * columns];
             dequantize(weights, &mut values);
