@@ -1,5 +1,7 @@
 //! Stop strings in streamed text: found across pieces, never shown in part.
 
+use crate::tokenizer::TOKEN_ROOM;
+
 /// Holds text back while it may still become a stop string.
 pub(crate) struct StopMatcher {
     stops: Vec<String>,
@@ -9,9 +11,11 @@ pub(crate) struct StopMatcher {
 impl StopMatcher {
     /// Looks for any of `stops`; empty ones are ignored.
     pub(crate) fn new(stops: &[String]) -> Self {
+        let stops: Vec<String> = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
+        let longest = stops.iter().map(String::len).max().unwrap_or(0);
         Self {
-            stops: stops.iter().filter(|s| !s.is_empty()).cloned().collect(),
-            held: String::new(),
+            stops,
+            held: String::with_capacity(longest + TOKEN_ROOM),
         }
     }
 

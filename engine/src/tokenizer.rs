@@ -22,6 +22,7 @@ use hashbrown::HashMap;
 
 pub(crate) use first::FirstToken;
 pub use roles::FimTokens;
+pub(crate) use stream::TOKEN_ROOM;
 pub use stream::TextStream;
 
 use crate::gguf::{Metadata, ModelFile, Strings};

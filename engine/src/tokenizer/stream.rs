@@ -3,6 +3,9 @@
 use super::Tokenizer;
 use crate::TokenId;
 
+/// Room for the bytes of nearly every token: decoding makes none later.
+pub(crate) const TOKEN_ROOM: usize = 64;
+
 /// Decodes token by token; characters that several tokens share appear when they are complete.
 ///
 /// All text together is what [`Tokenizer::decode`] gives for the same tokens.
@@ -17,8 +20,8 @@ impl<'a> TextStream<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer) -> Self {
         Self {
             tokenizer,
-            pending: Vec::new(),
-            text: String::new(),
+            pending: Vec::with_capacity(TOKEN_ROOM),
+            text: String::with_capacity(TOKEN_ROOM),
         }
     }
 
