@@ -9,16 +9,18 @@
     reason = "a reference that cannot be read fails the test; a test that did nothing says so"
 )]
 
+mod unrounded;
+
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::{self, Content};
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama;
 use carat_engine::{CancelToken, KvType, LoadOptions, Model, Session, SessionOptions, TokenId};
 use serde_json::Value;
+
+use unrounded::unrounded;
 
 /// Where answers part, the best two tokens are this near, in nats: the largest difference that the
 /// roundings of two engines were seen to make.
@@ -143,7 +145,8 @@ fn without_rounding_answers_are_those_of_llama_cpp() {
     let Some(weights) = Weights::find() else {
         return;
     };
-    let path = unrounded(&weights.path);
+    // Half a gigabyte.
+    let path = unrounded(&weights.path, "SmolLM2-135M-Instruct.F32.gguf");
     let model = Model::load(&path, &LoadOptions::default()).unwrap();
     let options = SessionOptions {
         context_tokens: 1024,
@@ -222,44 +225,6 @@ fn probabilities_are_those_of_candle() {
             case["text"]
         );
     }
-}
-
-/// The file with all its weights in F32, which is made once: half a gigabyte.
-fn unrounded(path: &Path) -> PathBuf {
-    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("SmolLM2-135M-Instruct.F32.gguf");
-    if made.exists() {
-        return made;
-    }
-    let mut file = File::open(path).unwrap();
-    let content = Content::read(&mut file).unwrap();
-    let tensors: Vec<(&str, QTensor)> = content
-        .tensor_infos
-        .keys()
-        .map(|name| {
-            let tensor = content.tensor(&mut file, name, &Device::Cpu).unwrap();
-            let values = tensor.dequantize(&Device::Cpu).unwrap();
-            (
-                name.as_str(),
-                QTensor::quantize(&values, GgmlDType::F32).unwrap(),
-            )
-        })
-        .collect();
-    let tensors: Vec<_> = tensors
-        .iter()
-        .map(|(name, tensor)| (*name, tensor))
-        .collect();
-    let metadata: Vec<_> = content
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.as_str(), value))
-        .collect();
-    // Renamed last: a file with this name is complete.
-    let part = made.with_extension(format!("{}.part", std::process::id()));
-    let mut out = BufWriter::new(File::create(&part).unwrap());
-    gguf_file::write(&mut out, &metadata, &tensors).unwrap();
-    out.flush().unwrap();
-    std::fs::rename(&part, &made).unwrap();
-    made
 }
 
 fn last_logits(session: &mut Session, tokens: &[TokenId]) -> Vec<f32> {
