@@ -7,16 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::test_programs::{TEST_COMMAND, is_test, test_binaries};
 use crate::{generate, tidy};
-
-/// The test command of the README, word for word.
-pub(crate) const TEST_COMMAND: [&str; 5] = [
-    "cargo",
-    "test",
-    "--workspace",
-    "--features",
-    "carat/testing",
-];
 
 /// Runs all steps and ends with one line that sums up the tests; stops at the first failure.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -123,19 +115,17 @@ fn test(root: &Path, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Levels of kernels that tests on this machine would not choose: the specification, and what
+/// Levels of kernels at which all of the engine's tests run again: the specification, and what
 /// processors use that have no kernels of ours.
-const LEVELS: [&str; 2] = ["scalar", "candle"];
+const WHOLE_LEVELS: [&str; 2] = ["scalar", "candle"];
+
+/// What runs again at the other levels of this machine: the tests whose outcome hangs on the kernels of
+/// one level at a time, by the names of their files. The kernels' own tests compare all levels anyway.
+const AT_EVERY_LEVEL: [&str; 2] = ["parity", "beam"];
 
 /// Of the tests with trained weights, the one whose outcome does not hang on how activations are rounded.
 /// The others compare roundings, which are like llama.cpp's at the levels with vectors only.
 const WITHOUT_ROUNDING: &str = "without_rounding";
-
-/// Whether this is `engine/tests/real_weights.rs`.
-fn is_of_trained_weights(binary: &Path) -> bool {
-    let name = binary.file_stem().unwrap_or_default().to_string_lossy();
-    name.starts_with("real_weights-")
-}
 
 /// The engine's tests once more at the other levels.
 ///
@@ -153,13 +143,21 @@ fn test_levels(root: &Path, tally: &mut Tally) -> Result<()> {
     if binaries.is_empty() {
         bail!("cargo listed no test binary of the engine");
     }
-    for level in LEVELS {
+    let levels = levels_here(&binaries)?;
+    // The tests ran with the fastest before.
+    let (_, others) = levels.split_last().context("a processor has a level")?;
+    for level in others {
+        let is_whole = WHOLE_LEVELS.contains(&level.as_str());
+        eprintln!("ci: level {level}");
         for binary in &binaries {
+            if !is_whole && !AT_EVERY_LEVEL.iter().any(|name| is_test(binary, name)) {
+                continue;
+            }
             let mut run = Command::new(binary);
             run.current_dir(&engine).stdin(Stdio::null());
             run.env("CARAT_CPU_LEVEL", level)
                 .env("CARGO_MANIFEST_DIR", &engine);
-            if is_of_trained_weights(binary) {
+            if is_test(binary, "real_weights") {
                 run.arg(WITHOUT_ROUNDING);
             }
             if !watch(&mut run, tally)? {
@@ -170,6 +168,26 @@ fn test_levels(root: &Path, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+/// The levels of this processor, slowest first, as a test of the engine prints them.
+fn levels_here(binaries: &[PathBuf]) -> Result<Vec<String>> {
+    for binary in binaries {
+        let output = Command::new(binary)
+            .args(["the_fastest_level_is_chosen", "--nocapture"])
+            .env_remove("CARAT_CPU_LEVEL")
+            .output()
+            .context("cannot start a test of the engine")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let levels = said.lines().find_map(|line| {
+            let (_, levels) = line.split_once("levels here: ")?;
+            Some(levels.split(' ').map(str::to_owned).collect())
+        });
+        if let Some(levels) = levels {
+            return Ok(levels);
+        }
+    }
+    bail!("no test of the engine says which levels this processor has")
+}
+
 /// The grammars that are built only where they are asked for.
 fn test_grammars(root: &Path, tally: &mut Tally) -> Result<()> {
     let words = ["cargo", "test", "-p", "carat-grammars", "--all-features"];
@@ -177,21 +195,6 @@ fn test_grammars(root: &Path, tally: &mut Tally) -> Result<()> {
         bail!("repeat it with: {}", words.join(" "));
     }
     Ok(())
-}
-
-/// The test executables of the package with this manifest, from cargo's JSON messages.
-pub(crate) fn test_binaries(messages: &str, manifest: &Path) -> Vec<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| {
-            message["manifest_path"]
-                .as_str()
-                .is_some_and(|path| Path::new(path) == manifest)
-                && message["profile"]["test"].as_bool() == Some(true)
-        })
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .collect()
 }
 
 /// Runs a test command, passes its output on line by line and counts its results.
@@ -296,16 +299,6 @@ mod tests {
             .closing_line(),
             "4 passed, 0 failed"
         );
-    }
-
-    #[test]
-    fn finds_the_test_binaries_of_one_package() {
-        let messages = r#"{"reason":"compiler-artifact","manifest_path":"/r/engine/Cargo.toml","profile":{"test":true},"executable":"/r/target/debug/deps/engine-1"}
-{"reason":"compiler-artifact","manifest_path":"/r/engine/Cargo.toml","profile":{"test":false},"executable":null}
-{"reason":"compiler-artifact","manifest_path":"/r/server/Cargo.toml","profile":{"test":true},"executable":"/r/target/debug/deps/carat-1"}
-{"reason":"build-finished","success":true}"#;
-        let found = test_binaries(messages, Path::new("/r/engine/Cargo.toml"));
-        assert_eq!(found, [PathBuf::from("/r/target/debug/deps/engine-1")]);
     }
 
     #[test]

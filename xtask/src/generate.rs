@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use crate::test_programs::TEST_COMMAND;
+
 /// The command that repairs what `--check` finds.
 const COMMAND: &str = "cargo xtask generate";
 
@@ -64,16 +66,14 @@ fn schema(root: &Path) -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("carat schema printed no JSON")
 }
 
-/// The binary `carat`, built as the tests build it: another set of features would build much anew.
+/// The binary `carat` that the end-to-end tests start: `cargo build` resolves the features of some
+/// dependencies without those of the tests, and would build candle and all above it anew.
 fn program(root: &Path) -> Result<PathBuf> {
-    let output = Command::new("cargo")
-        .args([
-            "build",
-            "--workspace",
-            "--features",
-            "carat/testing",
-            "--message-format=json-render-diagnostics",
-        ])
+    let [cargo, words @ ..] = TEST_COMMAND;
+    let output = Command::new(cargo)
+        .args(words)
+        .args(["--no-run", "--test", "end_to_end"])
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()
@@ -86,7 +86,9 @@ fn program(root: &Path) -> Result<PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     messages
-        .filter(|message| message["target"]["name"] == "carat")
+        .filter(|message| {
+            message["target"]["name"] == "carat" && message["target"]["kind"][0] == "bin"
+        })
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo built no program called carat")
 }

@@ -9,6 +9,7 @@ mod latency;
 mod package;
 mod projects;
 mod soak;
+mod test_programs;
 mod tidy;
 mod vocabularies;
 mod weights;

@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::targets::{missing_library, missing_program};
-use crate::ci::{Tally, print_line, test_binaries, watch};
+use crate::ci::{Tally, print_line, watch};
+use crate::test_programs::test_binaries;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Where Debian has the libraries of the target.

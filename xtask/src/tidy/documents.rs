@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{File, Finding};
-use crate::ci::TEST_COMMAND;
+use crate::test_programs::TEST_COMMAND;
 
 const ARCHITECTURE_LINES_MAX: usize = 200;
 const CARETS: &str = "tests/carets.txt";
