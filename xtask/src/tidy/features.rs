@@ -7,39 +7,53 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{File, Finding};
 
-/// The folder with a file and a folder for each level.
-const LEVELS: &str = "engine/src/kernels/x86_64/";
+/// The folders with a file and a folder for each level.
+const LEVELS: [&str; 2] = ["engine/src/kernels/x86_64/", "engine/src/kernels/aarch64/"];
+
+/// Levels that also run functions of another one (`at_level!` in `kernels.rs`).
+const BORROW: [(&str, &str); 2] = [("amx", "avx512"), ("avx_vnni", "avx2")];
 
 type Features = BTreeSet<String>;
+type Lists = Vec<(String, usize, Features)>;
 
 /// What one level enables, with the places, and what it detects.
 #[derive(Default)]
 struct Level {
-    enabled: Vec<(String, usize, Features)>,
-    detected: Vec<(String, usize, Features)>,
+    enabled: Lists,
+    detected: Lists,
 }
 
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     let mut levels: BTreeMap<&str, Level> = BTreeMap::new();
     for file in files {
-        let (Some(inside), Some(text)) = (file.path.strip_prefix(LEVELS), &file.text) else {
+        let inside = LEVELS
+            .iter()
+            .find_map(|folder| file.path.strip_prefix(folder));
+        let (Some(inside), Some(text)) = (inside, &file.text) else {
             continue;
         };
         let name = inside.split(['/', '.']).next().unwrap_or(inside);
         let level = levels.entry(name).or_default();
+        let found = |(line, list): (usize, Features)| (file.path.clone(), line, list);
         for opening in ["target_feature(enable =", "instantiate!("] {
-            for (line, list) in lists(text, opening) {
-                let list = list.first().into_iter().flat_map(|list| list.split(','));
-                let list = list.map(str::to_owned).collect();
-                level.enabled.push((file.path.clone(), line, list));
-            }
+            level.enabled.extend(lists(text, opening, ')').map(found));
         }
-        for (line, list) in lists(text, "detects!(") {
-            let list = list.into_iter().map(str::to_owned).collect();
-            level.detected.push((file.path.clone(), line, list));
+        level
+            .detected
+            .extend(lists(text, "detects!(", ')').map(found));
+        // One list for both: functions in this macro enable what it detects.
+        for (line, list) in lists(text, "level! {", ']') {
+            level.enabled.push(found((line, list.clone())));
+            level.detected.push(found((line, list)));
         }
     }
-    levels.values().flat_map(Level::findings).collect()
+    let mut findings: Vec<Finding> = levels.values().flat_map(Level::findings).collect();
+    for (level, other) in BORROW {
+        if let (Some(level), Some(other)) = (levels.get(level), levels.get(other)) {
+            findings.extend(level.misses(other));
+        }
+    }
+    findings
 }
 
 impl Level {
@@ -47,7 +61,7 @@ impl Level {
         let mut findings = Vec::new();
         for (path, line, enabled) in &self.enabled {
             if !self.detected.iter().any(|(.., all)| enabled.is_subset(all)) {
-                let what = "enables features that no `detects!` of its level asks for";
+                let what = "enables features that its level does not detect";
                 findings.push(Finding::new(path, *line, what));
             }
         }
@@ -64,18 +78,30 @@ impl Level {
         }
         findings
     }
+
+    /// Lists that lack what a level asks for whose functions this one runs, too.
+    fn misses(&self, other: &Self) -> Vec<Finding> {
+        let needed = || other.detected.iter().flat_map(|(.., list)| list);
+        let lacks = |list: &Features| needed().find(|&feature| !list.contains(feature)).cloned();
+        let of = |(path, line, list): &(String, usize, Features)| {
+            let feature = lacks(list)?;
+            let what = format!("runs functions of another level that need `{feature}`");
+            Some(Finding::new(path, *line, what))
+        };
+        self.detected.iter().filter_map(of).collect()
+    }
 }
 
-/// The string literals between `opening` and the next closing parenthesis, with the line of each.
-fn lists<'t>(text: &'t str, opening: &str) -> Vec<(usize, Vec<&'t str>)> {
-    text.match_indices(opening)
-        .map(|(at, _)| {
-            let line = text[..at].matches('\n').count() + 1;
-            let inside = &text[at + opening.len()..];
-            let inside = inside.split(')').next().unwrap_or(inside);
-            (line, inside.split('"').skip(1).step_by(2).collect())
-        })
-        .collect()
+/// The features in the string literals between `opening` and the next `closing`, with the line of each list.
+fn lists(text: &str, opening: &str, closing: char) -> impl Iterator<Item = (usize, Features)> {
+    text.match_indices(opening).map(move |(at, _)| {
+        let line = text[..at].matches('\n').count() + 1;
+        let inside = &text[at + opening.len()..];
+        let inside = inside.split(closing).next().unwrap_or(inside);
+        let literals = inside.split('"').skip(1).step_by(2);
+        let features = literals.flat_map(|literal| literal.split(','));
+        (line, features.map(str::to_owned).collect())
+    })
 }
 
 #[cfg(test)]
@@ -83,13 +109,21 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn found(code: &str) -> Vec<String> {
-        let file = File {
-            path: format!("{LEVELS}avx9/gemv.rs"),
-            text: Some(code.to_owned()),
-        };
-        let findings = check(&[file]).into_iter();
+    fn found_in(files: &[(&str, &str)]) -> Vec<String> {
+        let files: Vec<File> = files
+            .iter()
+            .map(|(path, code)| File {
+                path: format!("engine/src/kernels/{path}"),
+                text: Some((*code).to_owned()),
+            })
+            .collect();
+        let findings = check(&files).into_iter();
         findings.map(|finding| finding.message).collect()
+    }
+
+    #[track_caller]
+    fn found(code: &str) -> Vec<String> {
+        found_in(&[("x86_64/avx9/gemv.rs", code)])
     }
 
     #[test]
@@ -102,5 +136,30 @@ mod tests {
         assert_eq!(found(&[asks, part].concat()).len(), 1, "avx9 is not used");
         let more = "#[target_feature(enable = \"avx9,fma,bmi\")]\n";
         assert_eq!(found(&[asks, more].concat()).len(), 1);
+    }
+
+    #[test]
+    fn a_macro_that_detects_what_it_enables_is_read() {
+        let macros = "level! { sve, [\"neon\", \"sve\"],\n    pub(crate) fn tile() {}\n}\n";
+        let found = |more: &str| {
+            let more = format!("#[target_feature(enable = \"{more}\")]\n");
+            found_in(&[("aarch64/neon.rs", macros), ("aarch64/neon/rows.rs", &more)])
+        };
+        assert!(found("sve").is_empty());
+        assert_eq!(found("sve2").len(), 1);
+    }
+
+    #[test]
+    fn a_level_asks_for_all_that_the_functions_of_another_need() {
+        let level =
+            |list: &str| format!("detects!(\"{list}\")\n#[target_feature(enable = \"{list}\")]\n");
+        let found = |vnni: &str| {
+            found_in(&[
+                ("x86_64/avx2.rs", &level("avx2,fma")),
+                ("x86_64/avx_vnni.rs", &level(vnni)),
+            ])
+        };
+        assert!(found("avx2,fma,avxvnni").is_empty());
+        assert_eq!(found("avx2,avxvnni").len(), 1);
     }
 }
