@@ -94,19 +94,28 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     for target in targets {
         eprintln!("cross: {}", target.triple);
         let started = Instant::now();
-        let binary = if anew {
-            build(root, target)?
+        let built = if anew {
+            build(root, target)
         } else {
-            target.binary(root)
+            Ok(target.binary(root))
         };
         let time = started.elapsed();
-        let (binary, size, tried) = match binary {
-            None => (
+        let (binary, size, tried) = match built {
+            // The others are worth knowing of.
+            Err(error) => {
+                failed.push(target.triple);
+                (
+                    "none".to_owned(),
+                    String::new(),
+                    format!("FAILED: {error:#}"),
+                )
+            }
+            Ok(None) => (
                 "none".to_owned(),
                 String::new(),
                 "checked, not linked: that needs Apple's SDK".to_owned(),
             ),
-            Some(binary) => {
+            Ok(Some(binary)) => {
                 let bytes = binary
                     .metadata()
                     .context("the binary that was built")?

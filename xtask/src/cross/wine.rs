@@ -1,7 +1,7 @@
 //! A folder in which Wine starts what Rust built for Windows.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -12,6 +12,16 @@ __declspec(dllexport) int __stdcall ProcessPrng(unsigned char *data, unsigned lo
     return SystemFunction036(data, (unsigned long)length);
 }
 ";
+
+/// What Wine is told: its own folder, not the user's; nothing on standard error but what the program says;
+/// and that neither .NET nor HTML is wanted, for which it would ask in a window.
+pub(super) fn environment(folder: &Path) -> Vec<(&'static str, String)> {
+    vec![
+        ("WINEPREFIX", folder.join("prefix").display().to_string()),
+        ("WINEDEBUG", "-all".to_owned()),
+        ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
+    ]
+}
 
 /// Copies `binary` into `folder`, beside a stand-in for what an older Wine lacks; returns the copy.
 pub(super) fn prepare(folder: &Path, binary: &Path) -> Result<PathBuf> {
@@ -31,5 +41,14 @@ pub(super) fn prepare(folder: &Path, binary: &Path) -> Result<PathBuf> {
         .status()
         .context("cannot start x86_64-w64-mingw32-gcc")?;
     ensure!(status.success(), "{} cannot be compiled", source.display());
+    let status = Command::new("wine")
+        .args(["wineboot", "--init"])
+        .envs(environment(folder))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("cannot start wine")?;
+    ensure!(status.success(), "wineboot: {status}");
     Ok(copy)
 }
