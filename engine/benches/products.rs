@@ -14,7 +14,7 @@ use criterion::{
     criterion_main,
 };
 
-const TYPES: [TensorType; 14] = [
+const TYPES: [TensorType; 20] = [
     TensorType::Q4_0,
     TensorType::Q8_0,
     TensorType::Q4K,
@@ -26,6 +26,12 @@ const TYPES: [TensorType; 14] = [
     TensorType::Iq4Nl,
     TensorType::Mxfp4,
     TensorType::Iq4Xs,
+    TensorType::Q2K,
+    TensorType::Iq2Xxs,
+    TensorType::Iq2Xs,
+    TensorType::Iq2S,
+    TensorType::Iq3Xxs,
+    TensorType::Iq3S,
     TensorType::F16,
     TensorType::BF16,
     TensorType::F32,

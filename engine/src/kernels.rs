@@ -45,6 +45,8 @@ mod buffer;
 mod candle;
 mod decode_attention;
 mod formats;
+#[cfg(test)]
+mod formats_tests;
 mod lanes;
 mod level;
 mod matrix;

@@ -279,4 +279,6 @@ impl Session {
 }
 
 #[cfg(test)]
+mod grids_tests;
+#[cfg(test)]
 mod tests;

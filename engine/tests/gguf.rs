@@ -144,20 +144,20 @@ fn tensors_have_reversed_axes_and_their_own_bytes() {
 fn tensors_of_types_that_do_not_run_are_listed() {
     let file = read(
         Writer::new()
-            .tensor("iq2", &[256], 16, &[0; 66])
-            .tensor("iq3", &[256], 18, &[0; 98])
+            .tensor("tq1", &[256], 34, &[0; 54])
+            .tensor("tq2", &[256], 35, &[0; 66])
             .tensor("ints", &[5], 26, &[0; 20])
             .tensor("unheard", &[5], 4711, &[]),
     );
     let names: Vec<_> = file.tensors().iter().map(TensorInfo::type_name).collect();
-    assert_eq!(names, ["IQ2_XXS", "IQ3_XXS", "I32", "number 4711"]);
+    assert_eq!(names, ["TQ1_0", "TQ2_0", "I32", "number 4711"]);
     assert!(
         file.tensors()
             .iter()
             .all(|tensor| tensor.tensor_type().is_none())
     );
     let lens: Vec<_> = file.tensors().iter().map(TensorInfo::len_bytes).collect();
-    assert_eq!(lens, [66, 98, 20, 0]);
+    assert_eq!(lens, [54, 66, 20, 0]);
     assert!(file.data(&file.tensors()[3]).is_empty());
 }
 

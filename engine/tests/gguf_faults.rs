@@ -232,7 +232,7 @@ fn a_type_that_does_not_run_says_which_file_would() {
     let file = ModelFile::from_bytes(
         "model.gguf",
         &Writer::new()
-            .tensor("blk.0.weight", &[256], 16, &[0; 66])
+            .tensor("blk.0.weight", &[256], 35, &[0; 66])
             .finish(),
     )
     .expect("the file is correct");
@@ -244,7 +244,7 @@ fn a_type_that_does_not_run_says_which_file_would() {
         found: tensor.type_name(),
     };
     let message = error.to_string();
-    for part in ["model.gguf", "blk.0.weight", "IQ2_XXS", "Q4_K_M"] {
+    for part in ["model.gguf", "blk.0.weight", "TQ2_0", "Q4_K_M"] {
         assert!(message.contains(part), "{message}");
     }
 }

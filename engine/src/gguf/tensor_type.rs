@@ -35,6 +35,20 @@ pub enum TensorType {
     Iq4Xs,
     /// Floats of 4 bits in blocks of 32, with a power of two as their scale.
     Mxfp4,
+    /// 2.06 bits: eight weights are a point of a grid of 256; super-blocks of 256 elements.
+    Iq2Xxs,
+    /// 2.31 bits: as [`TensorType::Iq2Xxs`] with a grid of 512.
+    Iq2Xs,
+    /// 2.56 bits: as [`TensorType::Iq2Xxs`] with a grid of 1024.
+    Iq2S,
+    /// 3.06 bits: four weights are a point of a grid of 256; super-blocks of 256 elements.
+    Iq3Xxs,
+    /// 3.44 bits: as [`TensorType::Iq3Xxs`] with a grid of 512.
+    Iq3S,
+    /// 1.56 bits: eight weights are a point of a grid of 2048; super-blocks of 256 elements.
+    Iq1S,
+    /// 1.75 bits: as [`TensorType::Iq1S`] with more scales.
+    Iq1M,
 }
 
 impl TensorType {
@@ -49,7 +63,19 @@ impl TensorType {
             | Self::Q8_0
             | Self::Iq4Nl
             | Self::Mxfp4 => 32,
-            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K | Self::Iq4Xs => 256,
+            Self::Q2K
+            | Self::Q3K
+            | Self::Q4K
+            | Self::Q5K
+            | Self::Q6K
+            | Self::Iq4Xs
+            | Self::Iq2Xxs
+            | Self::Iq2Xs
+            | Self::Iq2S
+            | Self::Iq3Xxs
+            | Self::Iq3S
+            | Self::Iq1S
+            | Self::Iq1M => 256,
         }
     }
 
@@ -64,8 +90,14 @@ impl TensorType {
             Self::Q5_0 => 22,
             Self::Q5_1 => 24,
             Self::Q8_0 => 34,
+            Self::Iq1S => 50,
+            Self::Iq1M => 56,
+            Self::Iq2Xxs => 66,
+            Self::Iq2Xs => 74,
+            Self::Iq2S => 82,
             Self::Q2K => 84,
-            Self::Q3K => 110,
+            Self::Iq3Xxs => 98,
+            Self::Q3K | Self::Iq3S => 110,
             Self::Iq4Xs => 136,
             Self::Q4K => 144,
             Self::Q5K => 176,
@@ -92,6 +124,13 @@ impl TensorType {
             Self::Iq4Nl => "IQ4_NL",
             Self::Iq4Xs => "IQ4_XS",
             Self::Mxfp4 => "MXFP4",
+            Self::Iq2Xxs => "IQ2_XXS",
+            Self::Iq2Xs => "IQ2_XS",
+            Self::Iq2S => "IQ2_S",
+            Self::Iq3Xxs => "IQ3_XXS",
+            Self::Iq3S => "IQ3_S",
+            Self::Iq1S => "IQ1_S",
+            Self::Iq1M => "IQ1_M",
         }
     }
 
@@ -115,8 +154,15 @@ impl TensorType {
             12 => Self::Q4K,
             13 => Self::Q5K,
             14 => Self::Q6K,
+            16 => Self::Iq2Xxs,
+            17 => Self::Iq2Xs,
+            18 => Self::Iq3Xxs,
+            19 => Self::Iq1S,
             20 => Self::Iq4Nl,
+            21 => Self::Iq3S,
+            22 => Self::Iq2S,
             23 => Self::Iq4Xs,
+            29 => Self::Iq1M,
             30 => Self::BF16,
             39 => Self::Mxfp4,
             _ => return None,
@@ -139,18 +185,11 @@ pub(super) struct Layout {
 const NOT_RUN: &[(u32, &str, usize, usize)] = &[
     (9, "Q8_1", 32, 36),
     (15, "Q8_K", 256, 292),
-    (16, "IQ2_XXS", 256, 66),
-    (17, "IQ2_XS", 256, 74),
-    (18, "IQ3_XXS", 256, 98),
-    (19, "IQ1_S", 256, 50),
-    (21, "IQ3_S", 256, 110),
-    (22, "IQ2_S", 256, 82),
     (24, "I8", 1, 1),
     (25, "I16", 1, 2),
     (26, "I32", 1, 4),
     (27, "I64", 1, 8),
     (28, "F64", 1, 8),
-    (29, "IQ1_M", 256, 56),
     (31, "Q4_0_4_4", 32, 18),
     (32, "Q4_0_4_8", 32, 18),
     (33, "Q4_0_8_8", 32, 18),

@@ -5,6 +5,12 @@
 //! product with activations is then an integer dot product per 16 weights plus the offset times
 //! the sum of the activations. Source of the layouts: `ggml-common.h` and `ggml-quants.c` of ggml.
 
+mod grids;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use grids::spread;
+pub(crate) use grids::{Grid, Iq1M, Iq1S, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs};
+
 /// Weights that share a scale and an offset.
 pub(crate) const SUBGROUP: usize = 16;
 
@@ -466,6 +472,34 @@ macro_rules! with_format {
             }
             T::Mxfp4 => {
                 type $format = f::Mxfp4;
+                $body
+            }
+            T::Iq2Xxs => {
+                type $format = f::Iq2Xxs;
+                $body
+            }
+            T::Iq2Xs => {
+                type $format = f::Iq2Xs;
+                $body
+            }
+            T::Iq2S => {
+                type $format = f::Iq2S;
+                $body
+            }
+            T::Iq3Xxs => {
+                type $format = f::Iq3Xxs;
+                $body
+            }
+            T::Iq3S => {
+                type $format = f::Iq3S;
+                $body
+            }
+            T::Iq1S => {
+                type $format = f::Iq1S;
+                $body
+            }
+            T::Iq1M => {
+                type $format = f::Iq1M;
                 $body
             }
             T::F32 | T::F16 | T::BF16 => $float,

@@ -27,13 +27,13 @@ fn half_offsets(tensor_type: TensorType) -> &'static [usize] {
         TensorType::Q2K => &[80, 82],
         TensorType::Q3K => &[108],
         TensorType::Q6K => &[208],
-        TensorType::Mxfp4 => &[],
+        TensorType::Mxfp4 | TensorType::Iq1M => &[],
         _ => &[0],
     }
 }
 
 /// Random rows of any type: random bits, but scales between -1/8 and 1/8.
-pub(super) fn random_rows(
+pub(crate) fn random_rows(
     random: &mut Random,
     tensor_type: TensorType,
     rows: usize,
@@ -60,6 +60,14 @@ pub(super) fn random_rows(
         if tensor_type == TensorType::Mxfp4 {
             // Powers of two up to an eighth of 6.
             block[0] = 114 + block[0] % 8;
+        }
+        if tensor_type == TensorType::Iq1M {
+            // Four bits of the scale in each of the last four words.
+            let bits = half::f16::from_f32(random.float() / 8.0).to_bits();
+            for part in 0..4 {
+                let high = &mut block[49 + 2 * part];
+                *high = *high & 15 | ((bits >> (4 * part)) as u8 & 15) << 4;
+            }
         }
         for &at in half_offsets(tensor_type) {
             block[at..at + 2]

@@ -41,7 +41,7 @@ fn logits(
 }
 
 /// L2 norm of the difference over that of the reference.
-fn distance(found: &[f32], reference: &[f32]) -> f64 {
+pub(super) fn distance(found: &[f32], reference: &[f32]) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f32>| -> f64 {
         values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
     };

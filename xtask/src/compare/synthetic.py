@@ -3,15 +3,16 @@
 
 Blocks are drawn in the form in which they lie in the file, so that nothing is quantized and the file is never in
 memory. Types are those of llama-quantize for Q4_0: everything in Q4_0, the embedding, or the output matrix where
-there is one, in Q6_K. Needs: pip install gguf numpy.
-Usage: synthetic.py qwen2.5-coder-1.5b|qwen3-coder-30b-a3b FILE.gguf [LAYERS]
+there is one, in Q6_K. TYPE takes the place of Q4_0: Q2_K, Q4_K, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S.
+Needs: pip install gguf numpy.
+Usage: synthetic.py qwen2.5-coder-1.5b|qwen3-coder-30b-a3b FILE.gguf [LAYERS [TYPE]]
 """
 
 import sys
 
 import numpy as np
+from gguf import GGML_QUANT_SIZES, GGUFWriter, dequantize
 from gguf import GGMLQuantizationType as Type
-from gguf import GGUFWriter
 
 VOCABULARY = 151936
 CONTROLS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]
@@ -27,27 +28,32 @@ MODELS = {
 
 def blocks(rng, kind, deviation):
     """A pool of random blocks whose weights have mean 0 and about this deviation."""
-    size = {Type.Q4_0: 18, Type.Q6_K: 210}[kind]
+    size = GGML_QUANT_SIZES[kind][1]
     n = POOL_BYTES // size
     pool = rng.integers(0, 256, (n, size), dtype=np.uint8)
-    sign = rng.choice([-1.0, 1.0], n)
-    if kind == Type.Q4_0:   # scale, nibbles around 8, whose deviation is 4.6
-        scale, at = sign * deviation / 4.6, 0
-    else:                   # bits, 16 scales of 8 bits with a deviation of 74, scale; quants deviate by 18.5
-        scale, at = sign * deviation / (18.5 * 74), 208
-    pool[:, at:at + 2] = scale.astype("<f2").view(np.uint8).reshape(n, 2)
+    # Offsets of the block's scales: that of the weights, and that of minima where there are some.
+    at = {Type.Q6_K: [208], Type.Q2_K: [80, 82], Type.Q4_K: [0, 2]}.get(kind, [0])
+
+    def scale_by(blocks, scale):
+        for place, ratio in zip(at, (1, 1.5 if kind == Type.Q2_K else 7.5)):
+            blocks[:, place:place + 2] = (scale * ratio).astype("<f2").view(np.uint8).reshape(len(blocks), 2)
+        return blocks
+
+    unit = dequantize(scale_by(pool[:256].copy(), np.ones(256)), kind).std()
+    scale_by(pool, rng.choice([-1.0, 1.0], n) * deviation / unit)
     return pool.reshape(-1)
 
 
 def tensors(model):
     """Names, shapes (rows of a matrix first) and types."""
+    main = model["type"]
     h, q, kv = model["hidden"], model["heads"] * model["head"], model["kv_heads"] * model["head"]
-    yield "token_embd.weight", (VOCABULARY, h), Type.Q6_K if model["tied"] else Type.Q4_0
+    yield "token_embd.weight", (VOCABULARY, h), Type.Q6_K if model["tied"] else main
     yield "output_norm.weight", (h,), Type.F32
     if not model["tied"]:
         yield "output.weight", (VOCABULARY, h), Type.Q6_K
     for i in range(model["layers"]):
-        def named(name, shape, kind=Type.Q4_0, i=i):
+        def named(name, shape, kind=main, i=i):
             return f"blk.{i}.{name}", shape, kind
         yield named("attn_norm.weight", (h,), Type.F32)
         yield named("ffn_norm.weight", (h,), Type.F32)
@@ -71,8 +77,8 @@ def tensors(model):
 
 
 def size_of(shape, kind):
-    weights = int(np.prod(shape))
-    return {Type.F32: weights * 4, Type.Q4_0: weights // 32 * 18, Type.Q6_K: weights // 256 * 210}[kind]
+    block, size = GGML_QUANT_SIZES[kind]
+    return int(np.prod(shape)) // block * size
 
 
 def metadata(out, name, model):
@@ -113,8 +119,10 @@ def values(rng, name, shape):
 
 
 def main():
-    name, path, *layers = sys.argv[1:]
-    model = MODELS[name] | {"layers": int(layers[0]) if layers else MODELS[name]["layers"]}
+    name, path, *rest = sys.argv[1:]
+    model = MODELS[name] | {"type": Type[rest[1]] if len(rest) > 1 else Type.Q4_0}
+    if rest:
+        model["layers"] = int(rest[0])
     rng = np.random.default_rng(1)
     out = GGUFWriter(path, model["arch"])
     metadata(out, name, model)
@@ -136,7 +144,7 @@ def main():
                 pool = pools[kind, shape[-1]] = blocks(rng, kind, shape[-1] ** -0.5)
             while left:
                 # From another place each time, so that no two experts are alike.
-                block = 18 if kind == Type.Q4_0 else 210
+                block = GGML_QUANT_SIZES[kind][1]
                 start = int(rng.integers(0, len(pool) // block // 2)) * block
                 part = pool[start:start + left]
                 file.write(part.tobytes())

@@ -11,7 +11,7 @@
 use std::arch::x86_64::*;
 
 use super::dot::{Dot, FEW_ROWS as ROWS};
-use super::formats::{GROUPS, Wide};
+use super::formats::{Ahead, GROUPS, Wide};
 use super::gemv::{activation_groups, group_of_lane, prefetch};
 use super::total;
 use crate::kernels::OutTile;
@@ -109,13 +109,17 @@ unsafe fn add_strip<F: Wide, D: Dot, const T: usize>(
                 }
             }
         }
+        let mut ahead = [Ahead::NONE; ROWS];
+        for r in 0..ROWS {
+            ahead[r] = F::ahead(rows[r], strip);
+        }
         let registers = groups * F::GROUP / 32;
         for j in 0..registers.div_ceil(2) {
             let i = strip * (GROUPS * F::GROUP / 64) + j;
             let whole = 2 * j + 1 < registers;
             for r in 0..ROWS {
                 prefetch::<F>(rows[r], i);
-                let w = F::weights(rows[r], i, whole);
+                let w = F::weights_of(&ahead[r], rows[r], i, whole);
                 for (half, &w) in w.iter().enumerate().take(1 + usize::from(whole)) {
                     let group = group_of_lane::<F>(2 * j + half);
                     for t in 0..T {

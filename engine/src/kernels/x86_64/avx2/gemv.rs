@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::dot::Dot;
-use super::formats::{GROUPS, Wide};
+use super::formats::{Ahead, GROUPS, Wide};
 use super::total;
 use crate::kernels::activations::Activations;
 
@@ -162,6 +162,10 @@ unsafe fn add_strip<F: Wide, D: Dot>(
                 sums[r] = _mm256_fmadd_ps(offset, group_sums, sums[r]);
             }
         }
+        let mut ahead = [Ahead::NONE; ROWS];
+        for r in 0..ROWS {
+            ahead[r] = F::ahead(rows[r], strip);
+        }
         let registers = groups * F::GROUP / 32;
         for j in 0..registers.div_ceil(2) {
             let i = strip * (GROUPS * F::GROUP / 64) + j;
@@ -175,7 +179,7 @@ unsafe fn add_strip<F: Wide, D: Dot>(
             };
             for r in 0..ROWS {
                 prefetch::<F>(rows[r], i);
-                let w = F::weights(rows[r], i, whole);
+                let w = F::weights_of(&ahead[r], rows[r], i, whole);
                 for (half, a) in [(0, first), (1, second)] {
                     let dot = D::add::<F>(_mm256_setzero_si256(), w[half], a);
                     let group = group_of_lane::<F>(2 * j + half);

@@ -2,6 +2,7 @@
 //!
 //! The layouts are those of `kernels::formats`, which is the definition; tests compare the two.
 
+mod grids;
 mod k_quants;
 
 #[allow(
@@ -12,6 +13,7 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use crate::kernels::formats::{self as f, BlockFormat};
+pub(in crate::kernels::x86_64) use grids::Ahead;
 
 /// Groups of weights whose scales fill a register.
 pub(in crate::kernels::x86_64) const GROUPS: usize = 16;
@@ -56,6 +58,20 @@ pub(in crate::kernels::x86_64) trait Wide: BlockFormat {
     /// A lane of both belongs to the same block: their products are added before they are scaled.
     unsafe fn split(_nibbles: __m512i) -> [__m512i; 2] {
         unreachable!("a format without nibbles")
+    }
+
+    /// What [`Wide::weights_of`] needs of the `groups` groups of a strip; nothing in most formats.
+    #[inline(always)]
+    unsafe fn ahead(_row: *const u8, _strip: usize, _groups: usize) -> Ahead {
+        // SAFETY: passed on.
+        unsafe { Ahead::none() }
+    }
+
+    /// As [`Wide::weights`], for weights of a strip that was looked up ahead.
+    #[inline(always)]
+    unsafe fn weights_of(_ahead: &Ahead, row: *const u8, i: usize, whole: bool) -> __m512i {
+        // SAFETY: passed on.
+        unsafe { Self::weights(row, i, whole) }
     }
 
     /// Scales and offsets of `groups` groups from group `16 * strip` on; zero beyond.

@@ -10,7 +10,7 @@
 )]
 use std::arch::x86_64::*;
 
-use super::formats::{GROUPS, Wide};
+use super::formats::{Ahead, GROUPS, Wide};
 use super::gemv::{
     activation_groups, group_of_lane, prefetch, step, step_activations, step_dot, step_weights,
 };
@@ -141,6 +141,10 @@ pub(super) unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
                 sums[r][t] = _mm512_fmadd_ps(offset, group_sums[t], sums[r][t]);
             }
         }
+        let mut ahead = [Ahead::none(); R];
+        for r in 0..R {
+            ahead[r] = F::ahead(rows[r], strip, groups);
+        }
         for j in 0..weights.div_ceil(step::<F>()) {
             let (i, exist) = (strip * steps + j, weights - step::<F>() * j);
             let group = group_of_lane::<F>(j);
@@ -150,7 +154,7 @@ pub(super) unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
             }
             for r in 0..R {
                 prefetch::<F>(rows[r], i);
-                let w = step_weights::<F>(rows[r], i, exist);
+                let w = step_weights::<F>(&ahead[r], rows[r], i, exist);
                 for t in 0..T {
                     let dot = step_dot::<F>(w, a[t]);
                     let scale = _mm512_permutexvar_ps(group, scales[r][t]);

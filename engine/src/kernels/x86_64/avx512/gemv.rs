@@ -6,7 +6,7 @@
 )]
 use std::arch::x86_64::*;
 
-use super::formats::{GROUPS, Wide};
+use super::formats::{Ahead, GROUPS, Wide};
 use crate::kernels::activations::Activations;
 
 /// Weights that are multiplied before their products are scaled.
@@ -59,15 +59,23 @@ pub(super) unsafe fn step_activations<F: Wide>(quants: *const i8, exist: usize) 
     }
 }
 
-/// The weights of step `i` of a row, of which `exist` are left.
+/// The weights of step `i` of a row, of which `exist` are left, in a strip that was looked up ahead.
 #[inline(always)]
-pub(super) unsafe fn step_weights<F: Wide>(row: *const u8, i: usize, exist: usize) -> [__m512i; 2] {
+pub(super) unsafe fn step_weights<F: Wide>(
+    ahead: &Ahead,
+    row: *const u8,
+    i: usize,
+    exist: usize,
+) -> [__m512i; 2] {
     // SAFETY: passed on from the caller.
     unsafe {
         if F::IN_HALVES {
             F::split(F::four_blocks(row, i, (exist / 32).min(4)))
         } else {
-            [F::weights(row, i, exist >= 64), _mm512_setzero_si512()]
+            [
+                F::weights_of(ahead, row, i, exist >= 64),
+                _mm512_setzero_si512(),
+            ]
         }
     }
 }
@@ -226,13 +234,17 @@ unsafe fn add_strip<F: Wide>(
             scales[r] = _mm512_mul_ps(scale, act);
             sums[r] = _mm512_fmadd_ps(offset, group_sums, sums[r]);
         }
+        let mut ahead = [Ahead::none(); ROWS];
+        for r in 0..ROWS {
+            ahead[r] = F::ahead(rows[r], strip, groups);
+        }
         for j in 0..weights.div_ceil(step::<F>()) {
             let (i, exist) = (strip * steps + j, weights - step::<F>() * j);
             let a = step_activations::<F>(quants.add(step::<F>() * i), exist);
             let group = group_of_lane::<F>(j);
             for r in 0..ROWS {
                 prefetch::<F>(rows[r], i);
-                let dot = step_dot::<F>(step_weights::<F>(rows[r], i, exist), a);
+                let dot = step_dot::<F>(step_weights::<F>(&ahead[r], rows[r], i, exist), a);
                 let scale = _mm512_permutexvar_ps(group, scales[r]);
                 sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums[r]);
             }
