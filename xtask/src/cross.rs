@@ -113,7 +113,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
             Ok(None) => (
                 "none".to_owned(),
                 String::new(),
-                "checked, not linked: that needs Apple's SDK".to_owned(),
+                "checked, not linked: the frameworks CoreFoundation, IOKit and Security are in Apple's SDK".to_owned(),
             ),
             Ok(Some(binary)) => {
                 let bytes = binary

@@ -7,9 +7,7 @@ use super::matrix::{MatrixRef, tile};
 use super::repacked;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::amx;
-use super::{
-    Buffer, CpuLevel, FEW_TOKENS, InstructionSet, OutTile, Pool, gelu_times, silu_times, softcap,
-};
+use super::{Buffer, CpuLevel, FEW_TOKENS, OutTile, Pool, gelu_times, silu_times, softcap};
 
 /// A matrix times an input: `[rows of the input, rows of the matrix]`.
 #[derive(Clone, Copy)]
@@ -129,7 +127,7 @@ impl Loop<'_> {
 /// Whether a product of `weights` with `rows` rows of activations goes through tiles.
 #[cfg(target_arch = "x86_64")]
 fn uses_tiles(level: CpuLevel, weights: MatrixRef<'_>, rows: usize) -> bool {
-    level.instructions() == InstructionSet::AmxBf16
+    level.instructions() == super::InstructionSet::AmxBf16
         && !weights.is_float()
         && rows >= amx::MIN_TOKENS
 }

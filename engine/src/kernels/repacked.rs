@@ -60,16 +60,10 @@ fn chunks_of_group(tensor_type: TensorType) -> Option<usize> {
 impl Repacked {
     /// A copy of `weights`, if the level has a kernel for such a matrix.
     pub(crate) fn new(level: CpuLevel, weights: MatrixRef<'_>) -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
         let has_kernel = matches!(
             level.instructions(),
             InstructionSet::Avx512Vnni | InstructionSet::AmxBf16
         );
-        #[cfg(not(target_arch = "x86_64"))]
-        let has_kernel = {
-            let _ = level;
-            false
-        };
         let per_group = chunks_of_group(weights.tensor_type)?;
         if !has_kernel
             || !weights.rows.is_multiple_of(ROWS)
