@@ -62,6 +62,18 @@ impl Slots {
         Ok(&mut self.sessions.push_mut((key.to_owned(), session)).1)
     }
 
+    /// Lets a text have the session of another one, which is forgotten.
+    pub fn rename(&mut self, key: &str, to: &str) {
+        if self.sessions.iter().any(|(of, _)| of == key) {
+            self.remove(to);
+        }
+        for (of, _) in &mut self.sessions {
+            if of == key {
+                to.clone_into(of);
+            }
+        }
+    }
+
     /// Forgets a text.
     pub fn remove(&mut self, key: &str) {
         self.sessions.retain(|(of, _)| of != key);

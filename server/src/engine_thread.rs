@@ -25,9 +25,6 @@ const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 /// How often the file of a model is looked at that changed and cannot be used.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How often a prompt may get another size while it is read.
-const SIZES_MAX: usize = 3;
-
 /// A model among those of this process, of which one computes at a time.
 pub struct Worker {
     /// Whose model it is.
@@ -216,6 +213,9 @@ impl Worker {
                 let (_way, interrupt) = self.share(Class::Background, is_quick, &interrupt);
                 if warm(generator, &job, &interrupt) {
                     mailbox.done();
+                    if !job.is_guess {
+                        tell_if_longer(generator, &job.uri, job.caret.at, &report);
+                    }
                 } else {
                     mailbox.put_back_background(job);
                 }
@@ -275,8 +275,18 @@ pub(crate) fn complete(generator: &mut dyn Generator, job: &Job, report: &dyn Fn
         }
     };
     report(Report::Ended(job.key, stop, proposal));
-    if generator.is_to_read(&job.uri) {
-        report(Report::ToRead(Arc::clone(&job.uri), job.caret.at));
+    tell_if_longer(generator, &job.uri, job.caret.at, report);
+}
+
+/// The user's pauses are the session's affair.
+fn tell_if_longer(
+    generator: &dyn Generator,
+    uri: &Arc<str>,
+    caret: usize,
+    report: &dyn Fn(Report),
+) {
+    if generator.is_to_read(uri) {
+        report(Report::ToRead(Arc::clone(uri), caret));
     }
 }
 
@@ -433,29 +443,15 @@ fn hunks(text: &ropey::Rope, outcome: &Outcome) -> Vec<(std::ops::Range<usize>, 
 /// Evaluates a prompt for later; false if it was interrupted.
 fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        if !look_around(generator, job, interrupt) {
-            return Ok(false);
+        let mut is_whole = look_around(generator, job, &job.uri, interrupt);
+        if is_whole {
+            let prompt = needed(generator, job, &job.uri);
+            is_whole = prompt.is_empty() || generator.read(&job.uri, &prompt, interrupt)?;
         }
-        let mut prompt = needed(generator, job);
-        // What was read tells how fast the model reads, and with that how much it is to read.
-        for _ in 0..SIZES_MAX {
-            if prompt.is_empty() {
-                return Ok(true);
-            }
-            let is_whole = generator.read(&job.uri, &prompt, interrupt)?;
-            if is_whole {
-                resize(generator, job, prompt.len());
-            }
-            if !look_around(generator, job, interrupt) {
-                return Ok(false);
-            }
-            let now = needed(generator, job);
-            if !is_whole || now == prompt {
-                return Ok(is_whole);
-            }
-            prompt = now;
+        if is_whole && job.is_longer {
+            is_whole = read_longer(generator, job, interrupt)?;
         }
-        Ok(true)
+        Ok(is_whole)
     }));
     match result {
         Ok(Ok(is_whole)) => is_whole,
@@ -472,41 +468,55 @@ fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -
     }
 }
 
-/// Lets prompts be as long as the measured speed allows, where that is worth reading everything anew:
-/// `tokens` were read.
-fn resize(generator: &mut dyn Generator, job: &WarmJob, tokens: usize) {
-    let Some((before, now)) = generator.resize(&job.uri) else {
-        return;
+/// Reads a prompt as long as the measured speed allows, where that is worth reading everything anew;
+/// false if it was interrupted.
+fn read_longer(
+    generator: &mut dyn Generator,
+    job: &WarmJob,
+    interrupt: &CancelToken,
+) -> Result<bool, GenerateError> {
+    let before = needed(generator, job, &job.uri);
+    let Some(name) = generator.begin_longer(&job.uri) else {
+        return Ok(true);
     };
-    let grows = |from: usize, to: usize| 2 * to >= 3 * from;
-    let more_is_told = job.texts.is_some()
-        && now.context_tokens > 0
-        && grows(before.context_tokens, now.context_tokens);
-    if !more_is_told && !grows(tokens, needed(generator, job).len()) {
-        generator.keep_size(&job.uri, before);
+    if !look_around(generator, job, &name, interrupt) {
+        return Ok(false);
     }
+    let prompt = needed(generator, job, &name);
+    let is_worth_it = 2 * prompt.len() >= 3 * before.len();
+    if is_worth_it && !generator.read(&name, &prompt, interrupt)? {
+        return Ok(false);
+    }
+    generator.end_longer(&job.uri, is_worth_it);
+    Ok(true)
 }
 
-/// Lets the generator look at other files for what it is to be told; false if it was interrupted.
-fn look_around(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
+/// Lets the generator look at other files for what it is to be told of them in prompts of that name;
+/// false if it was interrupted.
+fn look_around(
+    generator: &mut dyn Generator,
+    job: &WarmJob,
+    name: &str,
+    interrupt: &CancelToken,
+) -> bool {
     let around = job.caret.around();
     let known = job.texts.as_ref().map(|index| Known {
         index,
         path: &job.remembered_as,
     });
-    generator.look_around(&job.uri, &job.caret.query(&around), known, interrupt)
+    generator.look_around(name, &job.caret.query(&around), known, interrupt)
 }
 
-/// What a job is to read.
-fn needed(generator: &dyn Generator, job: &WarmJob) -> Vec<TokenId> {
-    let context = generator.context(&job.uri);
+/// What a job is to read, in prompts of that name.
+fn needed(generator: &dyn Generator, job: &WarmJob, name: &str) -> Vec<TokenId> {
+    let context = generator.context(name);
     let prompt_at = |caret: &Caret| {
         let around = caret.around();
         let query = Query {
             context: &context,
             ..caret.query(&around)
         };
-        generator.plan(&job.uri, &query).prompt.tokens
+        generator.plan(name, &query).prompt.tokens
     };
     let mut prompt = prompt_at(&job.caret);
     if job.is_guess {
@@ -532,12 +542,65 @@ mod tests {
     use crate::generator::EngineGenerator;
     use crate::settings::KvCache;
 
+    const FILE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/parity/moe-thin.f32.gguf"
+    );
+
+    fn job(text: &str, at: usize) -> WarmJob {
+        WarmJob {
+            source: Source::REST,
+            uri: "file:///a.rs".into(),
+            caret: Caret {
+                text: Rope::from_str(text),
+                at,
+                path: "a.rs".into(),
+                language: None,
+                explicit: true,
+                max_tokens: None,
+                language_id: "rust".into(),
+                manners: Arc::default(),
+            },
+            is_guess: false,
+            is_longer: false,
+            texts: None,
+            remembered_as: "a.rs".into(),
+        }
+    }
+
+    #[test]
+    fn a_longer_prompt_is_read_beside_the_one_that_answers_and_takes_its_place() {
+        let mut generator =
+            EngineGenerator::load(Some(FILE), Some(1), KvCache::Auto).expect("a model");
+        let text = "let the_next_line = of(code);\n".repeat(400);
+        let job = job(&text, text.len() / 2);
+        let longer = WarmJob {
+            is_longer: true,
+            ..job.clone()
+        };
+        let tokens = |generator: &EngineGenerator| needed(generator, &job, &job.uri).len();
+        let go_on = CancelToken::new();
+        assert!(warm(&mut generator, &job, &go_on));
+        let first = tokens(&generator);
+        assert!(generator.is_to_read(&job.uri), "a tiny model reads fast");
+        let cancelled = CancelToken::new();
+        cancelled.cancel();
+        assert!(!warm(&mut generator, &longer, &cancelled));
+        assert_eq!(tokens(&generator), first);
+        assert!(warm(&mut generator, &longer, &go_on));
+        assert!(
+            2 * tokens(&generator) >= 3 * first,
+            "{}",
+            tokens(&generator)
+        );
+        assert!(!generator.is_to_read(&job.uri));
+        let whole = tokens(&generator);
+        assert!(warm(&mut generator, &longer, &go_on));
+        assert_eq!(tokens(&generator), whole);
+    }
+
     #[test]
     fn a_model_without_work_is_unloaded_and_comes_back() {
-        const FILE: &str = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../tests/fixtures/parity/moe-thin.f32.gguf"
-        );
         let (sender, reports) = mpsc::channel();
         let mailbox = Arc::<Mailbox>::default();
         let worker = Worker {
@@ -570,23 +633,7 @@ mod tests {
                 matches!(report, Report::Unloaded(Source::REST)),
                 "{report:?}"
             );
-            mailbox.post_background(WarmJob {
-                source: Source::REST,
-                uri: "file:///a.rs".into(),
-                caret: Caret {
-                    text: Rope::from_str("fn main() {}\n"),
-                    at: 11,
-                    path: "a.rs".into(),
-                    language: None,
-                    explicit: true,
-                    max_tokens: None,
-                    language_id: "rust".into(),
-                    manners: Arc::default(),
-                },
-                is_guess: false,
-                texts: None,
-                remembered_as: "a.rs".into(),
-            });
+            mailbox.post_background(job("fn main() {}\n", 11));
         }
         assert!(matches!(next(), Report::Ready(..)));
         assert!(matches!(next(), Report::Busy(_, true)));

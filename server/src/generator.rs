@@ -8,7 +8,7 @@ use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Generated, Plan, Query};
 use crate::echo::Known;
-use crate::prompt::{Excerpt, PromptBudget};
+use crate::prompt::Excerpt;
 use crate::settings::KvCache;
 
 mod caches;
@@ -102,13 +102,14 @@ pub trait Generator: Send {
         false
     }
 
-    /// Lets them be that long, and returns how long they were and are; nothing if they stay as they are.
-    fn resize(&mut self, _document: &str) -> Option<(PromptBudget, PromptBudget)> {
+    /// The name under which a longer prompt of `document` is read, while the one that was read goes on
+    /// answering; nothing where there is to be none.
+    fn begin_longer(&mut self, _document: &str) -> Option<String> {
         None
     }
 
-    /// Takes that back.
-    fn keep_size(&mut self, _document: &str, _size: PromptBudget) {}
+    /// That one is read, and is the document's from now on; or it is given up, as it is hardly longer.
+    fn end_longer(&mut self, _document: &str, _is_read: bool) {}
 
     /// How the model is told what to do; `None` if it only completes.
     fn instruct(&self) -> Option<Instruct<'_>>;

@@ -292,6 +292,7 @@ mod tests {
             uri: uri.into(),
             caret: caret(),
             is_guess: false,
+            is_longer: false,
             texts: None,
             remembered_as: uri.into(),
         }

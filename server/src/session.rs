@@ -405,6 +405,7 @@ impl Session {
             uri,
             caret,
             at_rest,
+            is_longer,
         } = due;
         let Some(document) = self.documents.snapshot(&uri) else {
             return;
@@ -440,6 +441,7 @@ impl Session {
                 source,
                 uri: Arc::clone(&uri),
                 is_guess: caret.is_none(),
+                is_longer,
                 caret: place.clone(),
                 texts: tells.then(|| self.requests.texts.clone()),
                 remembered_as: Arc::clone(&remembered_as),
@@ -527,7 +529,7 @@ impl Session {
                 }
                 requests.ended(key, stop, proposal, now, effects);
             }
-            Report::ToRead(uri, caret) => self.ahead.read_anew(&uri, caret, now),
+            Report::ToRead(uri, caret) => self.ahead.may_be_longer(&uri, caret, now),
             Report::Acting(key, stage) => self.actions.acting(key, stage, now, effects),
             Report::Acted(key, end) => self.actions.ended(key, end, facts, effects),
         }

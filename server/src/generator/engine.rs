@@ -11,7 +11,7 @@ use carat_engine::{
 
 use super::caches::{Caches, Memory};
 use super::model::CodeModel;
-use super::{Generator, ModelFacts, code_action, pages};
+use super::{Generator, ModelFacts, Tier, code_action, pages};
 use crate::actions::{Instruct, Turn};
 use crate::completion::{self, Generated, Parts, Plan, Query};
 use crate::context::{Chosen, Outline};
@@ -23,6 +23,9 @@ use crate::settings::KvCache;
 
 /// Documents whose prompts are known; the one used last stays longest.
 const DOCUMENTS_MAX: usize = 16;
+/// Multiplications of a weight that a thread does in a second while it reads, before that was measured:
+/// what processors of these years with AVX2 or more reach.
+const USUAL_MULTIPLICATIONS: f64 = 8e10;
 
 /// How long other files are read at a time; the rest of them the next time.
 const LEARNING: Duration = Duration::from_secs(2);
@@ -41,6 +44,8 @@ pub struct EngineGenerator {
     outline: Outline,
     /// What their prompts are like, the one used last first.
     documents: Vec<Document>,
+    /// How fast it reads, in tokens per second, as measured last.
+    speed: Option<f64>,
     /// Whether the speed of the machine is to change nothing.
     is_steady: bool,
 }
@@ -49,8 +54,8 @@ pub struct EngineGenerator {
 struct Document {
     name: String,
     budget: PromptBudget,
-    /// Whether the budget is one for another speed than that at which the document was read.
-    is_to_resize: bool,
+    /// Whether the model reads fast enough for longer prompts.
+    may_be_longer: bool,
     /// What the model is told of other files.
     chosen: Chosen,
     /// As prompts take it.
@@ -90,6 +95,7 @@ impl EngineGenerator {
             actions: None,
             outline: Outline::default(),
             documents: Vec::new(),
+            speed: None,
             is_steady: false,
         })
     }
@@ -113,8 +119,8 @@ impl EngineGenerator {
             Some(at) => self.documents.remove(at),
             None => Document {
                 name: name.to_owned(),
-                budget: self.model.budget,
-                is_to_resize: false,
+                budget: self.first_budget(),
+                may_be_longer: false,
                 chosen: Chosen::default(),
                 excerpts: Arc::default(),
             },
@@ -128,18 +134,35 @@ impl EngineGenerator {
         self.documents.iter().find(|one| one.name == document)
     }
 
+    /// The size of a document's first prompt.
+    fn first_budget(&self) -> PromptBudget {
+        if self.is_steady || self.model.tier == Tier::Small {
+            return self.model.budget;
+        }
+        let info = self.model.model.info();
+        let weights = info.active_parameters.max(1) as f64;
+        let usual = info.threads.max(1) as f64 * USUAL_MULTIPLICATIONS / weights;
+        self.model.budget.first(self.speed.unwrap_or(usual))
+    }
+
     /// So many tokens were `read` of a prompt of so many, at this speed, which says how long prompts may
-    /// be. One of another size is read anew: so a document keeps its size, unless most of it was just
-    /// read and there may be more. What is too long was read all the same.
+    /// be. One of another size is read anew: so a document keeps its size until the user pauses. What is
+    /// too long was read all the same.
     fn measured(&mut self, document: &str, read: f64, of: usize, speed: Option<f64>) {
         let Some(speed) = speed.filter(|_| !self.is_steady && 2.0 * read >= of as f64) else {
             return;
         };
         let before = self.document(document).budget;
+        self.speed = Some(speed);
         self.model.adapt_budget(speed);
-        let is_to_resize = self.model.budget.exceeds(&before);
-        self.document(document).is_to_resize = is_to_resize;
+        let may_be_longer = self.model.budget.exceeds(&before);
+        self.document(document).may_be_longer = may_be_longer;
     }
+}
+
+/// The name of a document's prompts that are longer and not read yet. No URI has such a character.
+fn longer(document: &str) -> String {
+    format!("{document}\0")
 }
 
 impl Generator for EngineGenerator {
@@ -157,7 +180,7 @@ impl Generator for EngineGenerator {
 
     fn plan(&self, document: &str, query: &Query<'_>) -> Plan {
         let known = self.known(document);
-        let budget = known.map_or(self.model.budget, |known| known.budget);
+        let budget = known.map_or_else(|| self.first_budget(), |known| known.budget);
         self.model.plan_within(query, &budget)
     }
 
@@ -249,7 +272,7 @@ impl Generator for EngineGenerator {
     }
 
     fn is_to_read(&self, document: &str) -> bool {
-        self.known(document).is_some_and(|one| one.is_to_resize)
+        self.known(document).is_some_and(|one| one.may_be_longer)
     }
 
     fn read(
@@ -271,15 +294,33 @@ impl Generator for EngineGenerator {
         Ok(whole)
     }
 
-    fn resize(&mut self, document: &str) -> Option<(PromptBudget, PromptBudget)> {
-        let now = self.model.budget;
-        let document = self.document(document);
-        let is_to_resize = std::mem::take(&mut document.is_to_resize);
-        is_to_resize.then(|| (std::mem::replace(&mut document.budget, now), now))
+    fn begin_longer(&mut self, document: &str) -> Option<String> {
+        if !self.is_to_read(document) {
+            return None;
+        }
+        let name = if self.sessions.most() > 1 {
+            longer(document)
+        } else {
+            document.to_owned()
+        };
+        let budget = self.model.budget;
+        self.document(&name).budget = budget;
+        Some(name)
     }
 
-    fn keep_size(&mut self, document: &str, budget: PromptBudget) {
-        self.document(document).budget = budget;
+    fn end_longer(&mut self, document: &str, is_read: bool) {
+        let name = longer(document);
+        let prompts = self.documents.extract_if(.., |one| one.name == name).next();
+        if let Some(prompts) = prompts.filter(|_| is_read) {
+            self.sessions.rename(&name, document);
+            *self.document(document) = Document {
+                name: document.to_owned(),
+                ..prompts
+            };
+        } else {
+            self.sessions.remove(&name);
+        }
+        self.document(document).may_be_longer = false;
     }
 
     fn instruct(&self) -> Option<Instruct<'_>> {
@@ -414,21 +455,44 @@ mod tests {
         );
         let mut generator =
             EngineGenerator::load(Some(file), Some(1), KvCache::Auto).expect("a model");
+        let usual = generator.model.budget;
         let first = generator.document("a").budget;
         let fast = Some(1e6);
         generator.measured("a", 40.0, 100, fast);
         generator.measured("a", 100.0, 100, None);
-        assert_eq!(generator.model.budget, first, "a key, and no speed");
+        assert_eq!(generator.model.budget, usual, "a key, and no speed");
         generator.measured("a", 100.0, 100, fast);
         generator.measured("a", 1.0, 100, fast);
         assert!(generator.is_to_read("a"));
-        assert_eq!(generator.document("a").budget, first, "somebody waits");
         let large = generator.model.budget;
-        assert_eq!(generator.resize("a"), Some((first, large)));
-        assert_eq!(generator.document("a").budget, large);
         assert!(large.exceeds(&first));
+        let longer = generator.begin_longer("a").expect("a longer one");
+        assert_eq!(
+            generator.document("a").budget,
+            first,
+            "it goes on answering"
+        );
+        assert_eq!(generator.document(&longer).budget, large);
+        generator.end_longer("a", false);
+        assert_eq!(generator.document("a").budget, first, "not worth it");
+        assert_eq!(generator.begin_longer("a"), None);
+        generator.measured("a", 100.0, 100, fast);
+        let longer = generator.begin_longer("a").expect("a longer one");
+        let go_on = CancelToken::new();
+        let prompt: Vec<TokenId> = (2..90).collect();
+        for document in ["a", &longer] {
+            assert!(generator.read(document, &prompt, &go_on).expect("room"));
+        }
+        generator.end_longer("a", true);
+        assert_eq!(generator.document("a").budget, large);
+        assert!(generator.known(&longer).is_none());
         assert!(!generator.is_to_read("a"));
-        assert_eq!(generator.resize("a"), None);
+        let session = generator.sessions.session("a", &[]).expect("room");
+        assert_eq!(
+            session.shared_prefix(&prompt),
+            prompt.len(),
+            "nothing is read again"
+        );
         // Another document is read while the machine is busy.
         generator.measured("b", 100.0, 100, Some(1.0));
         assert!(large.exceeds(&generator.model.budget));

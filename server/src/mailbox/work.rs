@@ -128,6 +128,8 @@ pub struct WarmJob {
     pub caret: Caret,
     /// The caret is not known: only what is needed wherever it is is evaluated.
     pub is_guess: bool,
+    /// Prompts there may be longer than they are, for which everything is read anew.
+    pub is_longer: bool,
     /// The user's other texts, if the model may be told of them.
     pub texts: Option<Index>,
     /// What they call the document.
@@ -181,7 +183,7 @@ pub enum Report {
     Others(GenerationKey, Vec<Proposal>),
     /// A generation has ended, with what is to be shown of it; without a reason if it failed.
     Ended(GenerationKey, Option<StopReason>, Option<Proposal>),
-    /// The prompts of a document are to be of another size, and read anew while nobody waits; with the
+    /// The prompts of a document may be longer, and are to be read anew when the user pauses; with the
     /// byte offset of the caret there.
     ToRead(Arc<str>, usize),
     /// An action gets ahead.

@@ -96,6 +96,23 @@ impl PromptBudget {
         }
     }
 
+    /// The size of a document's first prompt for a model that reads so many tokens in a second: what it
+    /// reads in `FIRST_SECONDS`, next to the caret, so that it can soon say something. More is read
+    /// when the user pauses.
+    #[must_use]
+    pub fn first(self, tokens_per_second: f64) -> Self {
+        let own = self.prefix_tokens + self.suffix_tokens;
+        let affordable = (tokens_per_second * FIRST_SECONDS) as usize;
+        let total = affordable.max(FIRST_TOTAL_MIN).min(own);
+        let is_whole = total == own;
+        Self {
+            prefix_tokens: self.prefix_tokens * total / own.max(1),
+            suffix_tokens: self.suffix_tokens * total / own.max(1),
+            context_tokens: if is_whole { self.context_tokens } else { 0 },
+            ..self
+        }
+    }
+
     /// The budget, or less where a model's context could not hold it together with an answer.
     #[must_use]
     pub fn within(self, context_tokens: usize) -> Self {
@@ -121,6 +138,9 @@ impl PromptBudget {
 /// How long a prompt may take that a model has read nothing of. It is read once, while the user looks
 /// around; what is typed costs little.
 const READ_SECONDS: f64 = 10.0;
+/// How long the first prompt of a document may take, and the least it has, in tokens.
+const FIRST_SECONDS: f64 = 6.0;
+const FIRST_TOTAL_MIN: usize = 192;
 /// Sizes of prompts, in tokens. Beyond, models find less and less of use in the same file.
 const TOTALS: [usize; 7] = [512, 768, 1024, 1536, 2048, 2560, 3072];
 /// Sizes of what is told of other files, in tokens, and the one before a speed is known.
@@ -293,6 +313,18 @@ mod tests {
         let small = budget.within(2000);
         assert_eq!((total(small), small.context_tokens), (1024, 1500 - 1024));
         assert_eq!(usual.within(400).context_tokens, 0);
+    }
+
+    #[test]
+    fn first_prompts_are_what_a_model_reads_in_six_seconds() {
+        let usual = PromptBudget::default().for_large();
+        for (speed, expected) in [(5.0, 192), (45.0, 270), (300.0, 520)] {
+            let first = usual.first(speed);
+            let rounding = expected - total(first);
+            assert!(rounding <= 1, "{speed} tokens a second: {first:?}");
+            assert_eq!(first.context_tokens > 0, first == usual, "{speed}");
+            assert_eq!(usual.exceeds(&first), first != usual, "{speed}");
+        }
     }
 
     #[test]

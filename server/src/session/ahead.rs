@@ -12,10 +12,16 @@ use crate::mailbox::GenerationKey;
 /// A pause in typing after which the text is read at its caret, for clients that have not asked there.
 const REST: Duration = Duration::from_millis(250);
 
+/// A pause after which more is read than what a completion needs: a prompt that may be longer costs
+/// seconds of all cores, and rests between words are not to be filled with that.
+const PAUSE: Duration = Duration::from_secs(4);
+
 /// Where something is to be read. The newest place counts: there is one caret.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     spot: Option<Spot>,
+    /// Where prompts may be longer.
+    longer: Option<Spot>,
     /// Where the model for rests was asked and may not have read all.
     at_rest: Option<Spot>,
 }
@@ -39,6 +45,8 @@ pub(super) struct Due {
     pub(super) caret: Option<usize>,
     /// Whether only the model for rests has it to read.
     pub(super) at_rest: bool,
+    /// Whether prompts there may be longer than they are.
+    pub(super) is_longer: bool,
 }
 
 impl Ahead {
@@ -55,6 +63,7 @@ impl Ahead {
         generation: GenerationKey,
         now: Instant,
     ) {
+        self.pauses_later(uri, caret, now);
         self.look(Arc::clone(uri), Some(caret), now, Some(generation));
     }
 
@@ -82,6 +91,7 @@ impl Ahead {
             if let Some(spot) = at_rest.filter(|spot| spot.uri == changed.now.uri) {
                 spot.caret = Some(caret);
             }
+            self.pauses_later(&changed.now.uri, caret, now);
             self.look(Arc::clone(&changed.now.uri), Some(caret), now + REST, None);
         }
     }
@@ -93,30 +103,45 @@ impl Ahead {
         }
     }
 
-    /// What was read of a document is to be read anew, in another size.
-    pub(super) fn read_anew(&mut self, uri: &Arc<str>, caret: usize, now: Instant) {
-        if self.spot.is_none() {
-            self.look(Arc::clone(uri), Some(caret), now, None);
+    /// Prompts of a document may be longer, and are read anew for that, when the user pauses.
+    pub(super) fn may_be_longer(&mut self, uri: &Arc<str>, caret: usize, now: Instant) {
+        // An edit may have come meanwhile: then the caret is where that was.
+        if self.longer.as_ref().is_none_or(|spot| spot.uri != *uri) {
+            self.longer = Some(Spot {
+                uri: Arc::clone(uri),
+                caret: Some(caret),
+                from: now + PAUSE,
+                generation: None,
+            });
+        }
+    }
+
+    /// The user is at work in a document, and there.
+    fn pauses_later(&mut self, uri: &str, caret: usize, now: Instant) {
+        if let Some(spot) = &mut self.longer {
+            spot.from = now + PAUSE;
+            if *spot.uri == *uri {
+                spot.caret = Some(caret);
+            }
         }
     }
 
     /// A document was closed.
     pub(super) fn closed(&mut self, uri: &str) {
-        for spot in [&mut self.spot, &mut self.at_rest] {
+        for spot in [&mut self.spot, &mut self.at_rest, &mut self.longer] {
             spot.take_if(|spot| *spot.uri == *uri);
         }
     }
 
     /// Nothing is to be read any more.
     pub(super) fn forget(&mut self) {
-        self.spot = None;
-        self.at_rest = None;
+        *self = Self::default();
     }
 
     /// When [`Self::take`] has something.
     pub(super) fn due(&self) -> Option<Instant> {
-        let spots = [&self.spot, &self.at_rest].into_iter().flatten();
-        spots.map(|spot| spot.from).min()
+        let spots = [&self.spot, &self.at_rest, &self.longer];
+        spots.into_iter().flatten().map(|spot| spot.from).min()
     }
 
     /// What is to be read, once.
@@ -124,15 +149,18 @@ impl Ahead {
         let due = |spot: &mut Spot| spot.from <= now;
         let of_all = self.spot.take_if(due);
         let at_rest = of_all.is_none();
-        let spot = of_all.or_else(|| self.at_rest.take_if(due))?;
-        if !at_rest {
+        let needed = of_all.or_else(|| self.at_rest.take_if(due));
+        let is_longer = needed.is_none();
+        let spot = needed.or_else(|| self.longer.take_if(due))?;
+        if !at_rest || is_longer {
             // That one reads there, too.
             self.at_rest.take_if(|other| other.uri == spot.uri);
         }
         Some(Due {
             uri: spot.uri,
             caret: spot.caret,
-            at_rest,
+            at_rest: at_rest && !is_longer,
+            is_longer,
         })
     }
 

@@ -96,20 +96,31 @@ fn nothing_is_read_for_who_has_paused_or_closed_or_gone() {
 }
 
 #[test]
-fn a_prompt_of_another_size_is_read_while_nobody_waits() {
+fn a_longer_prompt_is_read_when_the_user_pauses() {
+    let longer = |bench: &mut Bench| {
+        let job = bench.world.reading.take()?;
+        job.is_longer.then_some(job.caret.at)
+    };
     let mut bench = Bench::new();
     let key = bench.submit("let a = |");
-    reading(&mut bench);
     bench.write("foo");
     let to_read = || Event::Engine(Report::ToRead(URI.into(), 8));
     bench.world.happen(to_read());
-    assert_eq!(reading(&mut bench), None, "somebody waits");
     bench.end();
     bench.expect(&[(key, "8..8 foo")]);
-    assert_eq!(reading(&mut bench), Some(here("let a = ", 8)));
+    reading(&mut bench);
+    bench.world.wait(Duration::from_secs(3));
+    assert_eq!(longer(&mut bench), None, "no pause yet");
     bench.edit("let a = f");
     bench.world.happen(to_read());
-    assert_eq!(reading(&mut bench), None, "the caret is elsewhere by now");
-    bench.world.wait(Duration::from_millis(300));
-    assert_eq!(reading(&mut bench), Some(here("let a = f", 9)));
+    bench.world.wait(Duration::from_secs(3));
+    assert_eq!(reading(&mut bench), Some(here("let a = f", 9)), "for a key");
+    bench.world.wait(Duration::from_secs(2));
+    assert_eq!(longer(&mut bench), Some(9), "where the caret is by now");
+    bench.world.wait(Duration::from_secs(10));
+    assert_eq!(longer(&mut bench), None, "once");
+    bench.world.happen(to_read());
+    bench.world.close(URI);
+    bench.world.wait(Duration::from_secs(10));
+    assert_eq!(longer(&mut bench), None);
 }
