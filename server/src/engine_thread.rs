@@ -299,6 +299,7 @@ fn generate(
         return Ok((StopReason::Cancelled, None));
     }
     let around = job.caret.around();
+    generator.arrive(&job.uri, &around.prefix);
     let context = generator.context(&job.uri);
     let query = Query {
         texts: Some(&job.texts),
@@ -443,6 +444,9 @@ fn hunks(text: &ropey::Rope, outcome: &Outcome) -> Vec<(std::ops::Range<usize>, 
 /// Evaluates a prompt for later; false if it was interrupted.
 fn warm(generator: &mut dyn Generator, job: &WarmJob, interrupt: &CancelToken) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| {
+        if !job.is_guess {
+            generator.arrive(&job.uri, &job.caret.around().prefix);
+        }
         let mut is_whole = look_around(generator, job, &job.uri, interrupt);
         if is_whole {
             let prompt = needed(generator, job, &job.uri);

@@ -59,6 +59,9 @@ pub trait Generator: Send {
     /// Prompt and limits for a caret of `document`.
     fn plan(&self, document: &str, query: &Query<'_>) -> Plan;
 
+    /// The user is in `document`, with a caret behind that text.
+    fn arrive(&mut self, _document: &str, _prefix: &str) {}
+
     /// Looks at the user's other texts for what the model is to be told at a caret of `document`; false if
     /// it was cancelled before the end. Without texts it is told nothing. It stays what it is until
     /// then: [`Self::context`] gives it.

@@ -54,6 +54,8 @@ pub struct EngineGenerator {
 struct Document {
     name: String,
     budget: PromptBudget,
+    /// Whether the user's caret has been there, so that the begin of prompts stands where it is.
+    is_entered: bool,
     /// Whether the model reads fast enough for longer prompts.
     may_be_longer: bool,
     /// What the model is told of other files.
@@ -120,6 +122,7 @@ impl EngineGenerator {
             None => Document {
                 name: name.to_owned(),
                 budget: self.first_budget(),
+                is_entered: false,
                 may_be_longer: false,
                 chosen: Chosen::default(),
                 excerpts: Arc::default(),
@@ -142,7 +145,11 @@ impl EngineGenerator {
         let info = self.model.model.info();
         let weights = info.active_parameters.max(1) as f64;
         let usual = info.threads.max(1) as f64 * USUAL_MULTIPLICATIONS / weights;
-        self.model.budget.first(self.speed.unwrap_or(usual))
+        let fixed = self
+            .model
+            .plan_within(&Query::default(), &self.model.budget);
+        let fixed = fixed.prompt.tokens.len();
+        self.model.budget.first(self.speed.unwrap_or(usual), fixed)
     }
 
     /// So many tokens were `read` of a prompt of so many, at this speed, which says how long prompts may
@@ -182,6 +189,17 @@ impl Generator for EngineGenerator {
         let known = self.known(document);
         let budget = known.map_or_else(|| self.first_budget(), |known| known.budget);
         self.model.plan_within(query, &budget)
+    }
+
+    fn arrive(&mut self, document: &str, prefix: &str) {
+        let usual = self.model.budget;
+        let known = self.document(document);
+        if std::mem::replace(&mut known.is_entered, true) || known.budget == usual {
+            return;
+        }
+        let budget = known.budget;
+        let budget = budget.beginning_before(prefix, self.model.model.tokenizer());
+        self.document(document).budget = budget;
     }
 
     fn look_around(
@@ -315,6 +333,7 @@ impl Generator for EngineGenerator {
             self.sessions.rename(&name, document);
             *self.document(document) = Document {
                 name: document.to_owned(),
+                is_entered: true,
                 ..prompts
             };
         } else {

@@ -14,9 +14,12 @@ pub struct PromptBudget {
     pub suffix_tokens: usize,
     /// For what is told of other files.
     pub context_tokens: usize,
-    /// Where the text before the caret does not fit, its begin moves in so many steps over its length.
-    /// After each, a model reads all of it anew.
-    pub prefix_steps: usize,
+    /// Where the text before the caret does not fit, its begin moves in steps of so many bytes. After
+    /// each, a model reads all of it anew.
+    pub prefix_step_bytes: usize,
+    /// The steps begin at this place, in bytes of the text; 0 is its begin. What is before is told only if
+    /// the caret goes there.
+    pub prefix_origin: usize,
 }
 
 impl Default for PromptBudget {
@@ -28,7 +31,8 @@ impl Default for PromptBudget {
             prefix_tokens: 400,
             suffix_tokens: 120,
             context_tokens: 0,
-            prefix_steps: 4,
+            prefix_step_bytes: 400,
+            prefix_origin: 0,
         }
     }
 }
@@ -72,9 +76,15 @@ impl PromptBudget {
         if down && affordable * HEADROOM > current {
             return self;
         }
+        self.with_own(total - total / SUFFIX_SHARE, total / SUFFIX_SHARE)
+    }
+
+    /// The same for another size of the own file; the steps keep their share of it.
+    fn with_own(self, prefix_tokens: usize, suffix_tokens: usize) -> Self {
         Self {
-            prefix_tokens: total - total / SUFFIX_SHARE,
-            suffix_tokens: total / SUFFIX_SHARE,
+            prefix_tokens,
+            suffix_tokens,
+            prefix_step_bytes: self.prefix_step_bytes * prefix_tokens / self.prefix_tokens.max(1),
             ..self
         }
     }
@@ -91,24 +101,46 @@ impl PromptBudget {
     pub fn for_large(self) -> Self {
         Self {
             context_tokens: CONTEXT_USUAL,
-            prefix_steps: 2,
+            prefix_step_bytes: self.prefix_tokens / 2 * TOKEN_BYTES,
             ..self
         }
     }
 
     /// The size of a document's first prompt for a model that reads so many tokens in a second: what it
-    /// reads in `FIRST_SECONDS`, next to the caret, so that it can soon say something. More is read
-    /// when the user pauses.
+    /// reads in `FIRST_SECONDS`, next to the caret, so that it can soon say something. `fixed` tokens
+    /// are the same in every prompt. More is read when the user pauses.
     #[must_use]
-    pub fn first(self, tokens_per_second: f64) -> Self {
-        let own = self.prefix_tokens + self.suffix_tokens;
+    pub fn first(self, tokens_per_second: f64, fixed: usize) -> Self {
         let affordable = (tokens_per_second * FIRST_SECONDS) as usize;
-        let total = affordable.max(FIRST_TOTAL_MIN).min(own);
-        let is_whole = total == own;
+        let total = affordable.saturating_sub(fixed).max(FIRST_TOTAL_MIN);
+        if total >= self.prefix_tokens + self.suffix_tokens {
+            return self;
+        }
+        let suffix_tokens = total / SUFFIX_SHARE;
+        let told = total - suffix_tokens;
         Self {
-            prefix_tokens: self.prefix_tokens * total / own.max(1),
-            suffix_tokens: self.suffix_tokens * total / own.max(1),
-            context_tokens: if is_whole { self.context_tokens } else { 0 },
+            // Less than twice of it has room, or it would be filled at once.
+            prefix_tokens: told + told * FIRST_ROOM.0 / FIRST_ROOM.1,
+            suffix_tokens,
+            context_tokens: 0,
+            prefix_step_bytes: told * TOKEN_BYTES,
+            ..self
+        }
+    }
+
+    /// The size of a first prompt, as it suits a caret behind that text: it begins so that much can be
+    /// typed before its begin moves.
+    #[must_use]
+    pub fn beginning_before(self, prefix: &str, vocabulary: &dyn Vocabulary) -> Self {
+        let (with_room, told) = (FIRST_ROOM.0 + FIRST_ROOM.1, FIRST_ROOM.1);
+        let told = self.prefix_tokens * told / with_room;
+        let tail =
+            &prefix[prefix.ceil_char_boundary(prefix.len().saturating_sub(told * TOKEN_BYTES))..];
+        let tokens = vocabulary.encode(tail).len().max(1);
+        let step = (told * tail.len()).div_ceil(tokens);
+        Self {
+            prefix_step_bytes: step,
+            prefix_origin: prefix.len().saturating_sub(step),
             ..self
         }
     }
@@ -127,10 +159,11 @@ impl PromptBudget {
             };
         }
         Self {
-            prefix_tokens: self.prefix_tokens * room / own,
-            suffix_tokens: self.suffix_tokens * room / own,
             context_tokens,
-            ..self
+            ..self.with_own(
+                self.prefix_tokens * room / own,
+                self.suffix_tokens * room / own,
+            )
         }
     }
 }
@@ -139,8 +172,10 @@ impl PromptBudget {
 /// around; what is typed costs little.
 const READ_SECONDS: f64 = 10.0;
 /// How long the first prompt of a document may take, and the least it has, in tokens.
-const FIRST_SECONDS: f64 = 6.0;
-const FIRST_TOTAL_MIN: usize = 192;
+const FIRST_SECONDS: f64 = 8.0;
+const FIRST_TOTAL_MIN: usize = 128;
+/// The room that it has for what is typed, as a share of what it tells of the text before the caret.
+const FIRST_ROOM: (usize, usize) = (2, 3);
 /// Sizes of prompts, in tokens. Beyond, models find less and less of use in the same file.
 const TOTALS: [usize; 7] = [512, 768, 1024, 1536, 2048, 2560, 3072];
 /// Sizes of what is told of other files, in tokens, and the one before a speed is known.
@@ -178,9 +213,13 @@ pub(super) fn window<'a>(
     let total = budget.prefix_tokens + budget.suffix_tokens;
     // Neither length can matter beyond the whole budget, so no more than that is counted.
     let suffix_need = total - remaining_after(suffix, total, vocabulary);
-    let for_prefix = budget.prefix_tokens + budget.suffix_tokens.saturating_sub(suffix_need);
-    let cell = budget.prefix_tokens * TOKEN_BYTES / budget.prefix_steps.max(1);
-    let (kept, used) = trim_front(prefix, for_prefix, cell, vocabulary);
+    let spare = budget.suffix_tokens.saturating_sub(suffix_need);
+    // A first prompt is to be short.
+    let spare = if budget.prefix_origin > 0 { 0 } else { spare };
+    let for_prefix = budget.prefix_tokens + spare;
+    let cell = budget.prefix_step_bytes;
+    let origin = budget.prefix_origin;
+    let (kept, used) = trim_front(prefix, for_prefix, cell, origin, vocabulary);
     let step = (total / SHARE_STEPS).max(1);
     // What a trimmed prefix leaves free it will need before its start moves; a short one hands over
     // what it has no text for, in steps.
@@ -217,17 +256,23 @@ fn remaining_after(text: &str, tokens: usize, vocabulary: &dyn Vocabulary) -> us
 
 /// The end of `text` that fits into `tokens`, and how many it takes.
 ///
-/// It begins at the first line start in a cell of a grid over the whole document. Typing at its end
-/// leaves the grid alone, so the start holds until a whole cell of `cell` bytes has to go.
+/// It begins at the first line start in a cell of a grid over the whole document, which leads to
+/// `origin`. Typing at its end leaves the grid alone, so the start holds until a whole cell of `cell`
+/// bytes has to go.
 fn trim_front<'a>(
     text: &'a str,
     tokens: usize,
     cell: usize,
+    origin: usize,
     vocabulary: &dyn Vocabulary,
 ) -> (&'a str, usize) {
     let cell = cell.max(1);
+    let phase = origin % cell;
     let (mut start, mut used) = (text.len(), 0);
-    let mut grid = text.len() / cell * cell;
+    let mut grid = match text.len().checked_sub(phase) {
+        Some(behind) => phase + behind / cell * cell,
+        None => 0,
+    };
     loop {
         let candidate = line_start_in_cell(text, grid, cell).min(start);
         let cost = vocabulary.encode(&text[candidate..start]).len();
@@ -235,10 +280,11 @@ fn trim_front<'a>(
             return (&text[start..], used);
         }
         (start, used) = (candidate, used + cost);
-        if grid == 0 {
+        // Before the origin nothing is told, unless the caret has gone there.
+        if grid == 0 || grid == origin {
             return (&text[start..], used);
         }
-        grid -= cell;
+        grid = grid.saturating_sub(cell);
     }
 }
 
@@ -316,12 +362,16 @@ mod tests {
     }
 
     #[test]
-    fn first_prompts_are_what_a_model_reads_in_six_seconds() {
+    fn first_prompts_are_what_a_model_reads_in_eight_seconds() {
         let usual = PromptBudget::default().for_large();
-        for (speed, expected) in [(5.0, 192), (45.0, 270), (300.0, 520)] {
-            let first = usual.first(speed);
-            let rounding = expected - total(first);
-            assert!(rounding <= 1, "{speed} tokens a second: {first:?}");
+        for (speed, expected) in [(5.0, 128), (45.0, 260), (70.0, 460), (300.0, 520)] {
+            let first = usual.first(speed, 100);
+            let told = if first == usual {
+                total(first)
+            } else {
+                first.prefix_step_bytes / TOKEN_BYTES + first.suffix_tokens
+            };
+            assert_eq!(told, expected, "{speed}: {first:?}");
             assert_eq!(first.context_tokens > 0, first == usual, "{speed}");
             assert_eq!(usual.exceeds(&first), first != usual, "{speed}");
         }

@@ -131,9 +131,11 @@ fn prompt_of(case: &Case, form: PromptForm) -> String {
         })
     };
     let usual = PromptBudget::default();
+    let prefix_tokens = number("prefix_tokens", usual.prefix_tokens);
     let budget = PromptBudget {
-        prefix_tokens: number("prefix_tokens", usual.prefix_tokens),
+        prefix_tokens,
         suffix_tokens: number("suffix_tokens", usual.suffix_tokens),
+        prefix_step_bytes: prefix_tokens,
         ..usual
     };
     let language = languages::by_path(path.as_ref());
@@ -426,6 +428,7 @@ fn a_share_that_one_side_leaves_goes_to_the_other() {
     let budget = PromptBudget {
         prefix_tokens: 300,
         suffix_tokens: 300,
+        prefix_step_bytes: 300,
         ..PromptBudget::default()
     };
     let long = file(200);
@@ -454,6 +457,46 @@ fn a_share_that_one_side_leaves_goes_to_the_other() {
     );
 }
 
+#[test]
+fn the_begin_of_a_first_prompt_stays_where_it_is_wherever_the_caret_is() {
+    /// Tokens are so many bytes.
+    struct Pieces(usize);
+    impl Vocabulary for Pieces {
+        fn encode(&self, text: &str) -> Vec<TokenId> {
+            vec![0; text.len().div_ceil(self.0)]
+        }
+        fn bos(&self) -> Option<TokenId> {
+            None
+        }
+        fn control(&self, _: &str) -> Option<TokenId> {
+            None
+        }
+        fn fill_in_the_middle(&self) -> Option<FimMarks> {
+            None
+        }
+    }
+    let typed = "    let another = line(of, this);\n".repeat(4);
+    for (lines, bytes) in (100..140).flat_map(|lines| [2, 3, 4, 5].map(|bytes| (lines, bytes))) {
+        let vocabulary = Pieces(bytes);
+        let before = file(lines);
+        let budget = PromptBudget::default().for_large().first(30.0, 48);
+        let budget = budget.beginning_before(&before, &vocabulary);
+        let begin = |prefix: &str| {
+            prefix.len()
+                - budget::window(prefix, "\n}\n", &budget, &vocabulary)
+                    .prefix
+                    .len()
+        };
+        let first = begin(&before);
+        let told = vocabulary.encode(&before[first..]).len();
+        assert!(
+            (115..=150).contains(&told),
+            "{told} tokens of {bytes} bytes after {lines} lines"
+        );
+        assert_eq!(begin(&(before + &typed)), first, "after {lines} lines");
+    }
+}
+
 proptest! {
     #[test]
     fn windows_touch_the_caret_and_keep_the_budget(
@@ -461,9 +504,16 @@ proptest! {
         suffix in "(\\PC|\n|\r\n| ){0,400}",
         prefix_tokens in 0usize..60,
         suffix_tokens in 0usize..60,
+        prefix_origin in 0usize..2000,
     ) {
         let vocabulary = words();
-        let budget = PromptBudget { prefix_tokens, suffix_tokens, ..PromptBudget::default() };
+        let budget = PromptBudget {
+            prefix_tokens,
+            suffix_tokens,
+            context_tokens: 0,
+            prefix_step_bytes: prefix_tokens,
+            prefix_origin,
+        };
         let window = budget::window(&prefix, &suffix, &budget, &vocabulary);
         prop_assert!(prefix.ends_with(window.prefix));
         prop_assert!(suffix.starts_with(window.suffix));
