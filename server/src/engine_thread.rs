@@ -279,7 +279,7 @@ pub(crate) fn complete(generator: &mut dyn Generator, job: &Job, report: &dyn Fn
     tell_if_longer(generator, &job.uri, job.caret.at, report);
 }
 
-/// The user's pauses are the session's affair.
+/// Tells that prompts of a document may be longer than they are; the session knows when the user pauses.
 fn tell_if_longer(
     generator: &dyn Generator,
     uri: &Arc<str>,

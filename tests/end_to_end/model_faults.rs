@@ -254,10 +254,14 @@ fn a_file_that_is_cut_off_while_it_is_used() {
     server.until("the model is used again", |server| {
         server.log().contains("whole again").then_some(())
     });
+    wait_for(&mut server, "ready");
     let id = server.inline_completion(URI, (0, 9));
     assert!(server.response(id).is_ok());
     let said_again = |message: &Value| message["method"] == "window/showMessage";
     assert!(!server.unread().iter().any(said_again));
     let log = server.log();
-    assert!(!log.contains("panicked"), "{log}");
+    assert!(
+        log.contains("whole again") && !log.contains("panicked"),
+        "{log}"
+    );
 }

@@ -54,8 +54,8 @@ pub struct EngineGenerator {
 struct Document {
     name: String,
     budget: PromptBudget,
-    /// Whether the user's caret has been there, so that the begin of prompts stands where it is.
-    is_entered: bool,
+    /// Whether prompts are short, and begin where it suits the caret once the user has come.
+    begins_anywhere: bool,
     /// Whether the model reads fast enough for longer prompts.
     may_be_longer: bool,
     /// What the model is told of other files.
@@ -117,16 +117,18 @@ impl EngineGenerator {
     /// What the prompts of a document are like, from now on at the latest.
     fn document(&mut self, name: &str) -> &mut Document {
         let known = self.documents.iter().position(|one| one.name == name);
-        let document = match known {
-            Some(at) => self.documents.remove(at),
-            None => Document {
+        let document = if let Some(at) = known {
+            self.documents.remove(at)
+        } else {
+            let budget = self.first_budget();
+            Document {
                 name: name.to_owned(),
-                budget: self.first_budget(),
-                is_entered: false,
+                budget,
+                begins_anywhere: budget != self.model.budget,
                 may_be_longer: false,
                 chosen: Chosen::default(),
                 excerpts: Arc::default(),
-            },
+            }
         };
         self.documents.truncate(DOCUMENTS_MAX - 1);
         self.documents.insert(0, document);
@@ -192,9 +194,8 @@ impl Generator for EngineGenerator {
     }
 
     fn arrive(&mut self, document: &str, prefix: &str) {
-        let usual = self.model.budget;
         let known = self.document(document);
-        if std::mem::replace(&mut known.is_entered, true) || known.budget == usual {
+        if !std::mem::take(&mut known.begins_anywhere) {
             return;
         }
         let budget = known.budget;
@@ -322,7 +323,9 @@ impl Generator for EngineGenerator {
             document.to_owned()
         };
         let budget = self.model.budget;
-        self.document(&name).budget = budget;
+        let prompts = self.document(&name);
+        prompts.budget = budget;
+        prompts.begins_anywhere = false;
         Some(name)
     }
 
@@ -333,7 +336,6 @@ impl Generator for EngineGenerator {
             self.sessions.rename(&name, document);
             *self.document(document) = Document {
                 name: document.to_owned(),
-                is_entered: true,
                 ..prompts
             };
         } else {
@@ -512,6 +514,23 @@ mod tests {
             prompt.len(),
             "nothing is read again"
         );
+        // What is whole from the first begins where it always does, whatever the speed is by then.
+        let early = generator.document("early").budget;
+        generator.model.budget.prefix_tokens += 1;
+        let prefix = "let the_next_line = of(code);\n".repeat(400);
+        generator.arrive("early", &prefix);
+        assert_eq!(generator.document("early").budget, early);
+        generator.model.budget = large;
+        // What is not begins at the caret that comes first.
+        generator.speed = Some(1.0);
+        let slow = generator.document("slow").budget;
+        assert!(large.exceeds(&slow));
+        generator.arrive("slow", &prefix);
+        let begun = generator.document("slow").budget;
+        assert!((1..prefix.len()).contains(&begun.prefix_origin));
+        generator.arrive("slow", &prefix[..1000]);
+        assert_eq!(generator.document("slow").budget, begun);
+        generator.speed = None;
         // Another document is read while the machine is busy.
         generator.measured("b", 100.0, 100, Some(1.0));
         assert!(large.exceeds(&generator.model.budget));
