@@ -51,7 +51,8 @@ const END: &str = "\n__ggml_vocab_test__\n";
 
 /// Where the files of vocabularies are.
 fn folder() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let root = root.expect("the repository");
     let folder = std::env::var_os("CARAT_VOCABULARIES")
         .map_or_else(|| root.join("target/vocabularies"), PathBuf::from);
     if !folder.exists() {
@@ -65,11 +66,11 @@ fn folder() -> Option<PathBuf> {
 }
 
 fn load(path: &Path) -> Result<Tokenizer, LoadError> {
-    Tokenizer::from_model_file(&ModelFile::open(path).unwrap())
+    Tokenizer::from_model_file(&ModelFile::open(path)?)
 }
 
 fn parse<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<TokenId> {
-    ids.map(|id| id.parse().unwrap()).collect()
+    ids.map(|id| id.parse().expect("an id")).collect()
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn cut_as(file: &[u8], name: &str) -> Result<Tokenizer, LoadError> {
         .expect("how words are cut");
     // No tensors follow, so nothing has to stand at the place where it stood.
     let changed = [&file[..at], &entry(name), &file[at + old.len()..]].concat();
-    Tokenizer::from_model_file(&ModelFile::from_bytes("words.gguf", &changed).unwrap())
+    Tokenizer::from_model_file(&ModelFile::from_bytes("words.gguf", &changed)?)
 }
 
 #[test]

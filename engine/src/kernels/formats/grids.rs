@@ -65,42 +65,10 @@ const fn fours<const N: usize>(first: usize, values: &[u8]) -> [u32; N] {
     grid
 }
 
-/// The points from word `first` of the file on, in the order of registers: numbers with an even place in
-/// the low byte, the others in the high one.
-///
-/// A word that is copied to neighbouring lanes, each shifted by 2 bits (of fours by 4) more than the one
-/// before, has the point's values in its bytes, in the lowest bits.
-const fn spread<const N: usize>(first: usize, weights: usize) -> [u16; N] {
-    let bits = 16 / weights;
-    let (mut words, mut n) = ([0; N], 0);
-    while n < N {
-        let at = 2 * (first + n);
-        let word = FILE[at] as u16 | (FILE[at + 1] as u16) << 8;
-        let mut i = 0;
-        while i < weights {
-            let number = (word >> (bits * i)) & ((1 << bits) - 1);
-            words[n] |= number << (bits * (i / 2) + 8 * (i % 2));
-            i += 1;
-        }
-        n += 1;
-    }
-    words
-}
-
-/// The values of numbers of a spread word, to be looked up 16 at a time.
-const fn values<const N: usize>(of: [u8; N]) -> [u8; 16] {
-    let (of, mut values, mut n) = (above_middle(of), [0; 16], 0);
-    while n < N {
-        values[n] = of[n];
-        n += 1;
-    }
-    values
-}
-
 /// Grids for registers that hold a good part of them.
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod spread {
-    use super::{OF_IQ2, OF_IQ3_S, OF_IQ3_XXS, spread, values};
+    use super::{FILE, OF_IQ2, OF_IQ3_S, OF_IQ3_XXS, above_middle};
 
     pub(crate) static IQ2_XXS: [u16; 256] = spread(0, 8);
     pub(crate) static IQ2_XS: [u16; 512] = spread(256, 8);
@@ -111,6 +79,38 @@ pub(crate) mod spread {
     pub(crate) const VALUES_IQ2: [u8; 16] = values(OF_IQ2);
     pub(crate) const VALUES_IQ3_XXS: [u8; 16] = values(OF_IQ3_XXS);
     pub(crate) const VALUES_IQ3_S: [u8; 16] = values(OF_IQ3_S);
+
+    /// The points from word `first` of the file on, in the order of registers: numbers with an even place in
+    /// the low byte, the others in the high one.
+    ///
+    /// A word that is copied to neighbouring lanes, each shifted by 2 bits (of fours by 4) more than the one
+    /// before, has the point's values in its bytes, in the lowest bits.
+    const fn spread<const N: usize>(first: usize, weights: usize) -> [u16; N] {
+        let bits = 16 / weights;
+        let (mut words, mut n) = ([0; N], 0);
+        while n < N {
+            let at = 2 * (first + n);
+            let word = FILE[at] as u16 | (FILE[at + 1] as u16) << 8;
+            let mut i = 0;
+            while i < weights {
+                let number = (word >> (bits * i)) & ((1 << bits) - 1);
+                words[n] |= number << (bits * (i / 2) + 8 * (i % 2));
+                i += 1;
+            }
+            n += 1;
+        }
+        words
+    }
+
+    /// The values of numbers of a spread word, to be looked up 16 at a time.
+    const fn values<const N: usize>(of: [u8; N]) -> [u8; 16] {
+        let (of, mut values, mut n) = (above_middle(of), [0; 16], 0);
+        while n < N {
+            values[n] = of[n];
+            n += 1;
+        }
+        values
+    }
 }
 
 static IQ2_XXS: [u64; 256] = eights(0, &above_middle(OF_IQ2));
@@ -122,6 +122,10 @@ static IQ3_S: [u32; 512] = fours(2048, &above_middle(OF_IQ3_S));
 static IQ1: [u64; 2048] = eights(2560, &[0, 8, 16]);
 
 /// A format in blocks of 256 weights whose numbers come from a grid.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "some constants are for kernels of x86-64")
+)]
 pub(crate) trait Grid {
     /// Bytes of a block.
     const BLOCK_BYTES: usize;
