@@ -339,7 +339,11 @@ impl Wide for f::Mxfp4 {
         unsafe {
             let [a, b] = two_blocks::<Self>(row, i, whole);
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(f::HALVES.as_ptr().cast()));
-            [a, b].map(|block| _mm256_shuffle_epi8(table, nibbles(block.add(1))))
+            // No `map`: a closure has not the instructions, and calls them.
+            [
+                _mm256_shuffle_epi8(table, nibbles(a.add(1))),
+                _mm256_shuffle_epi8(table, nibbles(b.add(1))),
+            ]
         }
     }
     #[inline(always)]
@@ -347,23 +351,29 @@ impl Wide for f::Mxfp4 {
         // SAFETY: passed on; of other blocks than the `groups` nothing is read.
         unsafe {
             let first = row.add(strip * GROUPS * Self::BYTES);
-            let scale = |group: usize| {
-                if group < groups {
-                    f::half_of_power(first.add(group * Self::BYTES).read())
-                } else {
-                    0.0
-                }
-            };
-            let d = _mm256_set_ps(
-                scale(7),
-                scale(6),
-                scale(5),
-                scale(4),
-                scale(3),
-                scale(2),
-                scale(1),
-                scale(0),
-            );
+            // An exponent of 1 and one of 0 are the same: a scale of zero.
+            let mut low = _mm_set1_epi32(1);
+            let mut high = low;
+            macro_rules! insert {
+                ($register:ident, $lane:literal, $group:literal) => {
+                    if groups > $group {
+                        let exponent = first.add($group * Self::BYTES).read();
+                        $register = _mm_insert_epi32::<$lane>($register, i32::from(exponent));
+                    }
+                };
+            }
+            insert!(low, 0, 0);
+            insert!(low, 1, 1);
+            insert!(low, 2, 2);
+            insert!(low, 3, 3);
+            insert!(high, 0, 4);
+            insert!(high, 1, 5);
+            insert!(high, 2, 6);
+            insert!(high, 3, 7);
+            let one = _mm256_set1_epi32(1);
+            let exponents = _mm256_max_epi32(_mm256_set_m128i(high, low), one);
+            let halves = _mm256_slli_epi32::<23>(_mm256_sub_epi32(exponents, one));
+            let d = _mm256_castsi256_ps(halves);
             around(d, 12.0)
         }
     }
