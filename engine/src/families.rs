@@ -2,6 +2,7 @@
 //! of tensors. Nothing outside asks for the name of an architecture.
 
 mod gemma;
+mod granite;
 mod llama;
 mod phi;
 mod qwen;
@@ -25,6 +26,7 @@ fn all() -> impl Iterator<Item = &'static Family> {
     [
         gemma::FAMILIES,
         llama::FAMILIES,
+        granite::FAMILIES,
         qwen::FAMILIES,
         phi::FAMILIES,
         starcoder::FAMILIES,

@@ -104,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) context: usize,
     /// Added to the mean square before its root is taken.
     pub(crate) norm_epsilon: f32,
+    /// Factor on logits, before the cap; the last norm has it.
+    pub(crate) logit_scale: f32,
     /// Logits are `cap * tanh(logits / cap)`.
     pub(crate) final_softcap: Option<f32>,
     /// Width of the per-layer embeddings; 0: the model has none.

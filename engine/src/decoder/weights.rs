@@ -34,6 +34,18 @@ pub(crate) struct Norm {
     pub(crate) bias: Option<Vec<f32>>,
 }
 
+impl Norm {
+    /// Gives what it gave, multiplied by `factor`.
+    fn times(mut self, factor: f32) -> Self {
+        for values in [Some(&mut self.weight), self.bias.as_mut()] {
+            for value in values.into_iter().flatten() {
+                *value *= factor;
+            }
+        }
+        self
+    }
+}
+
 /// Embeddings that every layer adds (E2B, E4B).
 pub(crate) struct PerLayerWeights {
     /// `[V, L * P]`
@@ -228,7 +240,7 @@ impl Weights {
         let weights = Self {
             token_embedding: loader.matrix("token_embd.weight", v, h)?,
             output: loader.optional_matrix("output.weight", v, h)?,
-            output_norm: loader.norm("output_norm", h)?,
+            output_norm: loader.norm("output_norm", h)?.times(config.logit_scale),
             rope_factors,
             per_layer,
             layers: (0..n_layers)

@@ -64,6 +64,7 @@ fn common(reader: &Reader<'_>, layers: &Layers) -> Result<Config, LoadError> {
         vocabulary: reader.vocabulary,
         context: reader.context()?,
         norm_epsilon: reader.norm_epsilon(1e-6),
+        logit_scale: 1.0,
         final_softcap: reader
             .float("final_logit_softcapping")
             .filter(|&cap| cap > 0.0),

@@ -47,6 +47,7 @@ pub(super) fn like_llama(reader: &Reader<'_>, pairs: RopePairs) -> Result<Config
         vocabulary: reader.vocabulary,
         context: reader.context()?,
         norm_epsilon: reader.norm_epsilon(1e-5),
+        logit_scale: 1.0,
         final_softcap: None,
         per_layer_width: 0,
         experts: None,
