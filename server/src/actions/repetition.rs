@@ -1,7 +1,42 @@
-//! Prose that goes round in circles: small models repeat a sentence until a limit stops them.
+//! Prose that goes round in circles: small models repeat a sentence, or say it again in nearly the same
+//! words, until a limit stops them.
 
 /// A sentence of fewer bytes may stand twice.
 const SENTENCE_BYTES_MIN: usize = 32;
+
+/// As few words as this may stand again in the order of an earlier sentence; [`FILLERS`] do not count.
+const WORDS_MIN: usize = 5;
+
+/// Words that make no sentence a new one.
+const FILLERS: &[&str] = &[
+    "a",
+    "also",
+    "an",
+    "and",
+    "are",
+    "as",
+    "be",
+    "code",
+    "conclusion",
+    "function",
+    "here",
+    "in",
+    "is",
+    "it",
+    "its",
+    "method",
+    "overall",
+    "program",
+    "so",
+    "summary",
+    "that",
+    "the",
+    "then",
+    "these",
+    "this",
+    "thus",
+    "which",
+];
 
 /// How much of a text can be shown while more is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +47,9 @@ pub(super) struct Settled {
     pub(super) repeats: bool,
 }
 
-/// Finds the first sentence that stood before; the last one of a text that has not `ended` may become
-/// one, and is left out as long as it can. Code in fences may repeat itself.
+/// Finds the first sentence that stood before, or whose words all stood before in one sentence, in their
+/// order; the last one of a text that has not `ended` may become one, and is left out as long as it can.
+/// Code in fences may repeat itself.
 pub(super) fn settled(text: &str, ended: bool) -> Settled {
     let mut before: Vec<&str> = Vec::new();
     let mut fenced = false;
@@ -24,14 +60,14 @@ pub(super) fn settled(text: &str, ended: bool) -> Settled {
             fenced = !fenced;
         } else if fenced {
         } else if !whole && !ended {
-            if before.iter().any(|known| known.starts_with(sentence)) {
+            if before.iter().any(|known| may_say_again(sentence, known)) {
                 return Settled {
                     end: shown,
                     repeats: false,
                 };
             }
         } else if sentence.len() >= SENTENCE_BYTES_MIN {
-            if before.contains(&sentence) {
+            if before.iter().any(|known| says_again(sentence, known)) {
                 return repeats(shown);
             }
             before.push(sentence);
@@ -42,6 +78,50 @@ pub(super) fn settled(text: &str, ended: bool) -> Settled {
         end: if ended { text.len() } else { shown },
         repeats: false,
     }
+}
+
+/// The words that count, in lower case and without what stands around them.
+fn words(sentence: &str) -> Vec<String> {
+    sentence
+        .split_whitespace()
+        .map(|word| {
+            word.trim_matches(|c: char| !c.is_alphanumeric())
+                .to_lowercase()
+        })
+        .filter(|word| !word.is_empty() && !FILLERS.contains(&word.as_str()))
+        .collect()
+}
+
+/// What of `known` stands behind the words `said`, which it has in this order; `None` if it has not.
+fn behind<'a>(said: &[String], mut known: &'a [String]) -> Option<&'a [String]> {
+    for word in said {
+        let at = known.iter().position(|other| other == word)?;
+        known = &known[at + 1..];
+    }
+    Some(known)
+}
+
+/// Whether `sentence` has nothing that `known` has not.
+fn says_again(sentence: &str, known: &str) -> bool {
+    let said = words(sentence);
+    sentence == known || (said.len() >= WORDS_MIN && behind(&said, &words(known)).is_some())
+}
+
+/// Whether `sentence`, of which more may come, may come to say `known` again.
+fn may_say_again(sentence: &str, known: &str) -> bool {
+    let (whole, last) = match sentence.rsplit_once(char::is_whitespace) {
+        Some((whole, last)) => (whole, last),
+        None => ("", sentence),
+    };
+    let last = last
+        .trim_start_matches(|c: char| !c.is_alphanumeric())
+        .trim_end_matches(|c: char| !c.is_alphanumeric())
+        .to_lowercase();
+    let (said, known) = (words(whole), words(known));
+    behind(&said, &known).is_some_and(|rest| {
+        rest.iter().any(|word| word.starts_with(&last))
+            || FILLERS.iter().any(|word| word.starts_with(&last))
+    })
 }
 
 /// Sentences and lines without the blanks around them: where they begin, their text, and whether they
@@ -105,6 +185,38 @@ mod tests {
     }
 
     #[test]
+    fn nearly_the_same_words_are_cut_off_too() {
+        let said =
+            "This code is a simple example of a function that counts the words in a given text.";
+        let new = format!("{said} {SECOND}");
+        let again = "The code is a simple example that counts words in a given text.";
+        let found = settled(&format!("{new} {again}"), true);
+        let expected = Settled {
+            end: new.len(),
+            repeats: true,
+        };
+        assert_eq!(found, expected);
+        // The same words in another order say something else.
+        let other = "A given text counts the words in a simple example of this code.";
+        assert!(!settled(&format!("{new} {other}"), true).repeats);
+    }
+
+    #[test]
+    fn sentences_built_alike_are_not_cut_off() {
+        let text = "The first parameter is the number of rows of the whole matrix. \
+            The second parameter is the number of columns of the whole matrix. \
+            `min` returns the smaller of the two values that it is passed. \
+            `max` returns the larger of the two values that it is passed. \
+            The user is told when the file of the model was found. \
+            The user is not told when the file of the model was found.";
+        let all = Settled {
+            end: text.len(),
+            repeats: false,
+        };
+        assert_eq!(settled(text, true), all);
+    }
+
+    #[test]
     fn short_sentences_and_code_may_stand_twice() {
         for text in [
             "It returns `None`. Then it returns `None`. It returns `None`.".to_owned(),
@@ -121,7 +233,7 @@ mod tests {
     proptest! {
         /// What was shown stays right when more comes.
         #[test]
-        fn what_is_settled_never_shrinks(words in prop::collection::vec("(a long word of thirty-two by|b|c)[. \n]{1,2}", 0..12)) {
+        fn what_is_settled_never_shrinks(words in prop::collection::vec("(a long word of thirty-two by|the long words?|thirty|long|b|c)[. \n]{1,2}", 0..12)) {
             let text = words.concat();
             let mut last = 0;
             for end in 0..=text.len() {

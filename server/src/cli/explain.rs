@@ -16,7 +16,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The code; a single line stands for the function or type around it
+    /// The code; a single line, with a column or without, stands for the function or type around it
     #[arg(value_name = "FILE:LINE[-LINE]")]
     lines: Lines,
     /// Name or GGUF file of the model; it must take instructions

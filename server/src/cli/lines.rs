@@ -1,4 +1,4 @@
-//! Lines of a file as the command line names them: `FILE:LINE` or `FILE:LINE-LINE`.
+//! Lines of a file as the command line names them: `FILE:LINE` or `FILE:LINE-LINE`, or a caret in them.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::ensure;
 use ropey::Rope;
 
-use super::caret;
+use super::caret::{self, Caret};
 
 /// Some lines of a file; they count from 1, the last one is among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ impl FromStr for Lines {
                 "expected FILE:LINE or FILE:LINE-LINE, for example src/main.rs:10-20, found `{text}`"
             )
         };
+        // Compilers and `carat complete` name a column as well.
+        if let Ok(Caret { file, line, .. }) = text.parse() {
+            let last = None;
+            return Ok(Self {
+                file,
+                first: line,
+                last,
+            });
+        }
         let (file, lines) = text.rsplit_once(':').ok_or_else(usage)?;
         let (first, last) = match lines.split_once('-') {
             Some((first, last)) => (first, Some(last)),
@@ -83,6 +92,11 @@ mod tests {
         assert_eq!(
             (lines.file, lines.first, lines.last),
             (r"C:\a.rs".into(), 10, Some(12))
+        );
+        let caret: Lines = r"C:\a.rs:10:5".parse().expect("a caret");
+        assert_eq!(
+            (caret.file, caret.first, caret.last),
+            (r"C:\a.rs".into(), 10, None)
         );
         for wrong in [
             "", "a.rs", "a.rs:0", "a.rs:x", ":1", "a.rs:3-2", "a.rs:1-", "a.rs:-1", "a.rs:1-0",

@@ -24,7 +24,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct RefactorArgs {
-    /// The code; a single line stands for the function or type around it
+    /// The code; a single line, with a column or without, stands for the function or type around it
     #[arg(value_name = "FILE:LINE[-LINE]")]
     lines: Lines,
     /// What to do with it, in your own words
