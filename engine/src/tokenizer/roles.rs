@@ -35,7 +35,7 @@ const END_MARKS: [&str; 12] = [
 
 /// The tokens around a gap, one row a family: before the text before it, before the text after it,
 /// before what fills it.
-const FIM_NAMES: [[&str; 3]; 5] = [
+const FIM_NAMES: [[&str; 3]; 6] = [
     ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
     ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
     [
@@ -45,6 +45,7 @@ const FIM_NAMES: [[&str; 3]; 5] = [
     ],
     ["\u{2581}<PRE>", "\u{2581}<SUF>", "\u{2581}<MID>"],
     ["[PREFIX]", "[SUFFIX]", "[MIDDLE]"],
+    ["<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"],
 ];
 
 /// What stands between files, in vocabularies that were trained on whole repositories.

@@ -249,8 +249,8 @@ pub(crate) fn with_bytes(
 }
 
 /// A file of a model that was tuned for chats.
-pub(crate) fn with_chat_template(writer: Writer) -> Writer {
-    writer.string("tokenizer.chat_template", "{{ messages }}")
+pub(crate) fn with_chat_template(writer: Writer, template: &str) -> Writer {
+    writer.string("tokenizer.chat_template", template)
 }
 
 /// How byte-level vocabularies write the bytes: the visible ones of Latin-1 as themselves, the others,

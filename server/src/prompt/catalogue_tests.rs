@@ -1,5 +1,6 @@
 //! What every model of the catalogue is shown, token for token, with the control tokens of its own
-//! vocabulary: goldens in `testdata/catalogue`. Their forms follow from what their files say.
+//! vocabulary: goldens in `testdata/catalogue`; and models that bring their own file, in `testdata/forms`.
+//! Their forms follow from what their files say.
 
 use std::fmt::Write as _;
 
@@ -31,9 +32,11 @@ impl<'a> Words<'a> {
         let kind = fact("vocabulary").expect("a kind");
         let begins = fact("begins") == Some("true");
         let mut writer = with_bytes(Writer::new(), kind, fact("pre"), &controls, begins);
-        if fact("template") == Some("true") {
-            writer = with_chat_template(writer);
-        }
+        writer = match fact("template") {
+            None | Some("false") => writer,
+            Some("true") => with_chat_template(writer, "{{ messages }}"),
+            Some(template) => with_chat_template(writer, template),
+        };
         let file = ModelFile::from_bytes(&case.name, &writer.finish()).expect("a correct file");
         let tokenizer = Tokenizer::from_model_file(&file).expect("a correct vocabulary");
         Self {
@@ -130,11 +133,16 @@ fn every_model_of_the_catalogue_is_shown_what_it_was_trained_for() {
         cases.len(),
         "a golden without a row"
     );
+    compare_shown(&cases);
+}
+
+/// Compares what the models of `cases` are shown with their goldens.
+fn compare_shown(cases: &[Case]) {
     let excerpt = Excerpt {
         path: "src/square.rs".to_owned(),
         text: "struct Square(f64);\n".to_owned(),
     };
-    compare(&cases, |case, title| {
+    compare(cases, |case, title| {
         let words = Words::of(case);
         match title {
             "fills a gap" => Some(completion(case, &words, &[])),
@@ -143,4 +151,26 @@ fn every_model_of_the_catalogue_is_shown_what_it_was_trained_for() {
             _ => None,
         }
     });
+}
+
+#[test]
+fn every_form_has_a_model_with_a_golden() {
+    let others = cases("forms");
+    compare_shown(&others);
+    let catalogue = cases("catalogue");
+    let shown: Vec<PromptForm> = catalogue
+        .iter()
+        .chain(&others)
+        .flat_map(|case| {
+            let words = Words::of(case);
+            let traits = words.traits(case);
+            let turns = PromptForm::instruct(&traits, &words.tokenizer);
+            turns
+                .into_iter()
+                .chain([PromptForm::of(&traits, &words.tokenizer)])
+        })
+        .collect();
+    for form in PromptForm::ALL {
+        assert!(shown.contains(form), "{}: no golden", form.name());
+    }
 }

@@ -86,6 +86,7 @@ fn others_read_them_as_comments() {
         "// From src/a.rs:\n// pub fn a()\n// pub struct A;\n// From b.py:\n// def b(): ```\n\n";
     for (form, before) in [
         (PromptForm::FimPrefixFirst, "<|fim_prefix|>"),
+        (PromptForm::FimSuffixThenPrefix, "<|fim_prefix|>"),
         (PromptForm::FimCodestral, "<|fim_prefix|>"),
         (PromptForm::Plain, "<bos>"),
     ] {

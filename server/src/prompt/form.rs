@@ -17,6 +17,8 @@ pub enum PromptForm {
     },
     /// A turn of the chat template of Gemma 1 to 3.
     InstructGemma3,
+    /// Fill-in-the-middle, suffix, then prefix, then what fills the gap: Seed-Coder, Mellum.
+    FimSuffixThenPrefix,
     /// Fill-in-the-middle as Codestral has it: suffix first, and no mark before what fills the gap.
     FimCodestral,
     /// A turn of `ChatML`: Qwen, `SmolLM` and many others.
@@ -30,6 +32,8 @@ pub enum PromptForm {
     InstructMistral,
     /// A turn of Phi 3.
     InstructPhi3,
+    /// A turn of Granite 3 and 4.
+    InstructGranite,
     /// The text before the caret alone.
     Plain,
 }
@@ -60,6 +64,8 @@ impl PromptForm {
                 Self::FimSuffixFirst
             } else if vocabulary.control("[SUFFIX]").is_some() {
                 Self::FimCodestral
+            } else if vocabulary.control("<[fim-suffix]>").is_some() || name.starts_with("mellum") {
+                Self::FimSuffixThenPrefix
             } else {
                 Self::FimPrefixFirst
             };
@@ -93,6 +99,8 @@ impl PromptForm {
             Self::InstructMistral
         } else if has("<|user|>") && has("<|end|>") {
             Self::InstructPhi3
+        } else if has("<|start_of_role|>") {
+            Self::InstructGranite
         } else {
             return None;
         })
@@ -102,6 +110,7 @@ impl PromptForm {
     pub const ALL: &[Self] = &[
         Self::FimSuffixFirst,
         Self::FimPrefixFirst,
+        Self::FimSuffixThenPrefix,
         Self::FimCodestral,
         Self::InstructGemma4 {
             thought_block: true,
@@ -119,6 +128,7 @@ impl PromptForm {
         Self::InstructLlama3,
         Self::InstructMistral,
         Self::InstructPhi3,
+        Self::InstructGranite,
         Self::Plain,
     ];
 
@@ -126,7 +136,10 @@ impl PromptForm {
     pub fn is_fill_in_the_middle(self) -> bool {
         matches!(
             self,
-            Self::FimSuffixFirst | Self::FimPrefixFirst | Self::FimCodestral
+            Self::FimSuffixFirst
+                | Self::FimPrefixFirst
+                | Self::FimSuffixThenPrefix
+                | Self::FimCodestral
         )
     }
 
@@ -142,6 +155,7 @@ impl PromptForm {
                 thought_block: false,
             } => "instruct-gemma4-small",
             Self::InstructGemma3 => "instruct-gemma3",
+            Self::FimSuffixThenPrefix => "fim-suffix-then-prefix",
             Self::FimCodestral => "fim-codestral",
             Self::InstructChatMl {
                 thought_block: true,
@@ -152,6 +166,7 @@ impl PromptForm {
             Self::InstructLlama3 => "instruct-llama3",
             Self::InstructMistral => "instruct-mistral",
             Self::InstructPhi3 => "instruct-phi3",
+            Self::InstructGranite => "instruct-granite",
             Self::Plain => "plain",
         }
     }

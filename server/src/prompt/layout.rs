@@ -93,6 +93,21 @@ const FIM_PREFIX_FIRST: Layout = Layout {
     banned: &[],
 };
 
+const FIM_SUFFIX_THEN_PREFIX: Layout = Layout {
+    parts: &[
+        Part::Bos,
+        Part::Mark(Mark::Suffix),
+        Part::Suffix,
+        Part::Mark(Mark::Prefix),
+        Part::Comments,
+        Part::Head,
+        Part::Mark(Mark::Middle),
+        Part::Middle,
+    ],
+    stops: &[],
+    banned: &[],
+};
+
 const FIM_CODESTRAL: Layout = Layout {
     parts: &[
         Part::Bos,
@@ -159,6 +174,7 @@ const ANSWER: &[Part] = &[Part::Fence, Part::FenceTag, Part::Text("\n"), Part::M
 fn layout_of(form: PromptForm) -> &'static Layout {
     match form {
         PromptForm::FimSuffixFirst => &FIM_SUFFIX_FIRST,
+        PromptForm::FimSuffixThenPrefix => &FIM_SUFFIX_THEN_PREFIX,
         PromptForm::FimPrefixFirst => &FIM_PREFIX_FIRST,
         PromptForm::FimCodestral => &FIM_CODESTRAL,
         _ => &PLAIN,

@@ -178,6 +178,32 @@ const PHI3: ChatTemplate = ChatTemplate {
     repeated: &[],
 };
 
+/// A role of Granite.
+macro_rules! granite {
+    ($role:literal) => {
+        &[
+            Control("<|start_of_role|>"),
+            Text($role),
+            Control("<|end_of_role|>"),
+        ]
+    };
+}
+
+const GRANITE: ChatTemplate = ChatTemplate {
+    system: Some(Turn {
+        before: granite!("system"),
+        after: &[Control("<|end_of_text|>"), Text("\n")],
+    }),
+    user: Turn {
+        before: granite!("user"),
+        after: &[Control("<|end_of_text|>"), Text("\n")],
+    },
+    model: granite!("assistant"),
+    stops: &["<|end_of_text|>"],
+    banned: &["<|start_of_role|>", "<|tool_call|>", "<tool_call>"],
+    repeated: &["<|end_of_role|>"],
+};
+
 /// The template of a form that has turns.
 pub(super) fn of(form: PromptForm) -> Option<&'static ChatTemplate> {
     match form {
@@ -197,8 +223,10 @@ pub(super) fn of(form: PromptForm) -> Option<&'static ChatTemplate> {
         PromptForm::InstructLlama3 => Some(&LLAMA3),
         PromptForm::InstructMistral => Some(&MISTRAL),
         PromptForm::InstructPhi3 => Some(&PHI3),
+        PromptForm::InstructGranite => Some(&GRANITE),
         PromptForm::FimSuffixFirst
         | PromptForm::FimPrefixFirst
+        | PromptForm::FimSuffixThenPrefix
         | PromptForm::FimCodestral
         | PromptForm::Plain => None,
     }

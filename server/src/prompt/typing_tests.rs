@@ -21,9 +21,10 @@ const FILES: [(&str, &str); 2] = [
 ];
 
 /// One of each layout.
-const FORMS: [PromptForm; 5] = [
+const FORMS: [PromptForm; 6] = [
     PromptForm::FimSuffixFirst,
     PromptForm::FimPrefixFirst,
+    PromptForm::FimSuffixThenPrefix,
     PromptForm::FimCodestral,
     PromptForm::InstructGemma4 {
         thought_block: true,
