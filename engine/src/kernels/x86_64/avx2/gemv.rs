@@ -68,8 +68,8 @@ pub(super) unsafe fn activation_groups<F: Wide>(
 }
 
 /// Rows that are read side by side: more streams keep more of the memory busy, and an activation is
-/// loaded once for all of them.
-const ROWS: usize = 4;
+/// loaded once for all of them. With four, sums, scales and weights do not fit sixteen registers.
+const ROWS: usize = 2;
 
 /// `out[row]` for whole rows of `F` and one token.
 ///

@@ -133,16 +133,30 @@ pub(super) unsafe fn activation_groups<F: Wide>(
     }
 }
 
-/// Rows that are read side by side: more streams keep more of the memory busy (one stream reaches
-/// four fifths of what four do), and an activation is loaded once for all of them.
-const ROWS: usize = 4;
-
 /// `out[row]` for whole rows of `F` and one token.
 ///
 /// # Safety
 /// The processor has the instructions of the level; `rows` holds whole rows.
 #[inline(always)]
 pub(super) unsafe fn rows_times_one<F: Wide>(
+    rows: &[u8],
+    activations: &Activations<'_>,
+    token: usize,
+    out: &mut [f32],
+) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if F::IN_PAIRS {
+            streams_times_one::<F, 2>(rows, activations, token, out);
+        } else {
+            streams_times_one::<F, 4>(rows, activations, token, out);
+        }
+    }
+}
+
+/// The same, with so many rows read side by side.
+#[inline(always)]
+unsafe fn streams_times_one<F: Wide, const ROWS: usize>(
     rows: &[u8],
     activations: &Activations<'_>,
     token: usize,
@@ -157,7 +171,7 @@ pub(super) unsafe fn rows_times_one<F: Wide>(
         let row = |r: usize| (r * part + i).min(n - 1);
         let pointers = std::array::from_fn(|r| rows[row(r) * row_bytes..].as_ptr());
         // SAFETY: each holds `columns` weights; the instructions are passed on.
-        let sums = unsafe { few_rows::<F>(pointers, activations, token) };
+        let sums = unsafe { few_rows::<F, ROWS>(pointers, activations, token) };
         for (r, sum) in sums.into_iter().enumerate() {
             out[row(r)] = sum;
         }
@@ -189,7 +203,7 @@ pub(super) unsafe fn prefetch_behind(at: *const u8) {
 }
 
 #[inline(always)]
-unsafe fn few_rows<F: Wide>(
+unsafe fn few_rows<F: Wide, const ROWS: usize>(
     rows: [*const u8; ROWS],
     activations: &Activations<'_>,
     token: usize,
@@ -199,11 +213,11 @@ unsafe fn few_rows<F: Wide>(
     unsafe {
         let mut sums = [_mm512_setzero_ps(); ROWS];
         for strip in 0..groups / GROUPS {
-            add_strip::<F>(rows, activations, token, strip, GROUPS, &mut sums);
+            add_strip::<F, ROWS>(rows, activations, token, strip, GROUPS, &mut sums);
         }
         if !groups.is_multiple_of(GROUPS) {
             let (strip, groups) = (groups / GROUPS, groups % GROUPS);
-            add_strip::<F>(rows, activations, token, strip, groups, &mut sums);
+            add_strip::<F, ROWS>(rows, activations, token, strip, groups, &mut sums);
         }
         let mut totals = [0.0; ROWS];
         for r in 0..ROWS {
@@ -215,7 +229,7 @@ unsafe fn few_rows<F: Wide>(
 
 /// Adds the products of the first `groups` groups of a strip.
 #[inline(always)]
-unsafe fn add_strip<F: Wide>(
+unsafe fn add_strip<F: Wide, const ROWS: usize>(
     rows: [*const u8; ROWS],
     activations: &Activations<'_>,
     token: usize,
