@@ -20,6 +20,7 @@ pub use attention::bench::DecodedLayer;
 pub(crate) use branches::Branches;
 pub(crate) use config::{Config, ExpertConfig, KvSource, LayerConfig, RopeConfig, RopePairs, Yarn};
 pub(crate) use forward::{ForwardPass, Leftover, WantedRows};
+pub(crate) use matrix::Matrix;
 pub(crate) use names::{ExpertNames, GateRows, TensorNames};
 pub(crate) use weights::{Weights, vocabulary};
 pub(crate) use workspace::Workspace;

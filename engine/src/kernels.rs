@@ -55,6 +55,7 @@ mod pool;
 mod product;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod random;
+mod reading;
 mod repacked;
 mod rounding;
 mod scalar;
@@ -75,6 +76,8 @@ pub(crate) use pool::Pool;
 #[cfg(test)]
 pub(crate) use product::matmul;
 pub(crate) use product::{Epilogue, Gate, Product, products, reads_quants};
+pub use reading::{Order, Reading};
+pub(crate) use reading::{Readings, candidates};
 pub(crate) use repacked::Repacked;
 
 /// Tokens up to which weights are read as for one, in the order in which they lie in memory, and kept

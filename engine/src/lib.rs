@@ -46,6 +46,7 @@ mod slots;
 mod speculation;
 mod stop;
 mod tokenizer;
+mod tuning;
 
 pub use bandwidth::measure_bandwidth;
 pub use beam::{Candidate, SearchSummary, search};
@@ -58,7 +59,7 @@ pub use generation::{
     GenerationRequest, GenerationSummary, Piece, Sampling, StopReason, TokenScore,
 };
 pub use gguf::ModelFile;
-pub use kernels::{CpuLevel, InstructionSet};
+pub use kernels::{CpuLevel, InstructionSet, Order, Reading};
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use right_of_way::{RightOfWay, WayTaken};
@@ -66,6 +67,7 @@ pub use session::{Prefill, Progress, Session, SessionOptions};
 pub use slots::Slots;
 pub use speculation::{Drafts, PromptLookup};
 pub use tokenizer::{FimTokens, TextStream, Tokenizer};
+pub use tuning::{Choice, ModelSize, Step, Subject, Tuner, Tuning, TuningError};
 
 /// What the benchmarks call; not an interface.
 #[cfg(feature = "bench")]

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decoder::{Config, ForwardPass, Weights};
+use crate::decoder::{Config, ForwardPass, Matrix, Weights};
 use crate::families;
 use crate::gguf::ModelFile;
 use crate::kernels::CpuLevel;
 use crate::kernels::Pool;
 use crate::tokenizer::Tokenizer;
+use crate::tuning::{Choice, ModelSize, Tuning};
 use crate::{GenerateError, LoadError, Session, SessionOptions};
 
 /// Up to this size of its file a model may have a second copy of its weights in memory: it is as
@@ -138,6 +139,45 @@ impl Model {
     /// nothing from then on, and it has to be loaded again.
     pub fn file_has_changed(&self) -> bool {
         self.0.file.has_changed()
+    }
+
+    /// Reads weights as was measured before. What the measurement says of other models is left out; no
+    /// number that the model computes changes.
+    pub fn tune(&self, tuning: &Tuning) {
+        let threads = self.info().threads;
+        let own = |choice: &&Choice| {
+            choice.subject.size == self.size() && choice.subject.threads == threads
+        };
+        for choice in tuning.choices.iter().filter(own) {
+            self.read_as(choice);
+        }
+    }
+
+    pub(crate) fn read_as(&self, choice: &Choice) {
+        let subject = choice.subject;
+        let readings = &self.0.pass.weights.readings;
+        readings.set(subject.tensor_type, subject.order, choice.reading);
+    }
+
+    /// The matrices that decoding multiplies.
+    pub(crate) fn decoded(&self) -> impl Iterator<Item = &Matrix> {
+        self.0.pass.weights.decoded()
+    }
+
+    pub(crate) fn size(&self) -> ModelSize {
+        if self.0.file.len_bytes() <= SMALL_MODEL_BYTES {
+            ModelSize::Small
+        } else {
+            ModelSize::Large
+        }
+    }
+
+    pub(crate) fn level(&self) -> CpuLevel {
+        self.0.pass.level
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pass.pool
     }
 
     /// An error if what was computed is from weights that the file has no more.

@@ -44,6 +44,11 @@ impl RightOfWay {
         }
     }
 
+    /// Whether nobody has it.
+    pub fn is_free(&self) -> bool {
+        self.taken().is_empty()
+    }
+
     fn taken(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

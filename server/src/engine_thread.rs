@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use carat_engine::{CancelToken, GenerateError, RightOfWay, StopReason, WayTaken};
+use carat_engine::{
+    CancelToken, GenerateError, RightOfWay, Step as TuningStep, StopReason, WayTaken,
+};
 
 use crate::actions::{Outcome, Refusal, Run, Step, change};
 use crate::completion::{self, Knowledge, Query};
@@ -25,6 +27,12 @@ const ACTIONS_KEPT: Duration = Duration::from_mins(1);
 
 /// How often the file of a model is looked at that changed and cannot be used.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long nothing is asked of a model before it measures this processor.
+const TUNE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long it waits where its file is not in memory yet.
+const TUNE_LATER: Duration = Duration::from_secs(30);
 
 /// A model among those of this process, of which one computes at a time.
 pub struct Worker {
@@ -72,12 +80,13 @@ impl Worker {
         let mut held = Held::Loaded(generator);
         let mut actions_until = None;
         let mut unload_at = self.idle_end();
+        let mut tune_at = Some(Instant::now() + TUNE_AFTER);
         loop {
             let look_at = match held {
                 Held::Lost(at) => Some(at),
                 _ => None,
             };
-            let release = [actions_until, unload_at, look_at];
+            let release = [actions_until, unload_at, look_at, tune_at];
             let Some(work) = self.mailbox.take(release.into_iter().flatten().min()) else {
                 return;
             };
@@ -85,22 +94,25 @@ impl Worker {
             if let Held::Lost(at) = held {
                 // What was asked of the model ended when it was lost.
                 self.mailbox.done();
-                (actions_until, unload_at) = (None, None);
+                (actions_until, unload_at, tune_at) = (None, None, None);
                 if at <= now {
                     held = self.look_again(now);
                     unload_at = self.idle_end();
+                    tune_at = Some(now + TUNE_AFTER);
                 }
                 continue;
             }
             if matches!(work, Work::Release) {
                 if unload_at.take_if(|at| *at <= now).is_some() {
                     held = Held::Unloaded;
-                    actions_until = None;
+                    (actions_until, tune_at) = (None, None);
                     (self.report)(Report::Unloaded(self.source));
-                } else if actions_until.take().is_some()
-                    && let Held::Loaded(generator) = &mut held
-                {
-                    generator.release_actions();
+                } else if let Held::Loaded(generator) = &mut held {
+                    if actions_until.take_if(|at| *at <= now).is_some() {
+                        generator.release_actions();
+                    } else if tune_at.take_if(|at| *at <= now).is_some() {
+                        tune_at = self.tune(generator.as_mut());
+                    }
                 }
                 continue;
             }
@@ -124,6 +136,26 @@ impl Worker {
             // Also if it changed just now, so that the user is told what is behind the silence.
             held = self.renewed(held);
             unload_at = self.idle_end();
+            // Also where all was measured: the model may be another, and to ask costs nothing.
+            tune_at = Some(Instant::now() + TUNE_AFTER);
+        }
+    }
+
+    /// Lets a model measure this processor for some milliseconds, and returns when it is to go on.
+    fn tune(&self, generator: &mut dyn Generator) -> Option<Instant> {
+        if !self.way.is_free() {
+            return Some(Instant::now() + TUNE_AFTER);
+        }
+        let (_way, _) = self.share(Class::Background, false, &CancelToken::new());
+        let step = catch_unwind(AssertUnwindSafe(|| generator.tune()));
+        match step {
+            Ok(TuningStep::More) => Some(Instant::now()),
+            Ok(TuningStep::Later) => Some(Instant::now() + TUNE_LATER),
+            Ok(TuningStep::Done) => None,
+            Err(_) => {
+                tracing::error!("measuring the processor panicked");
+                None
+            }
         }
     }
 

@@ -12,6 +12,14 @@ pub(crate) fn state() -> Option<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
 }
 
+/// The folder for what can be made again.
+pub(crate) fn cache() -> Option<PathBuf> {
+    if cfg!(target_os = "macos") {
+        return Some(std::env::home_dir()?.join("Library/Caches/carat"));
+    }
+    folder("XDG_CACHE_HOME", ".cache")
+}
+
 /// What the environment says, else the usual place below the home folder; `carat` in it.
 fn folder(variable: &str, usual: &str) -> Option<PathBuf> {
     let set = |variable: &str| std::env::var_os(variable).map(PathBuf::from);

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, TokenId};
+use carat_engine::{CancelToken, GenerateError, GenerationSummary, Piece, Step, TokenId};
 
 use crate::actions::{Instruct, Turn};
 use crate::completion::{Generated, Plan, Query};
@@ -14,6 +14,7 @@ use crate::settings::KvCache;
 mod caches;
 pub(crate) mod code_action;
 mod engine;
+mod measurement;
 mod model;
 mod pages;
 #[cfg(feature = "testing")]
@@ -128,6 +129,12 @@ pub trait Generator: Send {
 
     /// Gives back the memory of code actions; the next one takes it again.
     fn release_actions(&mut self);
+
+    /// Measures for some milliseconds how the model computes fastest on this machine, which changes nothing
+    /// that it writes.
+    fn tune(&mut self) -> Step {
+        Step::Done
+    }
 
     /// Forgets all caches: after a panic nobody knows what they hold.
     fn discard_sessions(&mut self);

@@ -28,4 +28,5 @@ pub mod statistics;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod tuning;
 pub mod workspace;

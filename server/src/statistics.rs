@@ -192,8 +192,14 @@ pub fn first_day(days: u64) -> String {
     day_of((days_since_1970() + 1).saturating_sub(days))
 }
 
+/// The date of a moment.
+pub fn date(unix_s: u64) -> String {
+    day_of(unix_s / DAY_S)
+}
+
+const DAY_S: u64 = 24 * 60 * 60;
+
 fn days_since_1970() -> u64 {
-    const DAY_S: u64 = 24 * 60 * 60;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs() / DAY_S
 }

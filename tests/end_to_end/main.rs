@@ -13,6 +13,8 @@ mod lifecycle;
 mod model_faults;
 mod model_pull;
 mod no_network;
+#[cfg(target_os = "linux")]
+mod processor_tuning;
 mod real_model;
 mod settings;
 mod soak;

@@ -58,6 +58,8 @@ impl Launch {
                 "CARAT_MEMORY",
                 std::env::temp_dir().join("carat-tests/memory"),
             )
+            // What a test measures beside others is nothing to keep.
+            .env("CARAT_TUNE", "off")
             .envs(self.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::gguf::{TensorData, TensorType};
-use crate::kernels::{CpuLevel, MatrixRef, Repacked};
+use crate::kernels::{CpuLevel, MatrixRef, Order, Readings, Repacked};
 
 /// A matrix `[rows, columns]` in the map, in the type of the file.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub(crate) struct Matrix {
     pub(super) first_row: usize,
     /// A second copy for decoding, of small models only.
     pub(super) repacked: Option<Arc<Repacked>>,
+    /// How the model's matrices are read.
+    pub(super) readings: Arc<Readings>,
 }
 
 impl Matrix {
@@ -29,12 +31,21 @@ impl Matrix {
             columns: self.columns,
             bytes,
             panels: self.repacked.as_deref().map(Repacked::panels),
+            reading: self.readings.get(self.tensor_type, self.order()),
         }
     }
 
     /// Makes the copy that decoding reads, if there is a kernel for it.
     pub(super) fn interleave(&mut self, level: CpuLevel) {
         self.repacked = Repacked::new(level, self.view()).map(Arc::new);
+    }
+
+    /// The order that decoding reads.
+    pub(crate) fn order(&self) -> Order {
+        match self.repacked {
+            Some(_) => Order::Panels,
+            None => Order::Rows,
+        }
     }
 
     /// Number of weights.

@@ -342,6 +342,7 @@ impl InplaceOp2 for GateEmbedding {
 mod tests {
     use super::*;
     use crate::gguf::TensorType;
+    use crate::kernels::Reading;
 
     #[test]
     fn one_quantized_matrix_is_enough_for_rounded_activations() {
@@ -353,6 +354,7 @@ mod tests {
             columns: 32,
             bytes: &bytes[..tensor_type.row_bytes(32)],
             panels: None,
+            reading: Reading::ROWS,
         };
         let (float, quantized) = (matrix(TensorType::F32), matrix(TensorType::Q4_0));
         let values = [1.0; 32];

@@ -4,10 +4,11 @@ mod lookup;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::LoadError;
 use crate::gguf::ModelFile;
-use crate::kernels::{CpuLevel, Pool};
+use crate::kernels::{CpuLevel, Pool, Readings};
 
 use super::config::{Config, KvSource, LayerConfig};
 use super::matrix::{ExpertMatrices, Matrix};
@@ -24,6 +25,8 @@ pub(crate) struct Weights {
     pub(crate) rope_factors: Option<Vec<f32>>,
     pub(crate) per_layer: Option<PerLayerWeights>,
     pub(crate) layers: Vec<LayerWeights>,
+    /// How all matrices are read.
+    pub(crate) readings: Arc<Readings>,
 }
 
 /// A norm of the residual stream: of root mean squares, or a layer norm if it has a bias.
@@ -70,7 +73,7 @@ pub(crate) struct LayerWeights {
 
 impl LayerWeights {
     /// All matrices that decoding multiplies.
-    fn matrices(&mut self) -> Vec<&mut Matrix> {
+    fn matrices_mut(&mut self) -> Vec<&mut Matrix> {
         let a = &mut self.attention;
         let mut all = vec![&mut a.query, &mut a.output];
         if let Some(f) = &mut self.feed_forward {
@@ -246,6 +249,7 @@ impl Weights {
             layers: (0..n_layers)
                 .map(|i| loader.layer(i, config))
                 .collect::<Result<_, _>>()?,
+            readings: Arc::clone(&loader.readings),
         };
         loader.check_all_claimed(config)?;
         Ok(weights)
@@ -254,7 +258,7 @@ impl Weights {
     /// Makes second copies of the matrices in the order in which they are decoded fastest.
     pub(crate) fn interleave(&mut self, level: CpuLevel, pool: &Pool) {
         let head = self.output.as_mut().unwrap_or(&mut self.token_embedding);
-        let layers = self.layers.iter_mut().flat_map(LayerWeights::matrices);
+        let layers = self.layers.iter_mut().flat_map(LayerWeights::matrices_mut);
         let per_layer = self.per_layer.iter_mut().map(|p| &mut p.model_projection);
         let mut matrices: Vec<_> = layers.chain(per_layer).chain([head]).collect();
         pool.for_each_chunk(&mut matrices, 1, |_, matrices| {
@@ -276,6 +280,8 @@ struct Loader<'a> {
     names: &'static TensorNames,
     /// The tensors that were asked for.
     claimed: RefCell<HashSet<String>>,
+    /// What all matrices share.
+    readings: Arc<Readings>,
 }
 
 /// Tensors that steer no text: of pictures and sound, factors that global layers alone read, and factors
@@ -299,6 +305,7 @@ impl<'a> Loader<'a> {
             file,
             names,
             claimed: RefCell::default(),
+            readings: Arc::new(Readings::usual(CpuLevel::current())),
         }
     }
 

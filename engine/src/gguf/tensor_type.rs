@@ -134,6 +134,12 @@ impl TensorType {
         }
     }
 
+    /// The type with this [`Self::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut all = (0..=u8::MAX).filter_map(|raw| Self::from_raw(raw.into()));
+        all.find(|tensor_type| tensor_type.name() == name)
+    }
+
     /// Bytes of a row of `columns` elements; `columns` is a multiple of [`TensorType::block_len`].
     pub fn row_bytes(self, columns: usize) -> usize {
         columns / self.block_len() * self.block_bytes()

@@ -8,7 +8,8 @@ use super::activations::Input;
 use super::product::{Epilogue, Product, products};
 use super::random::{Random, floats, random_rows};
 use super::{
-    Activations, BLOCK_KEYS, Buffer, CpuLevel, MatrixRef, OutTile, Pool, Repacked, StoredRows,
+    Activations, BLOCK_KEYS, Buffer, CpuLevel, MatrixRef, Order, OutTile, Pool, Reading, Repacked,
+    StoredRows, candidates,
 };
 use crate::gguf::TensorType;
 
@@ -39,6 +40,8 @@ pub struct Matrix {
     columns: usize,
     bytes: Vec<u8>,
     repacked: Option<Repacked>,
+    /// Instead of the usual one.
+    reading: Option<Reading>,
 }
 
 impl Matrix {
@@ -50,6 +53,7 @@ impl Matrix {
             columns,
             bytes: random_rows(&mut Random(7), tensor_type, rows, columns),
             repacked: None,
+            reading: None,
         }
     }
 
@@ -57,6 +61,23 @@ impl Matrix {
     pub fn repacked(mut self, level: CpuLevel) -> Option<Self> {
         self.repacked = Some(Repacked::new(level, self.view())?);
         Some(self)
+    }
+
+    /// The readings among which is chosen at a level, the usual one first.
+    pub fn readings(&self, level: CpuLevel) -> Vec<Reading> {
+        candidates(level, self.tensor_type, self.order())
+    }
+
+    /// From here on read in this way.
+    pub fn read_as(&mut self, reading: Reading) {
+        self.reading = Some(reading);
+    }
+
+    fn order(&self) -> Order {
+        match self.repacked {
+            Some(_) => Order::Panels,
+            None => Order::Rows,
+        }
     }
 
     /// Bytes of the weights, which a product reads once.
@@ -85,6 +106,7 @@ impl Matrix {
             columns: self.columns,
             bytes: &self.bytes,
             panels: self.repacked.as_ref().map(Repacked::panels),
+            reading: Reading::ROWS,
         }
     }
 }
@@ -106,7 +128,10 @@ impl Tokens {
         matrix: &Matrix,
         measured: impl FnOnce(&mut dyn FnMut()),
     ) {
-        let weights = matrix.view();
+        let mut weights = matrix.view();
+        weights.reading = matrix
+            .reading
+            .unwrap_or_else(|| Reading::usual(level, matrix.tensor_type, matrix.order()));
         let activations = if weights.is_float() {
             Activations::plain(&self.values, matrix.columns)
         } else {

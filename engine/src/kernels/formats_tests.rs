@@ -1,6 +1,6 @@
 //! The definition of formats that candle does not know, against the reference package's.
 
-use super::{MatrixRef, dequantize};
+use super::{MatrixRef, Reading, dequantize};
 use crate::gguf::TensorType;
 
 #[test]
@@ -36,6 +36,7 @@ fn formats_unknown_to_candle_are_read_as_the_reference_package_reads_them() {
                 columns: expected.len(),
                 bytes,
                 panels: None,
+                reading: Reading::ROWS,
             },
             &mut found,
         );

@@ -6,6 +6,7 @@ use super::FEW_TOKENS;
 use super::aarch64::{self, neon};
 use super::activations::Activations;
 use super::formats::{BlockFormat, SUBGROUP, Unpacked, with_format};
+use super::reading::Reading;
 use super::repacked::Panels;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
@@ -25,16 +26,25 @@ pub(crate) struct MatrixRef<'a> {
     pub(crate) bytes: &'a [u8],
     /// The same weights with rows side by side, where they are kept.
     pub(crate) panels: Option<Panels<'a>>,
+    /// How the kernels of one token read them.
+    pub(crate) reading: Reading,
 }
 
 impl MatrixRef<'_> {
     /// The rows `start..start + count`.
     pub(crate) fn slice(self, start: usize, count: usize) -> Self {
         let row_bytes = self.tensor_type.row_bytes(self.columns);
+        let panels = self.panels.and_then(|panels| panels.slice(start, count));
+        let reading = if panels.is_some() == self.panels.is_some() {
+            self.reading
+        } else {
+            Reading::ROWS
+        };
         Self {
             rows: count,
             bytes: &self.bytes[start * row_bytes..(start + count) * row_bytes],
-            panels: self.panels.and_then(|panels| panels.slice(start, count)),
+            panels,
+            reading,
             ..self
         }
     }
@@ -92,29 +102,31 @@ pub(super) fn tile(
         && tokens.len() <= FEW_TOKENS
     {
         assert_eq!(panels.rows(), weights.rows, "whole panels");
+        let ahead = usize::from(weights.reading.ahead);
         for (i, &token) in tokens.iter().enumerate() {
+            let (token, out) = (token as usize, out.row(i));
             // SAFETY: panels are made only for levels with these instructions.
-            unsafe {
-                x86_64::avx512::panels_times_one(panels, activations, token as usize, out.row(i));
-            };
+            unsafe { x86_64::avx512::panels_times_one(panels, activations, token, ahead, out) };
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    let reading = weights.reading;
     let done = match level.instructions() {
         // SAFETY: the level is available (header of `kernels`).
         #[cfg(target_arch = "x86_64")]
         InstructionSet::AmxBf16 | InstructionSet::Avx512Vnni => unsafe {
-            x86_64::avx512::quantized_tile(tensor_type, bytes, activations, tokens, out)
+            x86_64::avx512::quantized_tile(tensor_type, bytes, activations, tokens, reading, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::AvxVnni => unsafe {
-            x86_64::avx_vnni::quantized_tile(tensor_type, bytes, activations, tokens, out)
+            x86_64::avx_vnni::quantized_tile(tensor_type, bytes, activations, tokens, reading, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => unsafe {
-            x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, out)
+            x86_64::avx2::quantized_tile(tensor_type, bytes, activations, tokens, reading, out)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]

@@ -8,13 +8,13 @@ use candle_core::quantized::k_quants::{
 use super::formats::half_to_f32;
 use super::random::{Random, floats, random_rows};
 use super::{
-    CpuLevel, Epilogue, Input, InstructionSet, MatrixRef, OutTile, Pool, Product, Repacked,
-    dequantize, matmul, products,
+    CpuLevel, Epilogue, Input, InstructionSet, MatrixRef, OutTile, Pool, Product, Reading,
+    Repacked, dequantize, matmul, products,
 };
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 
-const QUANTIZED: [TensorType; 20] = [
+pub(super) const QUANTIZED: [TensorType; 20] = [
     TensorType::Q4_0,
     TensorType::Q4_1,
     TensorType::Q5_0,
@@ -92,6 +92,7 @@ fn every_level_equals_the_scalar_one() {
                 columns,
                 bytes: &bytes,
                 panels: None,
+                reading: Reading::ROWS,
             };
             let x = floats(&mut random, tokens * columns);
             let activations = if weights.is_float() {
@@ -157,6 +158,7 @@ fn few_tokens_are_to_the_last_bit_what_each_is_alone() {
                     columns,
                     bytes: &bytes,
                     panels: None,
+                    reading: Reading::ROWS,
                 };
                 let x = floats(random, tokens * columns);
                 let activations = quantized(&x, columns);
@@ -192,12 +194,14 @@ fn panels_equal_the_rows_they_were_made_of() {
                     columns,
                     bytes: &bytes,
                     panels: None,
+                    reading: Reading::ROWS,
                 };
                 let Some(repacked) = Repacked::new(level, plain) else {
                     continue;
                 };
                 let weights = MatrixRef {
                     panels: Some(repacked.panels()),
+                    reading: Reading::PANELS,
                     ..plain
                 };
                 let x = floats(&mut random, 2 * columns);
@@ -239,6 +243,7 @@ fn candle_is_within_the_rounding_of_activations() {
             columns,
             bytes: &bytes,
             panels: None,
+            reading: Reading::ROWS,
         };
         let x = floats(&mut random, tokens * columns);
         let activations = quantized(&x, columns);
@@ -271,6 +276,7 @@ fn dot_products_match_the_dequantized_weights() {
             columns,
             bytes: &bytes,
             panels: None,
+            reading: Reading::ROWS,
         };
         let x = floats(&mut random, columns);
         let activations = quantized(&x, columns);
@@ -328,6 +334,7 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
                 columns,
                 bytes: &bytes,
                 panels: None,
+                reading: Reading::ROWS,
             };
             let x = floats(&mut random, n_tokens as usize * columns);
             let activations = quantized(&x, columns);
@@ -416,6 +423,7 @@ fn formats_are_read_as_candle_reads_them() {
                 columns,
                 bytes: &bytes,
                 panels: None,
+                reading: Reading::ROWS,
             },
             &mut found,
         );
@@ -534,6 +542,7 @@ fn threads_do_not_change_a_product() {
         columns,
         bytes: &bytes,
         panels: None,
+        reading: Reading::ROWS,
     };
     let x = floats(&mut random, tokens * columns);
     let activations = quantized(&x, columns);

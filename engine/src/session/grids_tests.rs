@@ -6,7 +6,7 @@ use super::tests::distance;
 use super::*;
 use crate::gguf::{ModelFile, TensorInfo, TensorType};
 use crate::kernels::random::{Random, random_rows};
-use crate::kernels::{MatrixRef, dequantize};
+use crate::kernels::{MatrixRef, Reading, dequantize};
 use crate::{CancelToken, LoadOptions};
 
 /// The formats, and the scale of blocks at which random weights in rows of 256 are about 1/16.
@@ -47,6 +47,7 @@ fn values(tensor_type: TensorType, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
         columns,
         bytes,
         panels: None,
+        reading: Reading::ROWS,
     };
     dequantize(matrix, &mut values);
     values

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{Kv, output};
 use crate::machine;
 use crate::models::ModelSource;
+use crate::tuning::Kept;
 
 /// Fewer runs have no median that means anything.
 const REPEATS_MIN: u32 = 3;
@@ -96,6 +97,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     };
     let begin = Instant::now();
     let model = source.load(&options)?;
+    Kept::of_user().apply(&model);
     let load_ms = begin.elapsed().as_secs_f64() * 1000.0;
     let depths = if args.depth == 0 {
         vec![0]

@@ -6,12 +6,14 @@ mod logits;
 mod loss;
 mod mixing;
 mod tokenize;
+mod tune;
 
 use carat_engine::{KvType, LoadOptions, Model, Session, SessionOptions, TokenId};
 use clap::{Args, Subcommand};
 
 use super::Kv;
 use crate::models::ModelSource;
+use crate::tuning::Kept;
 
 #[derive(Debug, Args)]
 pub(super) struct DebugArgs {
@@ -33,6 +35,8 @@ enum Command {
     Mixing(mixing::MixingArgs),
     /// The tokens of a text, without a token for its beginning
     Tokenize(tokenize::TokenizeArgs),
+    /// How weights are read fastest on this processor, measured now, in the form of `CARAT_TUNE=FILE`
+    Tune(tune::TuneArgs),
 }
 
 pub(super) fn run(args: &DebugArgs) -> anyhow::Result<()> {
@@ -43,6 +47,7 @@ pub(super) fn run(args: &DebugArgs) -> anyhow::Result<()> {
         Command::Loss(args) => loss::run(args),
         Command::Mixing(args) => mixing::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Tune(args) => tune::run(args),
     }
 }
 
@@ -79,7 +84,9 @@ impl InputArgs {
 }
 
 fn load(name: Option<&str>) -> anyhow::Result<Model> {
-    Ok(ModelSource::find(name)?.load(&LoadOptions::default())?)
+    let model = ModelSource::find(name)?.load(&LoadOptions::default())?;
+    Kept::of_user().apply(&model);
+    Ok(model)
 }
 
 /// Numbers as a line for readers.

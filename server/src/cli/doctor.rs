@@ -5,6 +5,7 @@
 
 mod roles;
 mod speed;
+mod tuning;
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -25,9 +26,10 @@ use crate::models::store::{FOLDER_VARIABLE, State, Store};
 const BANDWIDTH_MIN: f64 = 10e9;
 
 /// Variables that change what Carat does; those that may hold secrets are not among them.
-const VARIABLES: [&str; 4] = [
+const VARIABLES: [&str; 5] = [
     "CARAT_CPU_LEVEL",
     "CARAT_LOG",
+    crate::tuning::VARIABLE,
     CATALOGUE_VARIABLE,
     FOLDER_VARIABLE,
 ];
@@ -69,6 +71,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     report.row("carat", format!("{version} ({system})"), json!(version));
     describe_processor(&mut report);
+    tuning::describe(&mut report);
     describe_variables(&mut report);
     let threads = machine::threads();
     report.row("threads", threads.to_string(), json!(threads));

@@ -48,6 +48,7 @@ fn documented_forms_are_accepted() {
         "carat debug greedy --model M --tokens 1,2,3 --n 32 --kv q8_0 --json",
         "carat debug tokenize --model M --text-file F --parse-special --json",
         "carat debug loss --model M --text-file F G --window 256 --kv f32 --json",
+        "carat debug tune --model M",
     ] {
         assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
     }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use carat_engine::{
     CancelToken, ContinuationSource, GenerateError, GenerationSummary, LoadOptions, Piece, Session,
-    Slots, TokenId,
+    Slots, Step, TokenId,
 };
 
 use super::caches::{Caches, Memory};
+use super::measurement::Measurement;
 use super::model::CodeModel;
 use super::{Generator, ModelFacts, Tier, code_action, pages};
 use crate::actions::{Instruct, Turn};
@@ -48,6 +49,7 @@ pub struct EngineGenerator {
     speed: Option<f64>,
     /// Whether the speed of the machine is to change nothing.
     is_steady: bool,
+    measurement: Measurement,
 }
 
 /// What the prompts of one document are like: as long as it stays the same, they share what was read.
@@ -99,6 +101,7 @@ impl EngineGenerator {
             documents: Vec::new(),
             speed: None,
             is_steady: false,
+            measurement: Measurement::of_user(),
         })
     }
 
@@ -367,6 +370,10 @@ impl Generator for EngineGenerator {
 
     fn release_actions(&mut self) {
         self.actions = None;
+    }
+
+    fn tune(&mut self) -> Step {
+        self.measurement.step(&self.model)
     }
 
     fn discard_sessions(&mut self) {

@@ -14,6 +14,7 @@ use crate::context::{self, Chosen, Outline, Spot};
 use crate::echo::{Echo, EchoWeights, Here, Known, LineEcho};
 use crate::models::{ModelError, ModelSource, instruct_form};
 use crate::prompt::{PromptBudget, PromptForm, Vocabulary};
+use crate::tuning::Kept;
 
 /// How much a model costs, which decides when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,7 @@ impl CodeModel {
     pub fn load(name: Option<&str>, options: &LoadOptions) -> Result<Self, ModelError> {
         let source = ModelSource::find(name)?;
         let model = source.load(options)?;
+        Kept::of_user().apply(&model);
         let form = source.prompt_form(&model);
         let tier = if source == ModelSource::Embedded {
             Tier::Small

@@ -12,6 +12,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::echo::{Segment, SegmentBuilder};
+use crate::folders;
 
 /// The environment variable that names another folder for memories.
 pub const FOLDER_VARIABLE: &str = "CARAT_MEMORY";
@@ -55,24 +56,7 @@ impl Store {
                 .map(PathBuf::from)
                 .filter(|path| !path.as_os_str().is_empty())
         };
-        let cache = || {
-            if cfg!(windows) {
-                return set("LOCALAPPDATA");
-            }
-            if cfg!(target_os = "macos") {
-                return Some(std::env::home_dir()?.join("Library/Caches"));
-            }
-            let cache = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-            cache.or_else(|| Some(std::env::home_dir()?.join(".cache")))
-        };
-        let own = || {
-            Some(
-                cache()
-                    .filter(|path| path.is_absolute())?
-                    .join("carat")
-                    .join("memory"),
-            )
-        };
+        let own = || Some(folders::cache()?.join("memory"));
         set(FOLDER_VARIABLE).or_else(own).map(Self::in_folder)
     }
 

@@ -1,9 +1,11 @@
 //! Tensors by name: their shapes and types checked, small ones copied.
 
+use std::sync::Arc;
+
 use super::{ExpertMatrices, Loader, Matrix};
 use crate::LoadError;
 use crate::gguf::{TensorData, TensorInfo, TensorType};
-use crate::kernels::MatrixRef;
+use crate::kernels::{MatrixRef, Reading};
 
 impl<'a> Loader<'a> {
     pub(super) fn info(&self, name: &str) -> Result<&'a TensorInfo, LoadError> {
@@ -53,6 +55,7 @@ impl<'a> Loader<'a> {
             data,
             first_row: 0,
             repacked: None,
+            readings: Arc::clone(&self.readings),
         })
     }
 
@@ -84,6 +87,7 @@ impl<'a> Loader<'a> {
                 data,
                 first_row: 0,
                 repacked: None,
+                readings: Arc::clone(&self.readings),
             },
             rows,
         })
@@ -99,6 +103,7 @@ impl<'a> Loader<'a> {
             columns: len,
             bytes: &data,
             panels: None,
+            reading: Reading::ROWS,
         };
         crate::kernels::dequantize(view, &mut values);
         Ok(values)

@@ -4,7 +4,7 @@ pub(super) mod dot;
 pub(super) mod formats;
 mod gemm;
 pub(super) mod gemm_few;
-mod gemv;
+pub(super) mod gemv;
 
 #[allow(
     clippy::wildcard_imports,
@@ -17,6 +17,7 @@ use half::f16;
 use super::super::activations::Activations;
 use super::super::decode_attention::{self, Convert, StoredRows};
 use super::super::formats::with_format;
+use super::super::reading::Reading;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 use dot::{Dot, FEW_ROWS, pair_sums};
@@ -33,10 +34,11 @@ pub(crate) fn quantized_tile(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) -> bool {
     // SAFETY: this function enables what the kernels use; the caller checked the lengths.
-    unsafe { tile_with::<Pairs>(tensor_type, rows, activations, tokens, out) }
+    unsafe { tile_with::<Pairs>(tensor_type, rows, activations, tokens, reading, out) }
 }
 
 /// As [`quantized_tile`], with the products of a level.
@@ -49,13 +51,15 @@ pub(super) unsafe fn tile_with<D: Dot>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) -> bool {
     with_format!(tensor_type, Format => {
         // SAFETY: passed on.
         unsafe {
             if let [token] = *tokens {
-                gemv::rows_times_one::<Format, D>(rows, activations, token as usize, out.row(0));
+                let out = out.row(0);
+                gemv::rows_times_one::<Format, D>(rows, activations, token as usize, reading, out);
             } else if tokens.len() <= FEW_TOKENS {
                 gemm_few::rows_times_few::<Format, D>(rows, activations, tokens, out);
             } else {
@@ -79,6 +83,19 @@ impl Dot for Pairs {
             let pairs = pair_sums::<F>(weights, activations);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(never)]
+    unsafe fn rows_times_one<F: Wide, const R: usize>(
+        rows: &[u8],
+        activations: &Activations<'_>,
+        token: usize,
+        ahead: usize,
+        out: &mut [f32],
+    ) {
+        // SAFETY: passed on.
+        unsafe { gemv::side_by_side::<F, Self, R>(rows, activations, token, ahead, out) }
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]

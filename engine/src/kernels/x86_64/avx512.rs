@@ -21,6 +21,7 @@ pub(crate) use panels::panels_times_one;
 use super::super::activations::Activations;
 use super::super::decode_attention::{self, Convert, StoredRows};
 use super::super::formats::with_format;
+use super::super::reading::Reading;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 
@@ -43,15 +44,17 @@ pub(crate) fn quantized_tile(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) -> bool {
     with_format!(tensor_type, Format => {
         // SAFETY: this function enables what the kernels use; the caller checked the lengths.
         unsafe {
             if Format::TURNS && tokens.len() <= FEW_TOKENS {
-                turned::rows_times_few::<Format>(rows, activations, tokens, out);
+                turned::rows_times_few::<Format>(rows, activations, tokens, reading, out);
             } else if let [token] = *tokens {
-                gemv::rows_times_one::<Format>(rows, activations, token as usize, out.row(0));
+                let out = out.row(0);
+                gemv::rows_times_one::<Format>(rows, activations, token as usize, reading, out);
             } else if tokens.len() <= FEW_TOKENS {
                 gemm_few::rows_times_few::<Format>(rows, activations, tokens, out);
             } else {

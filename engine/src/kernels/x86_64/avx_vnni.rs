@@ -14,9 +14,11 @@ use super::avx2;
 use super::avx2::dot::{Dot, FEW_ROWS as ROWS, unsigned_and_signed};
 use super::avx2::formats::Wide;
 use super::avx2::gemm_few::rows_times;
+use super::avx2::gemv::side_by_side;
 use crate::gguf::TensorType;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
+use crate::kernels::reading::Reading;
 
 /// Whether the processor has either form.
 pub(crate) fn is_available() -> bool {
@@ -40,14 +42,15 @@ pub(crate) unsafe fn quantized_tile(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) -> bool {
     // SAFETY: the form is one that the processor has.
     unsafe {
         if has_vex() {
-            tile_vex(tensor_type, rows, activations, tokens, out)
+            tile_vex(tensor_type, rows, activations, tokens, reading, out)
         } else {
-            tile_evex(tensor_type, rows, activations, tokens, out)
+            tile_evex(tensor_type, rows, activations, tokens, reading, out)
         }
     }
 }
@@ -69,6 +72,19 @@ impl Dot for Vex {
 
     #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
     #[inline(never)]
+    unsafe fn rows_times_one<F: Wide, const R: usize>(
+        rows: &[u8],
+        activations: &Activations<'_>,
+        token: usize,
+        ahead: usize,
+        out: &mut [f32],
+    ) {
+        // SAFETY: passed on.
+        unsafe { side_by_side::<F, Self, R>(rows, activations, token, ahead, out) }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    #[inline(never)]
     unsafe fn rows_times_two<F: Wide>(
         rows: [*const u8; ROWS],
         activations: &Activations<'_>,
@@ -86,10 +102,11 @@ fn tile_vex(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) -> bool {
     // SAFETY: this function enables what the kernels use; the caller checked the lengths.
-    unsafe { avx2::tile_with::<Vex>(tensor_type, rows, activations, tokens, out) }
+    unsafe { avx2::tile_with::<Vex>(tensor_type, rows, activations, tokens, reading, out) }
 }
 
 /// The same instruction as AVX-512 has it, for processors that have only this form.
@@ -105,6 +122,19 @@ impl Dot for Evex {
             let (unsigned, signed) = unsigned_and_signed::<F>(weights, activations);
             _mm256_dpbusd_epi32(sum, unsigned, signed)
         }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512vl,avx512vnni")]
+    #[inline(never)]
+    unsafe fn rows_times_one<F: Wide, const R: usize>(
+        rows: &[u8],
+        activations: &Activations<'_>,
+        token: usize,
+        ahead: usize,
+        out: &mut [f32],
+    ) {
+        // SAFETY: passed on.
+        unsafe { side_by_side::<F, Self, R>(rows, activations, token, ahead, out) }
     }
 
     #[target_feature(enable = "avx2,fma,f16c,avx512vl,avx512vnni")]
@@ -126,8 +156,9 @@ fn tile_evex(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) -> bool {
     // SAFETY: this function enables what the kernels use; the caller checked the lengths.
-    unsafe { avx2::tile_with::<Evex>(tensor_type, rows, activations, tokens, out) }
+    unsafe { avx2::tile_with::<Evex>(tensor_type, rows, activations, tokens, reading, out) }
 }

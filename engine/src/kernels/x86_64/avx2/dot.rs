@@ -22,8 +22,20 @@ pub(in crate::kernels::x86_64) trait Dot {
     /// `sum` plus the products of four neighbouring weights with activations, in each lane of 32 bits.
     unsafe fn add<F: Wide>(sum: __m256i, weights: __m256i, activations: __m256i) -> __m256i;
 
-    /// `gemm_few::rows_times`, compiled for the level: a function of its own, which the many kernels of
+    /// `gemv::side_by_side`, compiled for the level: a function of its own, which the many kernels of
     /// a level share no code with, is compiled in a fraction of the time.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn rows_times_one<F: Wide, const R: usize>(
+        rows: &[u8],
+        activations: &Activations<'_>,
+        token: usize,
+        ahead: usize,
+        out: &mut [f32],
+    );
+
+    /// `gemm_few::rows_times`, in the same way.
     ///
     /// # Safety
     /// As there.

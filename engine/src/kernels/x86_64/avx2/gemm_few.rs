@@ -16,6 +16,10 @@ use super::gemv::{activation_groups, group_of_lane, prefetch};
 use super::total;
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
+use crate::kernels::reading::Reading;
+
+/// Bytes between what is multiplied and what is asked of memory.
+const AHEAD: usize = Reading::ROWS.ahead as usize;
 
 /// `out[token, row]` for whole rows of `F` and 2 to 8 tokens.
 ///
@@ -118,7 +122,7 @@ unsafe fn add_strip<F: Wide, D: Dot, const T: usize>(
             let i = strip * (GROUPS * F::GROUP / 64) + j;
             let whole = 2 * j + 1 < registers;
             for r in 0..ROWS {
-                prefetch::<F>(rows[r], i);
+                prefetch::<F>(rows[r], i, AHEAD);
                 let w = F::weights_of(&ahead[r], rows[r], i, whole);
                 for (half, &w) in w.iter().enumerate().take(1 + usize::from(whole)) {
                     let group = group_of_lane::<F>(2 * j + half);

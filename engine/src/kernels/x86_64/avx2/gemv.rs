@@ -10,6 +10,7 @@ use super::dot::Dot;
 use super::formats::{Ahead, GROUPS, Wide};
 use super::total;
 use crate::kernels::activations::Activations;
+use crate::kernels::reading::Reading;
 
 /// Lanes of the `j`th 32 weights of a strip that belong to a group: 4 or 8 lanes each.
 #[inline(always)]
@@ -67,10 +68,6 @@ pub(super) unsafe fn activation_groups<F: Wide>(
     }
 }
 
-/// Rows that are read side by side: more streams keep more of the memory busy, and an activation is
-/// loaded once for all of them. With four, sums, scales and weights do not fit sixteen registers.
-const ROWS: usize = 2;
-
 /// `out[row]` for whole rows of `F` and one token.
 ///
 /// # Safety
@@ -80,60 +77,81 @@ pub(super) unsafe fn rows_times_one<F: Wide, D: Dot>(
     rows: &[u8],
     activations: &Activations<'_>,
     token: usize,
+    reading: Reading,
+    out: &mut [f32],
+) {
+    let ahead = usize::from(reading.ahead);
+    // SAFETY: passed on.
+    unsafe {
+        match reading.rows {
+            1 => D::rows_times_one::<F, 1>(rows, activations, token, ahead, out),
+            2 => D::rows_times_one::<F, 2>(rows, activations, token, ahead, out),
+            _ => D::rows_times_one::<F, 4>(rows, activations, token, ahead, out),
+        }
+    }
+}
+
+/// As [`rows_times_one`], with `R` rows side by side: an activation is loaded once for all of them.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(in crate::kernels::x86_64) unsafe fn side_by_side<F: Wide, D: Dot, const R: usize>(
+    rows: &[u8],
+    activations: &Activations<'_>,
+    token: usize,
+    ahead: usize,
     out: &mut [f32],
 ) {
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     // Every stream is a part of the rows, walked from its begin to its end: the processor's
     // prefetcher follows long streams only.
-    let (n, part) = (out.len(), out.len().div_ceil(ROWS));
+    let (n, part) = (out.len(), out.len().div_ceil(R));
     for i in 0..part {
         // Where a part is shorter, the last row is computed again.
         let row = |r: usize| (r * part + i).min(n - 1);
         let pointers = std::array::from_fn(|r| rows[row(r) * row_bytes..].as_ptr());
         // SAFETY: each holds `columns` weights; the instructions are passed on.
-        let sums = unsafe { few_rows::<F, D>(pointers, activations, token) };
+        let sums = unsafe { few_rows::<F, D, R>(pointers, activations, token, ahead) };
         for (r, sum) in sums.into_iter().enumerate() {
             out[row(r)] = sum;
         }
     }
 }
 
-/// How far ahead of its use memory is asked for. The processor's own prefetcher stops at every
-/// 4 KiB page, and in decoding every page is new.
-const PREFETCH_BYTES: usize = 512;
-
-/// Asks for what the loop reads [`PREFETCH_BYTES`] after the weights `64 * i..`.
+/// Asks for what the loop reads `ahead` bytes after the weights `64 * i..`: the processor's own
+/// prefetcher stops at every 4 KiB page, and in decoding every page is new.
 ///
 /// One line at a time, between the products: a burst would fill the buffers of outstanding loads
 /// and stop the loop.
 #[inline(always)]
-pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
-    let ahead = row.wrapping_add(
-        64 * i / F::LEN * F::BYTES + 64 * i % F::LEN * F::BYTES / F::LEN + PREFETCH_BYTES,
-    );
+pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize, ahead: usize) {
+    let line =
+        row.wrapping_add(64 * i / F::LEN * F::BYTES + 64 * i % F::LEN * F::BYTES / F::LEN + ahead);
     // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
 }
 
 #[inline(always)]
-unsafe fn few_rows<F: Wide, D: Dot>(
-    rows: [*const u8; ROWS],
+unsafe fn few_rows<F: Wide, D: Dot, const R: usize>(
+    rows: [*const u8; R],
     activations: &Activations<'_>,
     token: usize,
-) -> [f32; ROWS] {
+    ahead: usize,
+) -> [f32; R] {
     let groups = activations.columns / F::GROUP;
     // SAFETY: strips are counted from the length of a row.
     unsafe {
-        let mut sums = [_mm256_setzero_ps(); ROWS];
+        let mut sums = [_mm256_setzero_ps(); R];
         for strip in 0..groups / GROUPS {
-            add_strip::<F, D>(rows, activations, token, strip, GROUPS, &mut sums);
+            add_strip::<F, D, R>(rows, activations, token, strip, GROUPS, ahead, &mut sums);
         }
         if !groups.is_multiple_of(GROUPS) {
             let (strip, groups) = (groups / GROUPS, groups % GROUPS);
-            add_strip::<F, D>(rows, activations, token, strip, groups, &mut sums);
+            add_strip::<F, D, R>(rows, activations, token, strip, groups, ahead, &mut sums);
         }
-        let mut totals = [0.0; ROWS];
-        for r in 0..ROWS {
+        let mut totals = [0.0; R];
+        for r in 0..R {
             totals[r] = total(sums[r]);
         }
         totals
@@ -142,28 +160,29 @@ unsafe fn few_rows<F: Wide, D: Dot>(
 
 /// Adds the products of the first `groups` groups of a strip.
 #[inline(always)]
-unsafe fn add_strip<F: Wide, D: Dot>(
-    rows: [*const u8; ROWS],
+unsafe fn add_strip<F: Wide, D: Dot, const R: usize>(
+    rows: [*const u8; R],
     activations: &Activations<'_>,
     token: usize,
     strip: usize,
     groups: usize,
-    sums: &mut [__m256; ROWS],
+    distance: usize,
+    sums: &mut [__m256; R],
 ) {
     let quants = activations.row_quants(token).as_ptr();
     // SAFETY: the groups lie inside of the rows and of the activations.
     unsafe {
-        let mut scales = [_mm256_setzero_ps(); ROWS];
+        let mut scales = [_mm256_setzero_ps(); R];
         let (act, group_sums) = activation_groups::<F>(activations, token, strip, groups);
-        for r in 0..ROWS {
+        for r in 0..R {
             let (scale, offset) = F::scales(rows[r], strip, groups);
             scales[r] = _mm256_mul_ps(scale, act);
             if !F::NUMBERS.signed() {
                 sums[r] = _mm256_fmadd_ps(offset, group_sums, sums[r]);
             }
         }
-        let mut ahead = [Ahead::NONE; ROWS];
-        for r in 0..ROWS {
+        let mut ahead = [Ahead::NONE; R];
+        for r in 0..R {
             ahead[r] = F::ahead(rows[r], strip);
         }
         let registers = groups * F::GROUP / 32;
@@ -177,8 +196,8 @@ unsafe fn add_strip<F: Wide, D: Dot>(
             } else {
                 _mm256_setzero_si256()
             };
-            for r in 0..ROWS {
-                prefetch::<F>(rows[r], i);
+            for r in 0..R {
+                prefetch::<F>(rows[r], i, distance);
                 let w = F::weights_of(&ahead[r], rows[r], i, whole);
                 for (half, a) in [(0, first), (1, second)] {
                     let dot = D::add::<F>(_mm256_setzero_si256(), w[half], a);

@@ -36,11 +36,6 @@ pub(in crate::kernels::x86_64) trait Wide: BlockFormat {
     /// Every number that stands for a weight is below this.
     const LEVELS: usize = 256;
 
-    /// Whether two rows are read side by side for one token rather than four. More streams keep more of
-    /// the memory busy (one reaches four fifths of what four do), and an activation is loaded once
-    /// for all of them; scales that are much work to unpack want the registers.
-    const IN_PAIRS: bool = false;
-
     /// The weights `64 * i..` of a row as unsigned bytes. Where only 32 are left, `whole` is false
     /// and the upper half holds anything.
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i;
@@ -358,7 +353,6 @@ impl Wide for f::Q5_0 {
 
 impl Wide for f::Q5_1 {
     const GROUP: usize = 32;
-    const IN_PAIRS: bool = true;
     const LEVELS: usize = 32;
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, whole: bool) -> __m512i {

@@ -16,10 +16,13 @@ use super::gemv::{
 };
 use crate::kernels::OutTile;
 use crate::kernels::activations::Activations;
+use crate::kernels::reading::Reading;
 
 /// Rows that are read side by side: two tokens leave registers for four, more tokens for two.
 const ROWS_OF_TWO: usize = 4;
 const ROWS: usize = 2;
+/// Bytes between what is multiplied and what is asked of memory.
+pub(super) const AHEAD: usize = Reading::ROWS.ahead as usize;
 
 /// `out[token, row]` for whole rows of `F` and 2 to 8 tokens.
 ///
@@ -153,7 +156,7 @@ pub(super) unsafe fn add_strip<F: Wide, const R: usize, const T: usize>(
                 a[t] = step_activations::<F>(quants[t].add(step::<F>() * i), exist);
             }
             for r in 0..R {
-                prefetch::<F>(rows[r], i);
+                prefetch::<F>(rows[r], i, AHEAD);
                 let w = step_weights::<F>(&ahead[r], rows[r], i, exist);
                 for t in 0..T {
                     let dot = step_dot::<F>(w, a[t]);

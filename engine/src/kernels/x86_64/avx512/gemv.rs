@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 
 use super::formats::{Ahead, GROUPS, Wide};
 use crate::kernels::activations::Activations;
+use crate::kernels::reading::Reading;
 
 /// Weights that are multiplied before their products are scaled.
 pub(super) const fn step<F: Wide>() -> usize {
@@ -142,85 +143,90 @@ pub(super) unsafe fn rows_times_one<F: Wide>(
     rows: &[u8],
     activations: &Activations<'_>,
     token: usize,
+    reading: Reading,
     out: &mut [f32],
 ) {
-    // SAFETY: passed on from the caller.
+    let ahead = usize::from(reading.ahead);
+    // SAFETY: passed on.
     unsafe {
-        if F::IN_PAIRS {
-            streams_times_one::<F, 2>(rows, activations, token, out);
-        } else {
-            streams_times_one::<F, 4>(rows, activations, token, out);
+        match reading.rows {
+            1 => side_by_side::<F, 1>(rows, activations, token, ahead, out),
+            2 => side_by_side::<F, 2>(rows, activations, token, ahead, out),
+            _ => side_by_side::<F, 4>(rows, activations, token, ahead, out),
         }
     }
 }
 
-/// The same, with so many rows read side by side.
-#[inline(always)]
-unsafe fn streams_times_one<F: Wide, const ROWS: usize>(
+/// As [`rows_times_one`], with `R` rows side by side: an activation is loaded once for all of them. A
+/// function of its own, as [`super::gemm_few`] has them.
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+#[inline(never)]
+unsafe fn side_by_side<F: Wide, const R: usize>(
     rows: &[u8],
     activations: &Activations<'_>,
     token: usize,
+    ahead: usize,
     out: &mut [f32],
 ) {
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     // Every stream is a part of the rows, walked from its begin to its end: the processor's
     // prefetcher follows long streams only.
-    let (n, part) = (out.len(), out.len().div_ceil(ROWS));
+    let (n, part) = (out.len(), out.len().div_ceil(R));
     for i in 0..part {
         // Where a part is shorter, the last row is computed again.
         let row = |r: usize| (r * part + i).min(n - 1);
         let pointers = std::array::from_fn(|r| rows[row(r) * row_bytes..].as_ptr());
         // SAFETY: each holds `columns` weights; the instructions are passed on.
-        let sums = unsafe { few_rows::<F, ROWS>(pointers, activations, token) };
+        let sums = unsafe { few_rows::<F, R>(pointers, activations, token, ahead) };
         for (r, sum) in sums.into_iter().enumerate() {
             out[row(r)] = sum;
         }
     }
 }
 
-/// How far ahead of its use memory is asked for. The processor's own prefetcher stops at every
-/// 4 KiB page, and in decoding every page is new.
-const PREFETCH_BYTES: usize = 512;
-
-/// Asks for what the loop reads [`PREFETCH_BYTES`] after step `i`.
+/// Asks for what the loop reads `ahead` bytes after step `i`: the processor's own prefetcher stops at
+/// every 4 KiB page, and in decoding every page is new.
 ///
 /// One line at a time, between the products: a burst would fill the buffers of outstanding
 /// loads and stop the loop. The few lines that a step of 68 or 72 bytes leaves out cost nothing.
 #[inline(always)]
-pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize) {
+pub(super) unsafe fn prefetch<F: Wide>(row: *const u8, i: usize, ahead: usize) {
     let weight = step::<F>() * i;
     let at = weight / F::LEN * F::BYTES + weight % F::LEN * F::BYTES / F::LEN;
     // SAFETY: passed on from the caller.
-    unsafe { prefetch_behind(row.wrapping_add(at)) };
+    unsafe { prefetch_behind(row.wrapping_add(at), ahead) };
 }
 
-/// Asks for what lies [`PREFETCH_BYTES`] behind `at`.
+/// Asks for what lies `ahead` bytes behind `at`.
 #[inline(always)]
-pub(super) unsafe fn prefetch_behind(at: *const u8) {
-    let ahead = at.wrapping_add(PREFETCH_BYTES);
+pub(super) unsafe fn prefetch_behind(at: *const u8, ahead: usize) {
     // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(ahead).cast()) };
 }
 
 #[inline(always)]
-unsafe fn few_rows<F: Wide, const ROWS: usize>(
-    rows: [*const u8; ROWS],
+unsafe fn few_rows<F: Wide, const R: usize>(
+    rows: [*const u8; R],
     activations: &Activations<'_>,
     token: usize,
-) -> [f32; ROWS] {
+    ahead: usize,
+) -> [f32; R] {
     let groups = activations.columns / F::GROUP;
     // SAFETY: strips are counted from the length of a row.
     unsafe {
-        let mut sums = [_mm512_setzero_ps(); ROWS];
+        let mut sums = [_mm512_setzero_ps(); R];
         for strip in 0..groups / GROUPS {
-            add_strip::<F, ROWS>(rows, activations, token, strip, GROUPS, &mut sums);
+            add_strip::<F, R>(rows, activations, token, strip, GROUPS, ahead, &mut sums);
         }
         if !groups.is_multiple_of(GROUPS) {
             let (strip, groups) = (groups / GROUPS, groups % GROUPS);
-            add_strip::<F, ROWS>(rows, activations, token, strip, groups, &mut sums);
+            add_strip::<F, R>(rows, activations, token, strip, groups, ahead, &mut sums);
         }
-        let mut totals = [0.0; ROWS];
-        for r in 0..ROWS {
+        let mut totals = [0.0; R];
+        for r in 0..R {
             totals[r] = _mm512_reduce_add_ps(sums[r]);
         }
         totals
@@ -229,35 +235,36 @@ unsafe fn few_rows<F: Wide, const ROWS: usize>(
 
 /// Adds the products of the first `groups` groups of a strip.
 #[inline(always)]
-unsafe fn add_strip<F: Wide, const ROWS: usize>(
-    rows: [*const u8; ROWS],
+unsafe fn add_strip<F: Wide, const R: usize>(
+    rows: [*const u8; R],
     activations: &Activations<'_>,
     token: usize,
     strip: usize,
     groups: usize,
-    sums: &mut [__m512; ROWS],
+    distance: usize,
+    sums: &mut [__m512; R],
 ) {
     let quants = activations.row_quants(token).as_ptr();
     let (steps, weights) = (GROUPS * F::GROUP / step::<F>(), groups * F::GROUP);
     // SAFETY: the groups lie inside of the rows and of the activations.
     unsafe {
-        let mut scales = [_mm512_setzero_ps(); ROWS];
+        let mut scales = [_mm512_setzero_ps(); R];
         let (act, group_sums) = activation_groups::<F>(activations, token, strip, groups);
-        for r in 0..ROWS {
+        for r in 0..R {
             let (scale, offset) = F::scales(rows[r], strip, groups);
             scales[r] = _mm512_mul_ps(scale, act);
             sums[r] = _mm512_fmadd_ps(offset, group_sums, sums[r]);
         }
-        let mut ahead = [Ahead::none(); ROWS];
-        for r in 0..ROWS {
+        let mut ahead = [Ahead::none(); R];
+        for r in 0..R {
             ahead[r] = F::ahead(rows[r], strip, groups);
         }
         for j in 0..weights.div_ceil(step::<F>()) {
             let (i, exist) = (strip * steps + j, weights - step::<F>() * j);
             let a = step_activations::<F>(quants.add(step::<F>() * i), exist);
             let group = group_of_lane::<F>(j);
-            for r in 0..ROWS {
-                prefetch::<F>(rows[r], i);
+            for r in 0..R {
+                prefetch::<F>(rows[r], i, distance);
                 let dot = step_dot::<F>(step_weights::<F>(&ahead[r], rows[r], i, exist), a);
                 let scale = _mm512_permutexvar_ps(group, scales[r]);
                 sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums[r]);

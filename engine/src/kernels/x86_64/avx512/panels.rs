@@ -10,23 +10,22 @@ use crate::gguf::TensorType;
 use crate::kernels::activations::Activations;
 use crate::kernels::repacked::{Panels, ROWS};
 
-/// How far ahead of its use memory is asked for: the processor's own prefetcher stops at pages.
-const PREFETCH_BYTES: usize = 4096;
-
-/// `out[row]` for all rows of `panels`.
+/// `out[row]` for all rows of `panels`. Memory is asked for `ahead` bytes before its use: the processor's
+/// own prefetcher stops at pages.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn panels_times_one(
     panels: Panels<'_>,
     activations: &Activations<'_>,
     token: usize,
+    ahead: usize,
     out: &mut [f32],
 ) {
     // SAFETY: this function enables what the kernels use.
     unsafe {
         match panels.tensor_type {
-            TensorType::Q4_0 => panels_of::<4, false>(panels, activations, token, out),
-            TensorType::Q4_1 => panels_of::<4, true>(panels, activations, token, out),
-            _ => panels_of::<8, false>(panels, activations, token, out),
+            TensorType::Q4_0 => panels_of::<4, false>(panels, activations, token, ahead, out),
+            TensorType::Q4_1 => panels_of::<4, true>(panels, activations, token, ahead, out),
+            _ => panels_of::<8, false>(panels, activations, token, ahead, out),
         }
     }
 }
@@ -38,6 +37,7 @@ unsafe fn panels_of<const CHUNKS: usize, const OFFSET: bool>(
     panels: Panels<'_>,
     activations: &Activations<'_>,
     token: usize,
+    ahead: usize,
     out: &mut [f32],
 ) {
     let zero = if CHUNKS == 4 { 8.0 } else { 128.0 };
@@ -70,7 +70,7 @@ unsafe fn panels_of<const CHUNKS: usize, const OFFSET: bool>(
                 let mut dot = _mm512_setzero_si512();
                 for (i, chunk) in chunks.iter().enumerate() {
                     let at = chunk.0.as_ptr().cast::<u8>();
-                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PREFETCH_BYTES).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(ahead).cast());
                     let bytes = _mm512_load_si512(at.cast());
                     if CHUNKS == 4 {
                         let low = _mm512_and_si512(bytes, _mm512_set1_epi8(15));

@@ -21,9 +21,10 @@
 use std::arch::x86_64::*;
 
 use super::formats::{GROUPS, TURNED_BLOCK as BLOCK, Wide};
-use super::gemm_few::add_strip;
+use super::gemm_few::{AHEAD, add_strip};
 use super::gemv::{activation_groups, prefetch_behind, step_activations};
 use crate::kernels::activations::Activations;
+use crate::kernels::reading::Reading;
 use crate::kernels::{Buffer, OutTile, keep};
 
 /// Bytes of a strip of blocks.
@@ -148,8 +149,8 @@ impl Turned {
     }
 }
 
-/// Rows that are read side by side: more streams keep more of the memory busy (one stream reaches
-/// two thirds of what four do). From five tokens on, the sums of two rows fill the registers.
+/// Rows that are read side by side for several tokens: more streams keep more of the memory busy. From
+/// five tokens on, the sums of two rows fill the registers.
 const ROWS: usize = 4;
 const ROWS_OF_MANY: usize = 2;
 
@@ -162,17 +163,27 @@ pub(super) unsafe fn rows_times_few<F: Wide>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: &[u32],
+    reading: Reading,
     out: &mut OutTile<'_>,
 ) {
+    let ahead = if tokens.len() == 1 {
+        usize::from(reading.ahead)
+    } else {
+        AHEAD
+    };
     macro_rules! tile {
         ($rows:expr, $tokens:literal) => {{
             let tokens: [usize; $tokens] = std::array::from_fn(|t| tokens[t] as usize);
             // SAFETY: passed on from the caller.
-            unsafe { tile::<F, $rows, $tokens>(rows, activations, tokens, out) }
+            unsafe { tile::<F, $rows, $tokens>(rows, activations, tokens, ahead, out) }
         }};
     }
     match tokens.len() {
-        1 => tile!(ROWS, 1),
+        1 => match reading.rows {
+            1 => tile!(1, 1),
+            2 => tile!(2, 1),
+            _ => tile!(4, 1),
+        },
         2 => tile!(ROWS, 2),
         3 => tile!(ROWS, 3),
         4 => tile!(ROWS, 4),
@@ -194,6 +205,7 @@ unsafe fn tile<F: Wide, const R: usize, const T: usize>(
     rows: &[u8],
     activations: &Activations<'_>,
     tokens: [usize; T],
+    ahead: usize,
     out: &mut OutTile<'_>,
 ) {
     let row_bytes = activations.columns / F::LEN * F::BYTES;
@@ -219,7 +231,8 @@ unsafe fn tile<F: Wide, const R: usize, const T: usize>(
             let mut sums = [[_mm512_setzero_ps(); T]; R];
             for (strip, turned) in turned.chunks_exact(T).enumerate() {
                 for r in 0..R {
-                    add_turned::<F, T>(pointers[r].add(strip * STRIP), turned, &mut sums[r]);
+                    let strip = pointers[r].add(strip * STRIP);
+                    add_turned::<F, T>(strip, turned, ahead, &mut sums[r]);
                 }
             }
             if !groups.is_multiple_of(GROUPS) {
@@ -241,6 +254,7 @@ unsafe fn tile<F: Wide, const R: usize, const T: usize>(
 unsafe fn add_turned<F: Wide, const T: usize>(
     strip: *const u8,
     turned: &[Turned],
+    ahead: usize,
     sums: &mut [__m512; T],
 ) {
     // SAFETY: the strip is whole, and its last register begins 64 bytes before its end; there is a
@@ -264,7 +278,7 @@ unsafe fn add_turned<F: Wide, const T: usize>(
         let offset = _mm512_mul_ps(scale, _mm512_set1_ps(-F::ZERO.unwrap_or(0.0)));
         let mut weights = [[_mm512_setzero_si512(); 2]; 4];
         for (k, nibbles) in turn(blocks).into_iter().enumerate() {
-            prefetch_behind(strip.wrapping_add(k * STRIP / 4));
+            prefetch_behind(strip.wrapping_add(k * STRIP / 4), ahead);
             weights[k] = F::split(nibbles);
         }
         for t in 0..T {

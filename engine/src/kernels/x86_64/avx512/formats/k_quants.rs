@@ -41,7 +41,6 @@ unsafe fn k_scales<F: BlockFormat>(
 
 impl Wide for f::Q4K {
     const GROUP: usize = 32;
-    const IN_PAIRS: bool = true;
     const LEVELS: usize = 16;
     #[inline(always)]
     unsafe fn weights(row: *const u8, i: usize, _whole: bool) -> __m512i {
