@@ -14,29 +14,6 @@ use criterion::{
     criterion_main,
 };
 
-const TYPES: [TensorType; 20] = [
-    TensorType::Q4_0,
-    TensorType::Q8_0,
-    TensorType::Q4K,
-    TensorType::Q5K,
-    TensorType::Q6K,
-    TensorType::Q5_0,
-    TensorType::Q5_1,
-    TensorType::Q4_1,
-    TensorType::Iq4Nl,
-    TensorType::Mxfp4,
-    TensorType::Iq4Xs,
-    TensorType::Q2K,
-    TensorType::Iq2Xxs,
-    TensorType::Iq2Xs,
-    TensorType::Iq2S,
-    TensorType::Iq3Xxs,
-    TensorType::Iq3S,
-    TensorType::F16,
-    TensorType::BF16,
-    TensorType::F32,
-];
-
 /// One token is decoding, 8 are a short piece of a prompt, the others are prefill.
 const TOKENS: [usize; 4] = [1, 8, 128, 512];
 
@@ -85,7 +62,7 @@ fn rows(criterion: &mut Criterion) {
         ) {
             rows = ROWS_OF_SLOW_LEVELS;
         }
-        for tensor_type in TYPES {
+        for tensor_type in TensorType::quantized() {
             let matrix = Matrix::random(tensor_type, rows, columns);
             let name = format!("{}/{}/{rows}x{columns}", level.name(), tensor_type.name());
             for tokens in TOKENS {

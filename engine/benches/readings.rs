@@ -10,28 +10,6 @@ use carat_engine::bench::{Matrix, Threads};
 use carat_engine::gguf::TensorType;
 use carat_engine::{CpuLevel, Reading};
 
-const TYPES: [TensorType; 20] = [
-    TensorType::Q4_0,
-    TensorType::Q8_0,
-    TensorType::Q4K,
-    TensorType::Q5K,
-    TensorType::Q6K,
-    TensorType::Q5_0,
-    TensorType::Q5_1,
-    TensorType::Q4_1,
-    TensorType::Iq4Nl,
-    TensorType::Mxfp4,
-    TensorType::Iq4Xs,
-    TensorType::Q2K,
-    TensorType::Q3K,
-    TensorType::Iq2Xxs,
-    TensorType::Iq2Xs,
-    TensorType::Iq2S,
-    TensorType::Iq3Xxs,
-    TensorType::Iq3S,
-    TensorType::Iq1S,
-    TensorType::Iq1M,
-];
 /// The columns of an expert of the 26B model.
 const COLUMNS: usize = 2816;
 /// Three times what is last in the caches of the largest processors at hand.
@@ -44,7 +22,7 @@ fn main() -> std::io::Result<()> {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let mut out = std::io::stdout().lock();
-    for tensor_type in TYPES {
+    for tensor_type in TensorType::quantized() {
         let mut matrix = None;
         for level in CpuLevel::available() {
             let name = format!("{}/{}", level.name(), tensor_type.name());

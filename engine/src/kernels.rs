@@ -52,6 +52,7 @@ mod level;
 mod matrix;
 mod output;
 mod pool;
+mod prefill_attention;
 mod product;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod random;
@@ -88,24 +89,18 @@ pub(crate) const FEW_TOKENS: usize = 8;
 /// A list that is short when one token is decoded: then it lives on the stack.
 pub(crate) type List<T> = smallvec::SmallVec<[T; 12]>;
 
-/// `out[i, j] = a[i] . b[j]`; `a` is `[m, d]`, `b` is `[n, d]`, the rows of `out` are `stride` apart.
-pub(crate) fn dots(
-    level: CpuLevel,
-    a: &[f32],
-    b: &[f32],
-    d: usize,
-    out: &mut [f32],
-    stride: usize,
-) {
+/// `out[i, j] = queries[i] . keys[j]` for many queries and at most [`BLOCK_KEYS`] keys; both are
+/// `[_, d]`, the rows of `out` are [`BLOCK_KEYS`] apart.
+pub(crate) fn scores(level: CpuLevel, queries: &[f32], keys: &[f32], d: usize, out: &mut [f32]) {
     assert!(
-        d > 0 && a.len().is_multiple_of(d) && b.len().is_multiple_of(d),
+        d > 0 && queries.len().is_multiple_of(d) && keys.len().is_multiple_of(d),
         "whole rows"
     );
     assert!(
-        b.len() / d <= stride && a.len() / d * stride <= out.len(),
+        keys.len() / d <= BLOCK_KEYS && queries.len() / d * BLOCK_KEYS <= out.len(),
         "an output for every pair"
     );
-    at_level!(level, dots(a, b, d, out, stride));
+    at_level!(level, scores(queries, keys, d, out));
 }
 
 /// `out[i] += sum over j of weights[i, j] * rows[j]`; `out` is `[m, d]`, `rows` is `[n, d]`, the rows
@@ -194,7 +189,7 @@ where
 
 /// Whether `d` is what [`stored_dots`] and [`add_weighted_stored`] can do.
 pub(crate) fn fits_stored(d: usize) -> bool {
-    d.is_multiple_of(decode_attention::LANES)
+    d.is_multiple_of(lanes::LANES)
 }
 
 fn check_stored(values: usize, rows: StoredRows<'_>, d: usize, scores: usize, stride: usize) {

@@ -136,8 +136,16 @@ impl TensorType {
 
     /// The type with this [`Self::name`].
     pub fn from_name(name: &str) -> Option<Self> {
-        let mut all = (0..=u8::MAX).filter_map(|raw| Self::from_raw(raw.into()));
-        all.find(|tensor_type| tensor_type.name() == name)
+        Self::all().find(|tensor_type| tensor_type.name() == name)
+    }
+
+    /// The types whose weights are packed in blocks with scales, by their numbers.
+    pub fn quantized() -> impl Iterator<Item = Self> {
+        Self::all().filter(|tensor_type| tensor_type.block_len() > 1)
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).filter_map(|raw| Self::from_raw(raw.into()))
     }
 
     /// Bytes of a row of `columns` elements; `columns` is a multiple of [`TensorType::block_len`].

@@ -2,7 +2,7 @@
 
 use super::random::{Random, floats};
 use super::tests::assert_close;
-use super::{CpuLevel, InstructionSet, StoredRows, attend};
+use super::{BLOCK_KEYS, CpuLevel, InstructionSet, StoredRows, attend};
 
 #[test]
 fn stored_rows_are_multiplied_as_converted_ones() {
@@ -32,13 +32,14 @@ fn stored_rows_are_multiplied_as_converted_ones() {
                 (StoredRows::F16(&halves), &from_halves),
                 (q8, &from_q8),
             ] {
-                let (mut expected, mut sums) = (vec![0.0; m * 70], floats(&mut random, m * d));
-                super::dots(CpuLevel::SCALAR, &queries, converted, d, &mut expected, 70);
+                let (mut expected, mut sums) =
+                    (vec![0.0; m * BLOCK_KEYS], floats(&mut random, m * d));
+                super::scores(CpuLevel::SCALAR, &queries, converted, d, &mut expected);
                 let before = sums.clone();
                 super::add_weighted_rows(CpuLevel::SCALAR, &mut sums, &weights, 70, converted, d);
                 for level in CpuLevel::available() {
-                    let mut found = vec![0.0; m * 70];
-                    super::stored_dots(level, &queries, rows, d, &mut found, 70);
+                    let mut found = vec![0.0; m * BLOCK_KEYS];
+                    super::stored_dots(level, &queries, rows, d, &mut found, BLOCK_KEYS);
                     assert_close(level.name(), &found, &expected, 400.0 * d as f32);
                     let mut found = before.clone();
                     super::add_weighted_stored(level, &mut found, &weights, 70, rows, d);

@@ -1,13 +1,12 @@
 //! Attention of few queries: dot products and sums straight from the form in which the cache stores
 //! keys and values, which are read once and converted in registers.
 //!
-//! One source for all levels; [`Convert`] has the instructions of a level.
+//! One source for all levels; [`Registers`] has the instructions of a level.
 
 use half::f16;
 
 use super::formats::half_to_f32;
-pub(super) use super::lanes::LANES;
-use super::lanes::sum_lanes;
+use super::lanes::{LANES, Registers, sum_lanes};
 
 /// Rows of the cache, one after the other, as they are stored.
 #[derive(Clone, Copy)]
@@ -37,35 +36,13 @@ impl StoredRows<'_> {
 /// second-level cache.
 pub(crate) const BLOCK_KEYS: usize = 64;
 
-/// Conversions to f32 with the instructions of a level.
-pub(super) trait Convert {
-    /// Whether products are added in one rounding.
-    const FMA: bool;
-
-    /// # Safety
-    /// The processor has the instructions of the level.
-    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES];
-}
-
-/// Conversions that run everywhere.
-pub(super) struct Portable;
-
-impl Convert for Portable {
-    const FMA: bool = false;
-
-    #[inline(always)]
-    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES] {
-        values.map(f16::to_f32)
-    }
-}
-
 /// A source of f32 values, 16 at a time.
 trait Source: Copy {
     /// The values from `at` on, which is a multiple of 16.
     ///
     /// # Safety
     /// The processor has the instructions of the level.
-    unsafe fn sixteen<C: Convert>(self, at: usize) -> [f32; LANES];
+    unsafe fn sixteen<C: Registers>(self, at: usize) -> [f32; LANES];
 }
 
 #[inline(always)]
@@ -77,14 +54,14 @@ fn lanes<T>(values: &[T], at: usize) -> &[T; LANES] {
 
 impl Source for &[f32] {
     #[inline(always)]
-    unsafe fn sixteen<C: Convert>(self, at: usize) -> [f32; LANES] {
+    unsafe fn sixteen<C: Registers>(self, at: usize) -> [f32; LANES] {
         *lanes(self, at)
     }
 }
 
 impl Source for &[f16] {
     #[inline(always)]
-    unsafe fn sixteen<C: Convert>(self, at: usize) -> [f32; LANES] {
+    unsafe fn sixteen<C: Registers>(self, at: usize) -> [f32; LANES] {
         // SAFETY: passed on.
         unsafe { C::halves(lanes(self, at)) }
     }
@@ -100,7 +77,7 @@ struct Q8<'a> {
 
 impl Source for Q8<'_> {
     #[inline(always)]
-    unsafe fn sixteen<C: Convert>(self, at: usize) -> [f32; LANES] {
+    unsafe fn sixteen<C: Registers>(self, at: usize) -> [f32; LANES] {
         let scale = half_to_f32(self.scales[at / self.block].to_bits());
         let mut values = [0.0; LANES];
         for (value, q) in values.iter_mut().zip(lanes(self.quants, at)) {
@@ -131,7 +108,7 @@ const TILE: usize = 4;
 /// # Safety
 /// The processor has the instructions of `C`. Rows are a multiple of 16 long.
 #[inline(always)]
-pub(super) unsafe fn dots<C: Convert>(
+pub(super) unsafe fn dots<C: Registers>(
     queries: &[f32],
     rows: StoredRows<'_>,
     d: usize,
@@ -144,7 +121,7 @@ pub(super) unsafe fn dots<C: Convert>(
 }
 
 #[inline(always)]
-unsafe fn dots_of<C: Convert, S: Source>(
+unsafe fn dots_of<C: Registers, S: Source>(
     queries: &[f32],
     n: usize,
     d: usize,
@@ -169,7 +146,7 @@ unsafe fn dots_of<C: Convert, S: Source>(
 
 /// As [`dots`], for `M` queries; returns `M`.
 #[inline(always)]
-unsafe fn dots_of_queries<C: Convert, S: Source, const M: usize>(
+unsafe fn dots_of_queries<C: Registers, S: Source, const M: usize>(
     queries: &[f32],
     n: usize,
     d: usize,
@@ -205,7 +182,7 @@ unsafe fn dots_of_queries<C: Convert, S: Source, const M: usize>(
 /// # Safety
 /// As [`dots`].
 #[inline(always)]
-pub(super) unsafe fn add_weighted<C: Convert>(
+pub(super) unsafe fn add_weighted<C: Registers>(
     out: &mut [f32],
     weights: &[f32],
     stride: usize,
@@ -218,7 +195,7 @@ pub(super) unsafe fn add_weighted<C: Convert>(
 }
 
 #[inline(always)]
-unsafe fn add_weighted_of<C: Convert, S: Source>(
+unsafe fn add_weighted_of<C: Registers, S: Source>(
     out: &mut [f32],
     weights: &[f32],
     stride: usize,
@@ -243,7 +220,7 @@ unsafe fn add_weighted_of<C: Convert, S: Source>(
 
 /// As [`add_weighted`], for `M` rows of `out`; returns `M`.
 #[inline(always)]
-unsafe fn weighted<C: Convert, S: Source, const M: usize>(
+unsafe fn weighted<C: Registers, S: Source, const M: usize>(
     out: &mut [f32],
     weights: &[f32],
     stride: usize,
@@ -267,7 +244,7 @@ unsafe fn weighted<C: Convert, S: Source, const M: usize>(
 
 /// `W` times 16 columns from `c` on, whose sums stay in registers.
 #[inline(always)]
-unsafe fn weighted_columns<C: Convert, S: Source, const M: usize, const W: usize>(
+unsafe fn weighted_columns<C: Registers, S: Source, const M: usize, const W: usize>(
     out: &mut [f32],
     weights: &[f32],
     stride: usize,
@@ -300,7 +277,7 @@ unsafe fn weighted_columns<C: Convert, S: Source, const M: usize, const W: usize
 
 /// `sum += a * b`
 #[inline(always)]
-fn add_product<C: Convert>(sum: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
+fn add_product<C: Registers>(sum: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
     for l in 0..LANES {
         sum[l] = if C::FMA {
             a[l].mul_add(b[l], sum[l])

@@ -1,4 +1,7 @@
-//! Sixteen values side by side: what the compiler keeps in vector registers at every level.
+//! Sixteen values side by side: what the compiler keeps in vector registers at every level, and the
+//! registers themselves where the compiler does not see what is meant.
+
+use half::f16;
 
 /// Values that are computed side by side.
 pub(super) const LANES: usize = 16;
@@ -35,4 +38,65 @@ pub(super) fn max_lanes(mut lanes: [f32; LANES]) -> f32 {
         width /= 2;
     }
     lanes[0]
+}
+
+/// Sixteen values in the registers of a level, and its instructions for them.
+pub(super) trait Registers {
+    /// Whether products are added in one rounding.
+    const FMA: bool;
+    /// Registers of the sums of four rows, at most: how many times sixteen columns.
+    const COLUMNS: usize;
+    type Sixteen: Copy;
+
+    /// # Safety
+    /// This and all below: the processor has the instructions of the level.
+    unsafe fn load(values: &[f32; LANES]) -> Self::Sixteen;
+    unsafe fn store(values: Self::Sixteen, out: &mut [f32; LANES]);
+    /// `sum + weight * x`
+    unsafe fn add_scaled(sum: Self::Sixteen, weight: f32, x: Self::Sixteen) -> Self::Sixteen;
+    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES];
+
+    /// Rows become columns.
+    #[inline(always)]
+    unsafe fn turn(rows: &[[f32; LANES]; LANES]) -> [[f32; LANES]; LANES] {
+        let mut turned = [[0.0; LANES]; LANES];
+        for (j, row) in rows.iter().enumerate() {
+            for (turned, value) in turned.iter_mut().zip(row) {
+                turned[j] = *value;
+            }
+        }
+        turned
+    }
+}
+
+/// What runs everywhere.
+pub(super) struct Portable;
+
+impl Registers for Portable {
+    const FMA: bool = false;
+    const COLUMNS: usize = 1;
+    type Sixteen = [f32; LANES];
+
+    #[inline(always)]
+    unsafe fn load(values: &[f32; LANES]) -> [f32; LANES] {
+        *values
+    }
+
+    #[inline(always)]
+    unsafe fn store(values: [f32; LANES], out: &mut [f32; LANES]) {
+        *out = values;
+    }
+
+    #[inline(always)]
+    unsafe fn add_scaled(mut sum: [f32; LANES], weight: f32, x: [f32; LANES]) -> [f32; LANES] {
+        for (sum, x) in sum.iter_mut().zip(x) {
+            *sum += weight * x;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES] {
+        values.map(f16::to_f32)
+    }
 }

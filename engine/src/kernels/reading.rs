@@ -149,7 +149,6 @@ impl Readings {
 mod tests {
     use super::*;
     use crate::kernels::random::{Random, floats, random_rows};
-    use crate::kernels::tests::QUANTIZED;
     use crate::kernels::{Activations, MatrixRef, Pool, Repacked, matmul};
 
     #[test]
@@ -176,7 +175,7 @@ mod tests {
     fn no_reading_changes_a_number() {
         let random = &mut Random(12);
         for level in CpuLevel::available() {
-            for tensor_type in QUANTIZED {
+            for tensor_type in TensorType::quantized() {
                 // Fewer rows than are read side by side, and parts of unequal length.
                 for (rows, blocks) in [(1, 3), (3, 37), (16, 16), (48, 37)] {
                     let columns = blocks * tensor_type.block_len();

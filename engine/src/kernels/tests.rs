@@ -8,34 +8,12 @@ use candle_core::quantized::k_quants::{
 use super::formats::half_to_f32;
 use super::random::{Random, floats, random_rows};
 use super::{
-    CpuLevel, Epilogue, Input, InstructionSet, MatrixRef, OutTile, Pool, Product, Reading,
-    Repacked, dequantize, matmul, products,
+    BLOCK_KEYS, CpuLevel, Epilogue, Input, InstructionSet, MatrixRef, OutTile, Pool, Product,
+    Reading, Repacked, dequantize, matmul, products,
 };
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 
-pub(super) const QUANTIZED: [TensorType; 20] = [
-    TensorType::Q4_0,
-    TensorType::Q4_1,
-    TensorType::Q5_0,
-    TensorType::Q5_1,
-    TensorType::Q8_0,
-    TensorType::Q2K,
-    TensorType::Q3K,
-    TensorType::Q4K,
-    TensorType::Q5K,
-    TensorType::Q6K,
-    TensorType::Iq4Nl,
-    TensorType::Iq4Xs,
-    TensorType::Mxfp4,
-    TensorType::Iq2Xxs,
-    TensorType::Iq2Xs,
-    TensorType::Iq2S,
-    TensorType::Iq3Xxs,
-    TensorType::Iq3S,
-    TensorType::Iq1S,
-    TensorType::Iq1M,
-];
 const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
 
 /// The shapes that tend to break kernels: one block, one more, ragged tails, many tokens.
@@ -83,7 +61,7 @@ pub(super) fn assert_close(what: &str, found: &[f32], expected: &[f32], scale: f
 #[test]
 fn every_level_equals_the_scalar_one() {
     let mut random = Random(42);
-    for tensor_type in QUANTIZED.into_iter().chain(FLOATS) {
+    for tensor_type in TensorType::quantized().chain(FLOATS) {
         for (rows, columns, tokens) in shapes(tensor_type) {
             let bytes = random_rows(&mut random, tensor_type, rows, columns);
             let weights = MatrixRef {
@@ -134,7 +112,7 @@ fn few_tokens_are_to_the_last_bit_what_each_is_alone() {
         )
     };
     for level in CpuLevel::available().filter(ours) {
-        for tensor_type in QUANTIZED {
+        for tensor_type in TensorType::quantized() {
             let block = tensor_type.block_len().max(32);
             // Less than a strip of 16 groups of weights, and several with a rest.
             for (blocks, rows, tokens) in [
@@ -234,7 +212,7 @@ fn candle_is_within_the_rounding_of_activations() {
         return;
     };
     let mut random = Random(43);
-    for tensor_type in QUANTIZED {
+    for tensor_type in TensorType::quantized() {
         let (rows, columns, tokens) = (4, 4 * tensor_type.block_len().max(64), 3);
         let bytes = random_rows(&mut random, tensor_type, rows, columns);
         let weights = MatrixRef {
@@ -267,7 +245,7 @@ fn candle_is_within_the_rounding_of_activations() {
 #[test]
 fn dot_products_match_the_dequantized_weights() {
     let mut random = Random(44);
-    for tensor_type in QUANTIZED {
+    for tensor_type in TensorType::quantized() {
         let (rows, columns) = (5, 4 * tensor_type.block_len().max(64));
         let bytes = random_rows(&mut random, tensor_type, rows, columns);
         let weights = MatrixRef {
@@ -319,7 +297,7 @@ fn tiles_multiply_numbers_rounded_to_bf16() {
         .map(|n| (0..n).map(|i| (i * 29 + n) % n_tokens).collect())
         .collect();
     let inputs: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
-    for tensor_type in QUANTIZED {
+    for tensor_type in TensorType::quantized() {
         let block = tensor_type.block_len();
         for (rows, columns) in [
             (1, block),
@@ -398,7 +376,7 @@ fn candle_values<B: GgmlType>(bytes: &[u8], n: usize) -> Vec<f32> {
 #[test]
 fn formats_are_read_as_candle_reads_them() {
     let mut random = Random(45);
-    for tensor_type in QUANTIZED {
+    for tensor_type in TensorType::quantized() {
         let columns = 4 * tensor_type.block_len();
         let bytes = random_rows(&mut random, tensor_type, 7, columns);
         let n = 7 * columns;
@@ -503,20 +481,20 @@ fn products_of_float_rows_agree_on_all_shapes() {
     let mut random = Random(49);
     for level in CpuLevel::available() {
         for d in [1, 15, 16, 64, 65, 96, 257] {
-            for (m, n) in [(1, 1), (1, 9), (4, 4), (5, 7), (8, 3), (11, 64)] {
+            for (m, n) in [(1, 1), (1, 9), (4, 4), (5, 17), (8, 3), (11, BLOCK_KEYS)] {
                 let (a, b) = (floats(&mut random, m * d), floats(&mut random, n * d));
-                let stride = n + 2;
-                let mut out = vec![0.0; m * stride];
-                super::dots(level, &a, &b, d, &mut out, stride);
+                let mut out = vec![0.0; m * BLOCK_KEYS];
+                super::scores(level, &a, &b, d, &mut out);
                 let what = format!("{} {m}x{n} of {d}", level.name());
                 for (i, a) in a.chunks_exact(d).enumerate() {
                     for (j, b) in b.chunks_exact(d).enumerate() {
                         let pairs = a.iter().zip(b);
                         let exact: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                        let found = f64::from(out[i * stride + j]);
+                        let found = f64::from(out[i * BLOCK_KEYS + j]);
                         assert!((found - exact).abs() < 2e-4, "{what}: {found}, {exact}");
                     }
                 }
+                let stride = n + 2;
                 let weights = floats(&mut random, m * stride);
                 let mut sums = a.clone();
                 super::add_weighted_rows(level, &mut sums, &weights, stride, &b, d);

@@ -6,7 +6,8 @@
 use super::activations::Activations;
 use super::decode_attention::{self, StoredRows};
 use super::formats::half_to_f32;
-use super::lanes::{LANES, max_lanes, multiply_add, sum_lanes};
+use super::lanes::{LANES, Portable, max_lanes, multiply_add, sum_lanes};
+use super::prefill_attention;
 use super::{Buffer, OutTile};
 use crate::gguf::TensorType;
 
@@ -90,9 +91,13 @@ pub(crate) fn dots<const FMA: bool>(
     }
 }
 
-/// `out[i] += sum over j of weights[i, j] * rows[j]`; `out` is `[m, d]`, `rows` is `[n, d]`, the rows
-/// of `weights` are `stride` apart.
-#[inline(always)]
+/// See [`prefill_attention::scores`].
+pub(crate) fn scores<const FMA: bool>(queries: &[f32], keys: &[f32], d: usize, out: &mut [f32]) {
+    // SAFETY: the portable instructions run everywhere.
+    unsafe { prefill_attention::scores::<Portable>(queries, keys, d, out) }
+}
+
+/// See [`prefill_attention::add_weighted_rows`].
 pub(crate) fn add_weighted_rows<const FMA: bool>(
     out: &mut [f32],
     weights: &[f32],
@@ -100,59 +105,8 @@ pub(crate) fn add_weighted_rows<const FMA: bool>(
     rows: &[f32],
     d: usize,
 ) {
-    let n = rows.len() / d;
-    for (i, out) in out.chunks_mut(TILE * d).enumerate() {
-        let weights = &weights[i * TILE * stride..];
-        if out.len() == TILE * d {
-            weighted::<FMA, TILE>(out, weights, stride, rows, d, n);
-        } else {
-            for (i, out) in out.chunks_exact_mut(d).enumerate() {
-                weighted::<FMA, 1>(out, &weights[i * stride..], stride, rows, d, n);
-            }
-        }
-    }
-}
-
-/// [`add_weighted_rows`] for `M` rows of `out`.
-#[inline(always)]
-fn weighted<const FMA: bool, const M: usize>(
-    out: &mut [f32],
-    weights: &[f32],
-    stride: usize,
-    rows: &[f32],
-    d: usize,
-    n: usize,
-) {
-    const WIDE: usize = 4 * LANES;
-    let wide = d / WIDE * WIDE;
-    for c in (0..wide).step_by(WIDE) {
-        let mut sums = [[0.0f32; WIDE]; M];
-        for (i, sum) in sums.iter_mut().enumerate() {
-            sum.copy_from_slice(&out[i * d + c..][..WIDE]);
-        }
-        for j in 0..n {
-            let mut row = [0.0f32; WIDE];
-            row.copy_from_slice(&rows[j * d + c..][..WIDE]);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let weight = weights[i * stride + j];
-                for l in 0..WIDE {
-                    sum[l] = multiply_add::<FMA>(weight, row[l], sum[l]);
-                }
-            }
-        }
-        for (i, sum) in sums.iter().enumerate() {
-            out[i * d + c..][..WIDE].copy_from_slice(sum);
-        }
-    }
-    for i in 0..M {
-        for j in 0..n {
-            let weight = weights[i * stride + j];
-            let row = &rows[j * d + wide..(j + 1) * d];
-            for (out, x) in out[i * d + wide..(i + 1) * d].iter_mut().zip(row) {
-                *out = multiply_add::<FMA>(weight, *x, *out);
-            }
-        }
-    }
+    // SAFETY: as above.
+    unsafe { prefill_attention::add_weighted_rows::<Portable>(out, weights, stride, rows, d) }
 }
 
 /// See [`decode_attention::dots`].
@@ -163,8 +117,8 @@ pub(crate) fn stored_dots<const FMA: bool>(
     out: &mut [f32],
     stride: usize,
 ) {
-    // SAFETY: the conversions run everywhere.
-    unsafe { decode_attention::dots::<decode_attention::Portable>(queries, rows, d, out, stride) }
+    // SAFETY: as above.
+    unsafe { decode_attention::dots::<Portable>(queries, rows, d, out, stride) }
 }
 
 /// See [`decode_attention::add_weighted`].
@@ -175,10 +129,8 @@ pub(crate) fn add_weighted_stored<const FMA: bool>(
     rows: StoredRows<'_>,
     d: usize,
 ) {
-    // SAFETY: the conversions run everywhere.
-    unsafe {
-        decode_attention::add_weighted::<decode_attention::Portable>(out, weights, stride, rows, d);
-    }
+    // SAFETY: as above.
+    unsafe { decode_attention::add_weighted::<Portable>(out, weights, stride, rows, d) }
 }
 
 /// e^x, within 2 units in the last place for -87 < x < 88, clamped beyond.
@@ -465,9 +417,9 @@ pub(crate) fn read_floats(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]
     }
 }
 
-/// Compiles the functions of this module for one list of target features, with its conversions.
+/// Compiles the functions of this module for one list of target features, with its registers.
 macro_rules! instantiate {
-    ($features:literal, $convert:ty) => {
+    ($features:literal, $registers:ty) => {
         #[target_feature(enable = $features)]
         pub(crate) fn stored_dots(
             queries: &[f32],
@@ -476,8 +428,8 @@ macro_rules! instantiate {
             out: &mut [f32],
             stride: usize,
         ) {
-            // SAFETY: this function enables what the conversions use.
-            unsafe { decode_attention::dots::<$convert>(queries, rows, d, out, stride) }
+            // SAFETY: this function enables what the registers need.
+            unsafe { decode_attention::dots::<$registers>(queries, rows, d, out, stride) }
         }
         #[target_feature(enable = $features)]
         pub(crate) fn add_weighted_stored(
@@ -487,12 +439,13 @@ macro_rules! instantiate {
             rows: StoredRows<'_>,
             d: usize,
         ) {
-            // SAFETY: this function enables what the conversions use.
-            unsafe { decode_attention::add_weighted::<$convert>(out, weights, stride, rows, d) }
+            // SAFETY: this function enables what the registers need.
+            unsafe { decode_attention::add_weighted::<$registers>(out, weights, stride, rows, d) }
         }
         #[target_feature(enable = $features)]
-        pub(crate) fn dots(a: &[f32], b: &[f32], d: usize, out: &mut [f32], stride: usize) {
-            vector::dots::<true>(a, b, d, out, stride);
+        pub(crate) fn scores(queries: &[f32], keys: &[f32], d: usize, out: &mut [f32]) {
+            // SAFETY: this function enables what the registers need.
+            unsafe { prefill_attention::scores::<$registers>(queries, keys, d, out) }
         }
         #[target_feature(enable = $features)]
         pub(crate) fn add_weighted_rows(
@@ -502,7 +455,10 @@ macro_rules! instantiate {
             rows: &[f32],
             d: usize,
         ) {
-            vector::add_weighted_rows::<true>(out, weights, stride, rows, d);
+            // SAFETY: as above.
+            unsafe {
+                prefill_attention::add_weighted_rows::<$registers>(out, weights, stride, rows, d)
+            }
         }
         #[target_feature(enable = $features)]
         pub(crate) fn gelu_times(gate: &mut [f32], up: &[f32]) {

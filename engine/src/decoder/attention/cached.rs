@@ -293,7 +293,7 @@ impl CachedAttention<'_> {
             } else {
                 let keys = &mut keys[..n];
                 self.cache.read_keys(self.store, kv_head, start..stop, keys);
-                kernels::dots(level, scaled, keys, d, &mut scores, BLOCK_KEYS);
+                kernels::scores(level, scaled, keys, d, &mut scores);
             }
             let rows = sums.chunks_exact_mut(d).zip(&mut *running);
             for (i, (sums, running)) in rows.enumerate() {

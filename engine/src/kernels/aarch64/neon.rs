@@ -9,13 +9,18 @@ mod instructions;
 mod many;
 mod rows;
 
-use std::arch::aarch64::{vcvt_f32_f16, vld1_u16, vreinterpret_f16_u16};
+use std::arch::aarch64::{
+    float32x4x4_t, vcvt_f32_f16, vfmaq_n_f32, vld1_u16, vld1q_f32_x4, vreinterpret_f16_u16,
+    vst1q_f32_x4,
+};
 
 use half::f16;
 
 use super::super::activations::Activations;
-use super::super::decode_attention::{self, Convert, StoredRows};
+use super::super::decode_attention::{self, StoredRows};
 use super::super::formats::with_format;
+use super::super::lanes::{LANES, Registers};
+use super::super::prefill_attention;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
 use formats::Narrow;
@@ -121,14 +126,41 @@ level! { i8mm, ["neon", "dotprod", "i8mm"],
     }
 }
 
-/// Conversions in 128-bit registers.
-struct Convert128;
+/// Sixteen values in four registers of 128 bits.
+struct Registers128;
 
-impl Convert for Convert128 {
+impl Registers for Registers128 {
     const FMA: bool = true;
+    const COLUMNS: usize = 1;
+    type Sixteen = float32x4x4_t;
 
     #[inline(always)]
-    unsafe fn halves(values: &[f16; decode_attention::LANES]) -> [f32; decode_attention::LANES] {
+    unsafe fn load(values: &[f32; LANES]) -> float32x4x4_t {
+        // SAFETY: the caller has the instructions; the values are 64 bytes.
+        unsafe { vld1q_f32_x4(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(values: float32x4x4_t, out: &mut [f32; LANES]) {
+        // SAFETY: as above.
+        unsafe { vst1q_f32_x4(out.as_mut_ptr(), values) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_scaled(sum: float32x4x4_t, weight: f32, x: float32x4x4_t) -> float32x4x4_t {
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            float32x4x4_t(
+                vfmaq_n_f32(sum.0, x.0, weight),
+                vfmaq_n_f32(sum.1, x.1, weight),
+                vfmaq_n_f32(sum.2, x.2, weight),
+                vfmaq_n_f32(sum.3, x.3, weight),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES] {
         let four = |at: usize| {
             // SAFETY: four of the sixteen values begin at each quarter.
             unsafe {
@@ -142,4 +174,4 @@ impl Convert for Convert128 {
     }
 }
 
-vector::instantiate!("neon", Convert128);
+vector::instantiate!("neon", Registers128);

@@ -15,8 +15,10 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::super::activations::Activations;
-use super::super::decode_attention::{self, Convert, StoredRows};
+use super::super::decode_attention::{self, StoredRows};
 use super::super::formats::with_format;
+use super::super::lanes::{LANES, Registers};
+use super::super::prefill_attention;
 use super::super::reading::Reading;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
@@ -110,14 +112,46 @@ impl Dot for Pairs {
     }
 }
 
-/// Conversions in 256-bit registers.
-struct Convert256;
+/// Sixteen values in two registers of 256 bits.
+struct Registers256;
 
-impl Convert for Convert256 {
+impl Registers for Registers256 {
     const FMA: bool = true;
+    const COLUMNS: usize = 1;
+    type Sixteen = [__m256; 2];
 
     #[inline(always)]
-    unsafe fn halves(values: &[f16; decode_attention::LANES]) -> [f32; decode_attention::LANES] {
+    unsafe fn load(values: &[f32; LANES]) -> [__m256; 2] {
+        // SAFETY: the caller has the instructions; the values are 64 bytes.
+        unsafe {
+            let values = values.as_ptr();
+            [_mm256_loadu_ps(values), _mm256_loadu_ps(values.add(8))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store([low, high]: [__m256; 2], out: &mut [f32; LANES]) {
+        // SAFETY: as above.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), low);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), high);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_scaled(sum: [__m256; 2], weight: f32, x: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            let weight = _mm256_set1_ps(weight);
+            [
+                _mm256_fmadd_ps(weight, x[0], sum[0]),
+                _mm256_fmadd_ps(weight, x[1], sum[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES] {
         // SAFETY: the caller has the instructions; the values are 32 bytes, and so is each half of
         // the result.
         unsafe {
@@ -128,7 +162,7 @@ impl Convert for Convert256 {
     }
 }
 
-vector::instantiate!("avx2,fma,f16c", Convert256);
+vector::instantiate!("avx2,fma,f16c", Registers256);
 
 /// The sum of all lanes.
 #[inline(always)]

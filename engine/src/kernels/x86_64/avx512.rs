@@ -19,8 +19,10 @@ use formats::Wide as _;
 pub(crate) use panels::panels_times_one;
 
 use super::super::activations::Activations;
-use super::super::decode_attention::{self, Convert, StoredRows};
+use super::super::decode_attention::{self, StoredRows};
 use super::super::formats::with_format;
+use super::super::lanes::{LANES, Registers};
+use super::super::prefill_attention;
 use super::super::reading::Reading;
 use super::super::{FEW_TOKENS, OutTile, vector};
 use crate::gguf::TensorType;
@@ -65,14 +67,43 @@ pub(crate) fn quantized_tile(
     }, float => false)
 }
 
-/// Conversions in 512-bit registers.
-struct Convert512;
+/// Sixteen values in a register of 512 bits.
+struct Registers512;
 
-impl Convert for Convert512 {
+impl Registers for Registers512 {
     const FMA: bool = true;
+    const COLUMNS: usize = 4;
+    type Sixteen = __m512;
 
     #[inline(always)]
-    unsafe fn halves(values: &[f16; decode_attention::LANES]) -> [f32; decode_attention::LANES] {
+    unsafe fn load(values: &[f32; LANES]) -> __m512 {
+        // SAFETY: the caller has the instructions; the values are 64 bytes.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(values: __m512, out: &mut [f32; LANES]) {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_scaled(sum: __m512, weight: f32, x: __m512) -> __m512 {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm512_fmadd_ps(_mm512_set1_ps(weight), x, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn turn(rows: &[[f32; LANES]; LANES]) -> [[f32; LANES]; LANES] {
+        // SAFETY: a row is 64 bytes, as a register is.
+        unsafe {
+            let rows = std::mem::transmute::<[[f32; LANES]; LANES], [__m512i; LANES]>(*rows);
+            std::mem::transmute(transpose(&rows))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES] {
         // SAFETY: the caller has the instructions; the values are 32 bytes, the result is 64.
         unsafe { std::mem::transmute(_mm512_cvtph_ps(_mm256_loadu_si256(values.as_ptr().cast()))) }
     }
@@ -80,7 +111,7 @@ impl Convert for Convert512 {
 
 vector::instantiate!(
     "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni",
-    Convert512
+    Registers512
 );
 
 /// Transposes a 16 x 16 matrix of 32-bit lanes.
