@@ -3,6 +3,8 @@
 
 use half::f16;
 
+use super::vector;
+
 /// Values that are computed side by side.
 pub(super) const LANES: usize = 16;
 
@@ -55,6 +57,22 @@ pub(super) trait Registers {
     /// `sum + weight * x`
     unsafe fn add_scaled(sum: Self::Sixteen, weight: f32, x: Self::Sixteen) -> Self::Sixteen;
     unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES];
+
+    /// [`vector::quantize`] for four groups.
+    #[inline(always)]
+    unsafe fn quantize_four(
+        x: &[f32; 128],
+        q: &mut [i8; 128],
+        scales: &mut [f32; 4],
+        sums: &mut [f32; 8],
+        group_sums: &mut [f32; 4],
+    ) {
+        if Self::FMA {
+            vector::quantize::<true>(x, q, scales, sums, group_sums);
+        } else {
+            vector::quantize::<false>(x, q, scales, sums, group_sums);
+        }
+    }
 
     /// Rows become columns.
     #[inline(always)]

@@ -305,7 +305,7 @@ impl CachedAttention<'_> {
                 scores[to..].fill(0.0);
                 if from < to {
                     let scores = &mut scores[from..to];
-                    running.rescale(scores, sums);
+                    running.rescale(scores, sums, level);
                     running.sum += kernels::exp_minus(level, scores, running.max);
                 }
             }
@@ -435,8 +435,8 @@ impl Default for Running {
 
 impl Running {
     /// Takes the maximum of new scores in, and brings what was summed to the new maximum.
-    fn rescale(&mut self, scores: &[f32], out: &mut [f32]) {
-        let max = scores.iter().fold(self.max, |max, &score| max.max(score));
+    fn rescale(&mut self, scores: &[f32], out: &mut [f32], level: CpuLevel) {
+        let max = kernels::largest(level, scores).max(self.max);
         if max > self.max {
             let factor = (self.max - max).exp();
             self.sum *= factor;

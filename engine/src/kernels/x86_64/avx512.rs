@@ -5,6 +5,7 @@ mod gemm;
 mod gemm_few;
 mod gemv;
 mod panels;
+mod rounding;
 mod turned;
 
 #[allow(
@@ -91,6 +92,18 @@ impl Registers for Registers512 {
     unsafe fn add_scaled(sum: __m512, weight: f32, x: __m512) -> __m512 {
         // SAFETY: the caller has the instructions.
         unsafe { _mm512_fmadd_ps(_mm512_set1_ps(weight), x, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn quantize_four(
+        x: &[f32; 128],
+        q: &mut [i8; 128],
+        scales: &mut [f32; 4],
+        sums: &mut [f32; 8],
+        group_sums: &mut [f32; 4],
+    ) {
+        // SAFETY: the caller has the instructions; what is read and stored is as long as its array.
+        unsafe { rounding::quantize_four(x, q, scales, sums, group_sums) }
     }
 
     #[inline(always)]

@@ -1,5 +1,5 @@
 //! Matrix times matrix: a strip of 16 weight rows is unpacked and interleaved once, then multiplied
-//! with all tokens.
+//! with all tokens, two such panels side by side where there are as many rows.
 //!
 //! In the interleaved strip a register holds four neighbouring weights of each of 16 rows. Four
 //! activations of a token, broadcast, multiply all rows at once (`vpdpbusd`), so that a register of
@@ -20,12 +20,14 @@ use crate::kernels::activations::Activations;
 
 /// Weight rows of a strip: the lanes of a register.
 const ROWS: usize = 16;
-/// Tokens whose sums stay in registers.
-const MOST_TOKENS: usize = 8;
+/// Tokens whose sums for one panel, and for two, stay in registers.
+const TOKENS_OF_ONE: usize = 8;
+const TOKENS_OF_TWO: usize = 6;
 /// Registers of a strip of groups of 32 weights: 16 groups, 8 times 4 weights each.
 const STRIP: usize = GROUPS * 8;
 
 /// 16 weight rows of one strip, interleaved.
+#[derive(Clone, Copy)]
 struct Panel {
     /// `[weights / 4]`, lanes: rows, bytes: four neighbouring weights
     weights: [__m512i; STRIP],
@@ -104,50 +106,55 @@ impl Panel {
             }
         }
     }
+}
 
-    /// Adds the strip's products for `T` tokens to `sums`, `G` registers a group.
-    #[inline(always)]
-    unsafe fn multiply<F: Wide, const T: usize, const G: usize>(
-        &self,
-        groups: usize,
-        tokens: [Token; T],
-        ahead: &mut Ahead,
-        sums: &mut [__m512],
-    ) {
-        // SAFETY: a token's strip has `groups` groups.
-        unsafe {
-            let mut sum = [_mm512_setzero_ps(); T];
-            sum.copy_from_slice(&sums[..T]);
-            for g in 0..groups {
-                ahead.ask();
-                let mut dots = [_mm512_setzero_si512(); T];
-                for j in g * G..g * G + G {
-                    let w = self.weights[j];
-                    for (dot, token) in dots.iter_mut().zip(&tokens) {
-                        let four = token.quants.add(4 * j).cast::<[u8; 4]>().read();
-                        let four = _mm512_set1_epi32(i32::from_le_bytes(four));
-                        *dot = _mm512_dpbusd_epi32(*dot, w, four);
+/// Adds the products of a strip of `P` panels with `T` tokens to `sums`, `G` registers a group.
+#[inline(always)]
+unsafe fn multiply<F: Wide, const P: usize, const T: usize, const G: usize>(
+    panels: &[Panel; P],
+    groups: usize,
+    tokens: [Token; T],
+    ahead: &mut Ahead,
+    sums: &mut [[__m512; P]],
+) {
+    // SAFETY: a token's strip has `groups` groups; the caller has the instructions.
+    unsafe {
+        let mut sum = [[_mm512_setzero_ps(); P]; T];
+        sum.copy_from_slice(&sums[..T]);
+        for g in 0..groups {
+            ahead.ask();
+            let mut dots = [[_mm512_setzero_si512(); P]; T];
+            for j in g * G..g * G + G {
+                for (dots, token) in dots.iter_mut().zip(&tokens) {
+                    let four = token.quants.add(4 * j).cast::<[u8; 4]>().read();
+                    let four = _mm512_set1_epi32(i32::from_le_bytes(four));
+                    for (dot, panel) in dots.iter_mut().zip(panels) {
+                        *dot = _mm512_dpbusd_epi32(*dot, panel.weights[j], four);
                     }
                 }
-                for (t, token) in tokens.iter().enumerate() {
-                    let dot = _mm512_cvtepi32_ps(dots[t]);
-                    let scale = _mm512_set1_ps(*token.scales.add(g * G / 8));
-                    let scale = _mm512_mul_ps(self.scale[g], scale);
-                    sum[t] = _mm512_fmadd_ps(dot, scale, sum[t]);
-                    let offset = _mm512_set1_ps(*token.sums.add(g));
-                    sum[t] = _mm512_fmadd_ps(self.offset[g], offset, sum[t]);
+            }
+            for (t, token) in tokens.iter().enumerate() {
+                let scale = _mm512_set1_ps(*token.scales.add(g * G / 8));
+                let offset = _mm512_set1_ps(*token.sums.add(g));
+                for (p, panel) in panels.iter().enumerate() {
+                    let dot = _mm512_cvtepi32_ps(dots[t][p]);
+                    let scale = _mm512_mul_ps(panel.scale[g], scale);
+                    let sum = &mut sum[t][p];
+                    *sum = _mm512_fmadd_ps(dot, scale, *sum);
+                    *sum = _mm512_fmadd_ps(panel.offset[g], offset, *sum);
                 }
             }
-            sums[..T].copy_from_slice(&sum);
         }
+        sums[..T].copy_from_slice(&sum);
     }
 }
 
-/// The memory of the strip that comes next, of the same rows or the first of the next 16 rows: asked
+/// The memory of the strip that comes next, of the same rows or the first of the next rows: asked
 /// for line by line while this strip is multiplied. All at once they would fill the buffers of
 /// outstanding loads and stop the loop.
 struct Ahead {
     first: *const u8,
+    rows: usize,
     row_bytes: usize,
     /// Lines that are left.
     left: usize,
@@ -158,22 +165,24 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// `asks` times some lines will be asked for while `strip` is multiplied.
+    /// `asks` times some lines will be asked for while `strip` of all `rows` is multiplied.
     fn new<F: Wide>(rows: &[u8], row_bytes: usize, strip: usize, asks: usize) -> Self {
+        let n = rows.len() / row_bytes;
         let bytes = GROUPS * F::GROUP / F::LEN * F::BYTES;
         let next = (strip + 1) * bytes;
         let (at, len) = if next < row_bytes {
             (next, bytes.min(row_bytes - next))
         } else {
-            (ROWS * row_bytes, bytes.min(row_bytes))
+            (rows.len(), bytes.min(row_bytes))
         };
         let lines = len.div_ceil(64);
         Self {
             first: rows.as_ptr().wrapping_add(at),
+            rows: n,
             row_bytes,
-            left: ROWS * lines,
+            left: n * lines,
             lines,
-            at_a_time: (ROWS * lines).div_ceil(asks),
+            at_a_time: (n * lines).div_ceil(asks),
         }
     }
 
@@ -181,7 +190,10 @@ impl Ahead {
     unsafe fn ask(&mut self) {
         for _ in 0..self.at_a_time.min(self.left) {
             self.left -= 1;
-            let (row, line) = (self.left % ROWS, self.lines - 1 - self.left / ROWS);
+            let (row, line) = (
+                self.left % self.rows,
+                self.lines - 1 - self.left / self.rows,
+            );
             let at = self.first.wrapping_add(row * self.row_bytes + 64 * line);
             // SAFETY: prefetching faults nowhere, also behind the end of the matrix.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
@@ -239,27 +251,54 @@ pub(super) unsafe fn rows_times_many<F: Wide>(
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     // SAFETY: strips and groups are counted from the length of a row.
     unsafe {
-        let mut panel = Panel::new();
         let tokens: Vec<Token> = tokens
             .iter()
             .map(|&token| Token::new::<F>(activations, token))
             .collect();
-        let mut sums = vec![_mm512_setzero_ps(); tokens.len()];
-        for (p, rows) in rows.chunks(ROWS * row_bytes).enumerate() {
-            sums.fill(_mm512_setzero_ps());
+        let pairs = rows.len() / (2 * ROWS * row_bytes);
+        let (pairs, rest) = rows.split_at(pairs * 2 * ROWS * row_bytes);
+        let split = pairs.len() / row_bytes;
+        panels_times_many::<F, 2>(pairs, activations, &tokens, 0, out);
+        panels_times_many::<F, 1>(rest, activations, &tokens, split, out);
+    }
+}
+
+/// As [`rows_times_many`], for rows that become `P` panels at a time; the first is the row `first` of
+/// the output.
+#[inline(always)]
+unsafe fn panels_times_many<F: Wide, const P: usize>(
+    rows: &[u8],
+    activations: &Activations<'_>,
+    tokens: &[Token],
+    first: usize,
+    out: &mut OutTile<'_>,
+) {
+    let row_bytes = activations.columns / F::LEN * F::BYTES;
+    // SAFETY: strips and groups are counted from the length of a row.
+    unsafe {
+        let mut panels = [Panel::new(); P];
+        let mut sums = vec![[_mm512_setzero_ps(); P]; tokens.len()];
+        for (i, rows) in rows.chunks(P * ROWS * row_bytes).enumerate() {
+            sums.fill([_mm512_setzero_ps(); P]);
             let groups = activations.columns / F::GROUP;
             for strip in 0..groups.div_ceil(GROUPS) {
                 let groups = GROUPS.min(groups - strip * GROUPS);
-                panel.fill::<F>(rows, row_bytes, strip, groups);
-                let asks = groups * tokens.len().div_ceil(MOST_TOKENS);
+                for (panel, rows) in panels.iter_mut().zip(rows.chunks(ROWS * row_bytes)) {
+                    panel.fill::<F>(rows, row_bytes, strip, groups);
+                }
+                let at_once = if P == 1 { TOKENS_OF_ONE } else { TOKENS_OF_TWO };
+                let asks = groups * tokens.len().div_ceil(at_once);
                 let mut ahead = Ahead::new::<F>(rows, row_bytes, strip, asks);
-                multiply_all::<F>(&panel, strip, groups, &tokens, &mut ahead, &mut sums);
+                multiply_all::<F, P>(&panels, strip, groups, tokens, &mut ahead, &mut sums);
             }
-            let first = p * ROWS;
-            let exist = (rows.len() / row_bytes) as u32;
-            for (t, sum) in sums.iter().enumerate() {
-                let out = &mut out.row(t)[first..first + exist as usize];
-                _mm512_mask_storeu_ps(out.as_mut_ptr(), ((1u32 << exist) - 1) as __mmask16, *sum);
+            for (p, rows) in rows.chunks(ROWS * row_bytes).enumerate() {
+                let first = first + (i * P + p) * ROWS;
+                let exist = (rows.len() / row_bytes) as u32;
+                for (t, sum) in sums.iter().enumerate() {
+                    let out = &mut out.row(t)[first..first + exist as usize];
+                    let mask = ((1u32 << exist) - 1) as __mmask16;
+                    _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, sum[p]);
+                }
             }
         }
     }
@@ -267,17 +306,17 @@ pub(super) unsafe fn rows_times_many<F: Wide>(
 
 /// All tokens, in tiles whose sums stay in registers.
 #[inline(always)]
-unsafe fn multiply_all<F: Wide>(
-    panel: &Panel,
+unsafe fn multiply_all<F: Wide, const P: usize>(
+    panels: &[Panel; P],
     strip: usize,
     groups: usize,
     tokens: &[Token],
     ahead: &mut Ahead,
-    sums: &mut [__m512],
+    sums: &mut [[__m512; P]],
 ) {
     macro_rules! tiles {
         ($t:expr, $tokens:expr, $sums:expr) => {{
-            let (tokens, sums): (&[Token], &mut [__m512]) = ($tokens, $sums);
+            let (tokens, sums): (&[Token], &mut [[__m512; P]]) = ($tokens, $sums);
             let whole = tokens.len() / $t * $t;
             let tiles = tokens[..whole].chunks_exact($t);
             for (tokens, sums) in tiles.zip(sums.chunks_exact_mut($t)) {
@@ -288,16 +327,20 @@ unsafe fn multiply_all<F: Wide>(
                 // SAFETY: the tokens have `groups` groups there; a group of 32 has 8 registers, of 16 has 4.
                 unsafe {
                     if F::GROUP == 32 {
-                        panel.multiply::<F, $t, 8>(groups, here, ahead, sums);
+                        multiply::<F, P, $t, 8>(panels, groups, here, ahead, sums);
                     } else {
-                        panel.multiply::<F, $t, 4>(groups, here, ahead, sums);
+                        multiply::<F, P, $t, 4>(panels, groups, here, ahead, sums);
                     }
                 }
             }
             (&tokens[whole..], &mut sums[whole..])
         }};
     }
-    let (tokens, sums) = tiles!(MOST_TOKENS, tokens, sums);
+    let (tokens, sums) = if P == 1 {
+        tiles!(TOKENS_OF_ONE, tokens, sums)
+    } else {
+        tiles!(TOKENS_OF_TWO, tokens, sums)
+    };
     let (tokens, sums) = tiles!(4, tokens, sums);
     let (tokens, sums) = tiles!(2, tokens, sums);
     tiles!(1, tokens, sums);
