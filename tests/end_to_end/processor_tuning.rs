@@ -35,7 +35,8 @@ fn file(cache: &Path) -> Option<PathBuf> {
 
 /// What is kept, once it is whole.
 fn measured(server: &mut Server, cache: &Path) -> String {
-    server.until("the measurement is kept", |_| {
+    // On a busy machine the server gives up at first, and tries again after half a minute.
+    server.until_within(Duration::from_secs(100), "the measurement is kept", |_| {
         std::thread::sleep(Duration::from_millis(50));
         let text = fs::read_to_string(file(cache)?).ok()?;
         text.contains("\nend ").then_some(text)

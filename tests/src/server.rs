@@ -328,8 +328,19 @@ impl Server {
 
     /// Asks until `accept`ed; panics when that takes too long.
     #[track_caller]
-    pub fn until<T>(&mut self, what: &str, mut accept: impl FnMut(&mut Self) -> Option<T>) -> T {
-        let end = Instant::now() + WAIT;
+    pub fn until<T>(&mut self, what: &str, accept: impl FnMut(&mut Self) -> Option<T>) -> T {
+        self.until_within(WAIT, what, accept)
+    }
+
+    /// As [`Self::until`], for something that may take longer.
+    #[track_caller]
+    pub fn until_within<T>(
+        &mut self,
+        time: Duration,
+        what: &str,
+        mut accept: impl FnMut(&mut Self) -> Option<T>,
+    ) -> T {
+        let end = Instant::now() + time;
         while Instant::now() < end {
             if let Some(value) = accept(self) {
                 return value;

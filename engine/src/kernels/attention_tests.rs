@@ -51,6 +51,35 @@ fn stored_rows_are_multiplied_as_converted_ones() {
 }
 
 #[test]
+fn many_queries_get_the_numbers_of_few() {
+    let mut random = Random(53);
+    for level in CpuLevel::available() {
+        for (d, m, n) in [(16, 9, 5), (64, 7, 64), (80, 4, 33), (512, 18, 64)] {
+            let keys: Vec<_> = (floats(&mut random, n * d).into_iter())
+                .map(half::f16::from_f32)
+                .collect();
+            let converted: Vec<f32> = keys.iter().map(|x| x.to_f32()).collect();
+            let queries = floats(&mut random, m * d);
+            let mut many = vec![0.0; m * BLOCK_KEYS];
+            super::scores(level, &queries, &converted, d, &mut many);
+            let sums = floats(&mut random, m * d);
+            let (mut many_sums, weights) = (sums.clone(), many.clone());
+            super::add_weighted_rows(level, &mut many_sums, &weights, BLOCK_KEYS, &converted, d);
+            for i in 0..m {
+                let mut one = [0.0; BLOCK_KEYS];
+                let (query, stored) = (&queries[i * d..][..d], StoredRows::F16(&keys));
+                super::stored_dots(level, query, stored, d, &mut one, BLOCK_KEYS);
+                let many = &many[i * BLOCK_KEYS..][..n];
+                assert_eq!(many, &one[..n], "{} {m}x{n} of {d}", level.name());
+                let (mut sums, weights) = (sums[i * d..][..d].to_vec(), &weights[i * BLOCK_KEYS..]);
+                super::add_weighted_stored(level, &mut sums, weights, BLOCK_KEYS, stored, d);
+                assert_eq!(&many_sums[i * d..][..d], &sums, "{} of {d}", level.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn attention_on_tiles_is_the_softmax_of_what_a_query_sees() {
     let mut random = Random(49);
     for level in CpuLevel::available() {

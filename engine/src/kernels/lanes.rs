@@ -46,8 +46,8 @@ pub(super) fn max_lanes(mut lanes: [f32; LANES]) -> f32 {
 pub(super) trait Registers {
     /// Whether products are added in one rounding.
     const FMA: bool;
-    /// Registers of the sums of four rows, at most: how many times sixteen columns.
-    const COLUMNS: usize;
+    /// How many of these the registers hold.
+    const SIXTEENS: usize;
     type Sixteen: Copy;
 
     /// # Safety
@@ -56,6 +56,7 @@ pub(super) trait Registers {
     unsafe fn store(values: Self::Sixteen, out: &mut [f32; LANES]);
     /// `sum + weight * x`
     unsafe fn add_scaled(sum: Self::Sixteen, weight: f32, x: Self::Sixteen) -> Self::Sixteen;
+    unsafe fn add(a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen;
     unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES];
 
     /// [`vector::quantize`] for four groups.
@@ -92,7 +93,7 @@ pub(super) struct Portable;
 
 impl Registers for Portable {
     const FMA: bool = false;
-    const COLUMNS: usize = 1;
+    const SIXTEENS: usize = 8;
     type Sixteen = [f32; LANES];
 
     #[inline(always)]
@@ -111,6 +112,14 @@ impl Registers for Portable {
             *sum += weight * x;
         }
         sum
+    }
+
+    #[inline(always)]
+    unsafe fn add(mut a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a += b;
+        }
+        a
     }
 
     #[inline(always)]

@@ -10,8 +10,8 @@ mod many;
 mod rows;
 
 use std::arch::aarch64::{
-    float32x4x4_t, vcvt_f32_f16, vfmaq_n_f32, vld1_u16, vld1q_f32_x4, vreinterpret_f16_u16,
-    vst1q_f32_x4,
+    float32x4x4_t, vaddq_f32, vcvt_f32_f16, vfmaq_n_f32, vld1_u16, vld1q_f32_x4,
+    vreinterpret_f16_u16, vst1q_f32_x4,
 };
 
 use half::f16;
@@ -131,7 +131,7 @@ struct Registers128;
 
 impl Registers for Registers128 {
     const FMA: bool = true;
-    const COLUMNS: usize = 1;
+    const SIXTEENS: usize = 8;
     type Sixteen = float32x4x4_t;
 
     #[inline(always)]
@@ -155,6 +155,19 @@ impl Registers for Registers128 {
                 vfmaq_n_f32(sum.1, x.1, weight),
                 vfmaq_n_f32(sum.2, x.2, weight),
                 vfmaq_n_f32(sum.3, x.3, weight),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: float32x4x4_t, b: float32x4x4_t) -> float32x4x4_t {
+        // SAFETY: as above.
+        unsafe {
+            float32x4x4_t(
+                vaddq_f32(a.0, b.0),
+                vaddq_f32(a.1, b.1),
+                vaddq_f32(a.2, b.2),
+                vaddq_f32(a.3, b.3),
             )
         }
     }

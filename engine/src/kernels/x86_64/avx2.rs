@@ -117,7 +117,7 @@ struct Registers256;
 
 impl Registers for Registers256 {
     const FMA: bool = true;
-    const COLUMNS: usize = 1;
+    const SIXTEENS: usize = 8;
     type Sixteen = [__m256; 2];
 
     #[inline(always)]
@@ -148,6 +148,12 @@ impl Registers for Registers256 {
                 _mm256_fmadd_ps(weight, x[1], sum[1]),
             ]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: as above.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
     }
 
     #[inline(always)]

@@ -73,7 +73,7 @@ struct Registers512;
 
 impl Registers for Registers512 {
     const FMA: bool = true;
-    const COLUMNS: usize = 4;
+    const SIXTEENS: usize = 32;
     type Sixteen = __m512;
 
     #[inline(always)]
@@ -113,6 +113,12 @@ impl Registers for Registers512 {
             let rows = std::mem::transmute::<[[f32; LANES]; LANES], [__m512i; LANES]>(*rows);
             std::mem::transmute(transpose(&rows))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
