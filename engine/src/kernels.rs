@@ -68,6 +68,7 @@ mod vector;
 mod x86_64;
 
 pub(crate) use activations::{Activations, Input};
+pub use buffer::release_freed_memory;
 pub(crate) use buffer::{Buffer, Free, Kept, keep};
 pub(crate) use decode_attention::{BLOCK_KEYS, StoredRows};
 pub use level::{CpuLevel, InstructionSet};

@@ -59,7 +59,7 @@ pub use generation::{
     GenerationRequest, GenerationSummary, Piece, Sampling, StopReason, TokenScore,
 };
 pub use gguf::ModelFile;
-pub use kernels::{CpuLevel, InstructionSet, Order, Reading};
+pub use kernels::{CpuLevel, InstructionSet, Order, Reading, release_freed_memory};
 pub use kv_cache::KvType;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use right_of_way::{RightOfWay, WayTaken};

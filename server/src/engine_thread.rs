@@ -105,6 +105,7 @@ impl Worker {
             if matches!(work, Work::Release) {
                 if unload_at.take_if(|at| *at <= now).is_some() {
                     held = Held::Unloaded;
+                    carat_engine::release_freed_memory();
                     (actions_until, tune_at) = (None, None);
                     (self.report)(Report::Unloaded(self.source));
                 } else if let Held::Loaded(generator) = &mut held {
