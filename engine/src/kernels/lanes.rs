@@ -3,8 +3,6 @@
 
 use half::f16;
 
-use super::vector;
-
 /// Values that are computed side by side.
 pub(super) const LANES: usize = 16;
 
@@ -58,22 +56,6 @@ pub(super) trait Registers {
     unsafe fn add_scaled(sum: Self::Sixteen, weight: f32, x: Self::Sixteen) -> Self::Sixteen;
     unsafe fn add(a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen;
     unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES];
-
-    /// [`vector::quantize`] for four groups.
-    #[inline(always)]
-    unsafe fn quantize_four(
-        x: &[f32; 128],
-        q: &mut [i8; 128],
-        scales: &mut [f32; 4],
-        sums: &mut [f32; 8],
-        group_sums: &mut [f32; 4],
-    ) {
-        if Self::FMA {
-            vector::quantize::<true>(x, q, scales, sums, group_sums);
-        } else {
-            vector::quantize::<false>(x, q, scales, sums, group_sums);
-        }
-    }
 
     /// Rows become columns.
     #[inline(always)]

@@ -6,7 +6,7 @@
 use super::activations::Activations;
 use super::decode_attention::{self, StoredRows};
 use super::formats::half_to_f32;
-use super::lanes::{LANES, Portable, Registers, max_lanes, multiply_add, sum_lanes};
+use super::lanes::{LANES, Portable, max_lanes, multiply_add, sum_lanes};
 use super::prefill_attention;
 use super::{Buffer, OutTile};
 use crate::gguf::TensorType;
@@ -357,36 +357,6 @@ pub(crate) fn quantize<const FMA: bool>(
     }
 }
 
-/// [`quantize`], four groups at a time.
-///
-/// # Safety
-/// The processor has the instructions of `R`.
-#[inline(always)]
-pub(crate) unsafe fn quantize_in<R: Registers>(
-    x: &[f32],
-    q: &mut [i8],
-    scales: &mut [f32],
-    sums: &mut [f32],
-    group_sums: &mut [f32],
-) {
-    let (x, x_rest) = x.as_chunks();
-    let (q, q_rest) = q.as_chunks_mut();
-    let (scales, scales_rest) = scales.as_chunks_mut();
-    let (sums, sums_rest) = sums.as_chunks_mut();
-    let (group_sums, group_sums_rest) = group_sums.as_chunks_mut();
-    let fours = x.iter().zip(q).zip(scales).zip(sums).zip(group_sums);
-    for ((((x, q), scales), sums), group_sums) in fours {
-        // SAFETY: passed on.
-        unsafe { R::quantize_four(x, q, scales, sums, group_sums) }
-    }
-    let quantize = if R::FMA {
-        quantize::<true>
-    } else {
-        quantize::<false>
-    };
-    quantize(x_rest, q_rest, scales_rest, sums_rest, group_sums_rest);
-}
-
 /// `out[token, row]` for weight rows of F32, F16 or BF16; other types are not touched.
 #[inline(always)]
 pub(crate) fn float_tile<const FMA: bool>(
@@ -447,9 +417,10 @@ pub(crate) fn read_floats(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]
     }
 }
 
-/// Compiles the functions of this module for one list of target features, with its registers.
+/// Compiles the functions of this module for one list of target features, with its registers
+/// and its way to round activations.
 macro_rules! instantiate {
-    ($features:literal, $registers:ty) => {
+    ($features:literal, $registers:ty, $quantize:path) => {
         #[target_feature(enable = $features)]
         pub(crate) fn stored_dots(
             queries: &[f32],
@@ -544,8 +515,7 @@ macro_rules! instantiate {
             sums: &mut [f32],
             group_sums: &mut [f32],
         ) {
-            // SAFETY: as above.
-            unsafe { vector::quantize_in::<$registers>(x, q, scales, sums, group_sums) }
+            $quantize(x, q, scales, sums, group_sums);
         }
         #[target_feature(enable = $features)]
         pub(crate) fn float_tile(

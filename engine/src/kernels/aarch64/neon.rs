@@ -187,4 +187,4 @@ impl Registers for Registers128 {
     }
 }
 
-vector::instantiate!("neon", Registers128);
+vector::instantiate!("neon", Registers128, vector::quantize::<true>);

@@ -168,7 +168,7 @@ impl Registers for Registers256 {
     }
 }
 
-vector::instantiate!("avx2,fma,f16c", Registers256);
+vector::instantiate!("avx2,fma,f16c", Registers256, vector::quantize::<true>);
 
 /// The sum of all lanes.
 #[inline(always)]

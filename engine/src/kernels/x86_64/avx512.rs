@@ -95,18 +95,6 @@ impl Registers for Registers512 {
     }
 
     #[inline(always)]
-    unsafe fn quantize_four(
-        x: &[f32; 128],
-        q: &mut [i8; 128],
-        scales: &mut [f32; 4],
-        sums: &mut [f32; 8],
-        group_sums: &mut [f32; 4],
-    ) {
-        // SAFETY: the caller has the instructions; what is read and stored is as long as its array.
-        unsafe { rounding::quantize_four(x, q, scales, sums, group_sums) }
-    }
-
-    #[inline(always)]
     unsafe fn turn(rows: &[[f32; LANES]; LANES]) -> [[f32; LANES]; LANES] {
         // SAFETY: a row is 64 bytes, as a register is.
         unsafe {
@@ -130,7 +118,8 @@ impl Registers for Registers512 {
 
 vector::instantiate!(
     "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni",
-    Registers512
+    Registers512,
+    rounding::quantize
 );
 
 /// Transposes a 16 x 16 matrix of 32-bit lanes.

@@ -7,12 +7,36 @@
 )]
 use std::arch::x86_64::*;
 
-/// [`crate::kernels::vector::quantize`] for four groups of 32, with the same bits.
+use crate::kernels::vector;
+
+/// [`vector::quantize`], four groups at a time, with the same bits.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn quantize(
+    x: &[f32],
+    q: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [f32],
+    group_sums: &mut [f32],
+) {
+    let (x, x_rest) = x.as_chunks();
+    let (q, q_rest) = q.as_chunks_mut();
+    let (scales, scales_rest) = scales.as_chunks_mut();
+    let (sums, sums_rest) = sums.as_chunks_mut();
+    let (group_sums, group_sums_rest) = group_sums.as_chunks_mut();
+    let fours = x.iter().zip(q).zip(scales).zip(sums).zip(group_sums);
+    for ((((x, q), scales), sums), group_sums) in fours {
+        // SAFETY: this function enables the instructions.
+        unsafe { quantize_four(x, q, scales, sums, group_sums) }
+    }
+    vector::quantize::<true>(x_rest, q_rest, scales_rest, sums_rest, group_sums_rest);
+}
+
+/// Four groups of 32.
 ///
 /// # Safety
 /// The processor has the instructions of the level.
 #[inline(always)]
-pub(super) unsafe fn quantize_four(
+unsafe fn quantize_four(
     x: &[f32; 128],
     q: &mut [i8; 128],
     scales: &mut [f32; 4],
@@ -97,7 +121,6 @@ pub(super) unsafe fn quantize_four(
 mod tests {
     use super::*;
     use crate::kernels::random::{Random, floats};
-    use crate::kernels::vector;
 
     #[test]
     fn four_groups_are_rounded_as_one_by_one() {
