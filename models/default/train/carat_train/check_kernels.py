@@ -5,7 +5,7 @@
 
 import torch
 
-from .kernels import KernelOps, library
+from .kernels import KernelOps
 from .model import Ops, geglu
 
 
@@ -16,32 +16,33 @@ def close(name, got, want, limit=0.02):
     print(f"{name}: relative error {worst:.1e}")
 
 
-def check_geglu():
-    gate = torch.linspace(-60, 60, 4096).bfloat16()[None]
-    x = torch.cat([gate, torch.randn(1, 4096).bfloat16()], -1)
+def check_geglu(dtype):
+    gate = torch.linspace(-60, 60, 4096).to(dtype)[None]
+    x = torch.cat([gate, torch.randn(1, 4096).to(dtype)], -1)
     a, b = x.clone().requires_grad_(), x.float().clone().requires_grad_()
     g = torch.randn(1, 4096)
-    ya, yb = KernelOps().geglu(a), geglu(b)
-    ya.backward(g.bfloat16())
+    ya, yb = KernelOps(dtype).geglu(a), geglu(b)
+    ya.backward(g.to(dtype))
     yb.backward(g)
     close("geglu", ya, yb)
     close("geglu, gradient", a.grad, b.grad)
 
 
-def check_loss():
+def check_loss(dtype):
     logits = torch.randn(64, 8192) * torch.logspace(-1, 4, 64)[:, None]
     targets, weights = torch.randint(8192, (64,)), torch.rand(64)
-    want = Ops().cap_and_loss(logits.bfloat16(), targets, weights, 30.0)
-    got = KernelOps().cap_and_loss(logits.bfloat16(), targets, weights, 30.0)
+    want = Ops().cap_and_loss(logits.to(dtype), targets, weights, 30.0)
+    got = KernelOps(dtype).cap_and_loss(logits.to(dtype), targets, weights, 30.0)
     close("loss", got[0], want[0])
     close("loss, gradient", got[1], want[1])
 
 
 def main():
     torch.manual_seed(0)
-    library()
-    check_geglu()
-    check_loss()
+    for dtype in (torch.bfloat16, torch.float32):
+        print(dtype)
+        check_geglu(dtype)
+        check_loss(dtype)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class TrainConfig:
     seed: int = 1
     workers: int = 2                # processes of one thread each (CPU)
     device: str = "cpu"
+    precision: str = "bfloat16"     # of activations and products; float32 is faster on CPUs that multiply bfloat16 slowly
     compile: bool = True            # fuse element-wise operations by PyTorch's compiler (not on CPU, which has kernels)
     loaders: int = 0                # processes of each worker that make samples; 0: the worker itself
     tokens_per_batch: int = 8192    # of one worker in one micro-batch
@@ -122,6 +123,8 @@ def load(path, changes=()):
     c = config.train
     if not 0 < c.save_minutes <= 10:
         raise SystemExit(f"{path}: save_minutes has to be above 0 and at most 10")
+    if c.precision not in ("bfloat16", "float32"):
+        raise SystemExit(f"{path}: precision is bfloat16 or float32")
     if any(c.tokens_per_batch % int(length) for length in c.lengths):
         raise SystemExit(f"{path}: tokens_per_batch has to be a multiple of every length")
     return config

@@ -10,23 +10,35 @@
 #include <vector>
 
 using torch::Tensor;
-using u16 = uint16_t;
 
 namespace {
 
-inline float up(u16 v) { return std::bit_cast<float>(uint32_t(v) << 16); }
-inline u16 down(float f) {
+// What activations are held in between the parts: bfloat16, or float32 (`train.precision`).
+#ifdef CARAT_FLOAT32
+using act = float;
+using stored = float;
+constexpr auto A = torch::kFloat;
+
+inline float up(act v) { return v; }
+inline act down(float f) { return f; }
+#else
+using act = uint16_t;
+using stored = at::BFloat16;
+constexpr auto A = torch::kBFloat16;
+
+inline float up(act v) { return std::bit_cast<float>(uint32_t(v) << 16); }
+inline act down(float f) {
     uint32_t u = std::bit_cast<uint32_t>(f);
-    return u16((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+    return act((u + 0x7fff + ((u >> 16) & 1)) >> 16);
 }
+#endif
 
 float *f32(const Tensor &t) { return t.data_ptr<float>(); }
-u16 *b16(const Tensor &t) { return reinterpret_cast<u16 *>(t.data_ptr<at::BFloat16>()); }
+act *acts(const Tensor &t) { return reinterpret_cast<act *>(t.data_ptr<stored>()); }
 int64_t *i64(const Tensor &t) { return t.data_ptr<int64_t>(); }
 Tensor like(const Tensor &t, at::ScalarType type, at::IntArrayRef shape) { return torch::empty(shape, t.options().dtype(type)); }
 Tensor zeros(const Tensor &t, at::IntArrayRef shape) { return torch::zeros(shape, t.options().dtype(torch::kFloat)); }
 constexpr auto F = torch::kFloat;
-constexpr auto B = torch::kBFloat16;
 
 // t = gradient of xhat, turned into the gradient of x, where xhat = x * inv.
 inline void norm_gradient(float *t, const float *xhat, float inv, int64_t n) {
@@ -51,10 +63,10 @@ inline float inverse_rms(const float *x, int64_t n, float eps) {
 
 Tensor norm_forward(Tensor x, Tensor w, double eps) {
     int64_t N = x.size(0), H = x.size(1);
-    Tensor y = like(x, B, {N, H});
+    Tensor y = like(x, A, {N, H});
     for (int64_t i = 0; i < N; i++) {
         const float *xi = f32(x) + i * H, *wi = f32(w);
-        u16 *yi = b16(y) + i * H;
+        act *yi = acts(y) + i * H;
         float inv = inverse_rms(xi, H, eps);
         for (int64_t j = 0; j < H; j++) yi[j] = down(xi[j] * inv * wi[j]);
     }
@@ -67,7 +79,7 @@ std::vector<Tensor> norm_backward(Tensor x, Tensor w, Tensor g, double eps) {
     std::vector<float> hat(H);
     for (int64_t i = 0; i < N; i++) {
         const float *xi = f32(x) + i * H, *wi = f32(w);
-        const u16 *gi = b16(g) + i * H;
+        const act *gi = acts(g) + i * H;
         float *d = f32(dx) + i * H, *a = f32(dw);
         float inv = inverse_rms(xi, H, eps);
         for (int64_t j = 0; j < H; j++) {
@@ -89,13 +101,13 @@ std::vector<Tensor> norm_backward(Tensor x, Tensor w, Tensor g, double eps) {
 Tensor heads_forward(Tensor x, Tensor w, Tensor cs, Tensor sn, double eps) {
     int64_t Bn = x.size(0), T = x.size(1), n = x.size(2), d = x.size(3), half = d / 2;
     bool turn = w.numel() > 0;
-    Tensor y = like(x, B, {Bn, n, T, d});
+    Tensor y = like(x, A, {Bn, n, T, d});
     std::vector<float> v(d);
     for (int64_t b = 0; b < Bn; b++)
         for (int64_t t = 0; t < T; t++)
             for (int64_t h = 0; h < n; h++) {
-                const u16 *xi = b16(x) + ((b * T + t) * n + h) * d;
-                u16 *yi = b16(y) + ((b * n + h) * T + t) * d;
+                const act *xi = acts(x) + ((b * T + t) * n + h) * d;
+                act *yi = acts(y) + ((b * n + h) * T + t) * d;
                 for (int64_t j = 0; j < d; j++) v[j] = up(xi[j]);
                 float inv = inverse_rms(v.data(), d, eps);
                 if (!turn) {
@@ -115,13 +127,13 @@ Tensor heads_forward(Tensor x, Tensor w, Tensor cs, Tensor sn, double eps) {
 std::vector<Tensor> heads_backward(Tensor x, Tensor w, Tensor cs, Tensor sn, Tensor g, double eps) {
     int64_t Bn = x.size(0), T = x.size(1), n = x.size(2), d = x.size(3), half = d / 2;
     bool turn = w.numel() > 0;
-    Tensor dx = like(x, B, x.sizes()), dw = zeros(x, {turn ? d : 0});
+    Tensor dx = like(x, A, x.sizes()), dw = zeros(x, {turn ? d : 0});
     std::vector<float> hat(d), t_(d);
     for (int64_t b = 0; b < Bn; b++)
         for (int64_t t = 0; t < T; t++)
             for (int64_t h = 0; h < n; h++) {
-                const u16 *xi = b16(x) + ((b * T + t) * n + h) * d, *gi = b16(g) + ((b * n + h) * T + t) * d;
-                u16 *di = b16(dx) + ((b * T + t) * n + h) * d;
+                const act *xi = acts(x) + ((b * T + t) * n + h) * d, *gi = acts(g) + ((b * n + h) * T + t) * d;
+                act *di = acts(dx) + ((b * T + t) * n + h) * d;
                 for (int64_t j = 0; j < d; j++) hat[j] = up(xi[j]);
                 float inv = inverse_rms(hat.data(), d, eps);
                 for (int64_t j = 0; j < d; j++) hat[j] *= inv;
@@ -147,14 +159,15 @@ std::vector<Tensor> heads_backward(Tensor x, Tensor w, Tensor cs, Tensor sn, Ten
 
 // ---- softmax of scores, causal and windowed --------------------------------------------------------
 //
-// In place on [N, rows, T], where row i belongs to position i modulo T. What is not visible becomes 0.
+// In place on [N, rows, T], the scores of T positions in a row. Row i belongs to the one at `first` + i modulo
+// `period`. What is not visible becomes 0.
 
-void softmax_forward(Tensor s, int64_t window) {
+void softmax_forward(Tensor s, int64_t window, int64_t period, int64_t first) {
     int64_t rows = s.size(0) * s.size(1), T = s.size(2);
     std::vector<float> e(T);
     for (int64_t i = 0; i < rows; i++) {
-        u16 *p = b16(s) + i * T;
-        int64_t to = i % T + 1, from = std::max<int64_t>(0, to - window);
+        act *p = acts(s) + i * T;
+        int64_t to = first + i % period + 1, from = std::max<int64_t>(0, to - window);
         float most = -1e30f, sum = 0;
         for (int64_t j = from; j < to; j++) most = std::max(most, up(p[j]));
         for (int64_t j = from; j < to; j++) {
@@ -162,23 +175,23 @@ void softmax_forward(Tensor s, int64_t window) {
             sum += e[j];
         }
         float inv = 1 / sum;
-        std::fill(p, p + from, u16(0));
+        std::fill(p, p + from, act(0));
         for (int64_t j = from; j < to; j++) p[j] = down(e[j] * inv);
-        std::fill(p + to, p + T, u16(0));
+        std::fill(p + to, p + T, act(0));
     }
 }
 
-void softmax_backward(Tensor s, Tensor g, int64_t window) {
+void softmax_backward(Tensor s, Tensor g, int64_t window, int64_t period, int64_t first) {
     int64_t rows = s.size(0) * s.size(1), T = s.size(2);
     for (int64_t i = 0; i < rows; i++) {
-        const u16 *p = b16(s) + i * T;
-        u16 *d = b16(g) + i * T;
-        int64_t to = i % T + 1, from = std::max<int64_t>(0, to - window);
+        const act *p = acts(s) + i * T;
+        act *d = acts(g) + i * T;
+        int64_t to = first + i % period + 1, from = std::max<int64_t>(0, to - window);
         float dot = 0;
         for (int64_t j = from; j < to; j++) dot += up(p[j]) * up(d[j]);
-        std::fill(d, d + from, u16(0));
+        std::fill(d, d + from, act(0));
         for (int64_t j = from; j < to; j++) d[j] = down(up(p[j]) * (up(d[j]) - dot));
-        std::fill(d + to, d + T, u16(0));
+        std::fill(d + to, d + T, act(0));
     }
 }
 
@@ -187,14 +200,14 @@ void softmax_backward(Tensor s, Tensor g, int64_t window) {
 std::vector<Tensor> after_attention_forward(Tensor x, Tensor a, Tensor wp, Tensor w1, Tensor w2, Tensor v, int64_t k, double eps) {
     // v is the router's matrix with its input scale folded in.
     int64_t N = x.size(0), H = x.size(1), E = v.size(0);
-    Tensor r = like(x, F, {N, H}), n1 = like(x, B, {N, H}), n2 = like(x, B, {N, H}), p = like(x, F, {N, E});
+    Tensor r = like(x, F, {N, H}), n1 = like(x, A, {N, H}), n2 = like(x, A, {N, H}), p = like(x, F, {N, E});
     Tensor chosen = like(x, torch::kLong, {N, k}), share = like(x, F, {N, k}), lse = like(x, F, {N}), load = zeros(x, {E});
     std::vector<float> t(H);
     for (int64_t i = 0; i < N; i++) {
         const float *xi = f32(x) + i * H;
-        const u16 *ai = b16(a) + i * H;
+        const act *ai = acts(a) + i * H;
         float *ri = f32(r) + i * H, *pi = f32(p) + i * E;
-        u16 *o1 = b16(n1) + i * H, *o2 = b16(n2) + i * H;
+        act *o1 = acts(n1) + i * H, *o2 = acts(n2) + i * H;
         for (int64_t j = 0; j < H; j++) t[j] = up(ai[j]);
         float inv = inverse_rms(t.data(), H, eps);
         const float *w = f32(wp);
@@ -236,12 +249,12 @@ std::vector<Tensor> after_attention_forward(Tensor x, Tensor a, Tensor wp, Tenso
 std::vector<Tensor> after_attention_backward(Tensor a, Tensor r, Tensor wp, Tensor w1, Tensor w2, Tensor v, Tensor chosen, Tensor share, Tensor p,
                                              Tensor lse, Tensor gr, Tensor g1, Tensor g2, Tensor gshare, Tensor gload, double gz, double eps) {
     int64_t N = r.size(0), H = r.size(1), E = v.size(0), k = chosen.size(1);
-    Tensor dr = like(r, F, {N, H}), da = like(r, B, {N, H}), dwp = zeros(r, {H}), dw1 = zeros(r, {H}), dw2 = zeros(r, {H}), dv = zeros(r, {E, H});
+    Tensor dr = like(r, F, {N, H}), da = like(r, A, {N, H}), dwp = zeros(r, {H}), dw1 = zeros(r, {H}), dw2 = zeros(r, {H}), dv = zeros(r, {E, H});
     std::vector<float> n(H), t(H), dl(E);
     const float *gl = f32(gload);
     for (int64_t i = 0; i < N; i++) {
         const float *ri = f32(r) + i * H, *pi = f32(p) + i * E, *u1 = f32(w1), *u2 = f32(w2), *gri = f32(gr) + i * H;
-        const u16 *g1i = b16(g1) + i * H, *g2i = b16(g2) + i * H, *ai = b16(a) + i * H;
+        const act *g1i = acts(g1) + i * H, *g2i = acts(g2) + i * H, *ai = acts(a) + i * H;
         float *d = f32(dr) + i * H, *a1 = f32(dw1), *a2 = f32(dw2), *ap = f32(dwp);
         float inv = inverse_rms(ri, H, eps);
         for (int64_t j = 0; j < H; j++) {
@@ -279,7 +292,7 @@ std::vector<Tensor> after_attention_backward(Tensor a, Tensor r, Tensor wp, Tens
             t[j] = d[j] * w[j];
         }
         norm_gradient(t.data(), n.data(), inv, H);
-        u16 *o = b16(da) + i * H;
+        act *o = acts(da) + i * H;
         for (int64_t j = 0; j < H; j++) o[j] = down(t[j]);
     }
     return {dr, da, dwp, dw1, dw2, dv};
@@ -289,13 +302,13 @@ std::vector<Tensor> after_attention_backward(Tensor a, Tensor r, Tensor wp, Tens
 
 std::vector<Tensor> after_ffn_forward(Tensor r, Tensor dense, Tensor sparse, Tensor w1, Tensor w2, Tensor w, double scale, Tensor wn, double eps) {
     int64_t N = r.size(0), H = r.size(1);
-    Tensor x = like(r, F, {N, H}), h = like(r, B, {N, H});
+    Tensor x = like(r, F, {N, H}), h = like(r, A, {N, H});
     std::vector<float> a(H), b(H);
     for (int64_t i = 0; i < N; i++) {
         const float *ri = f32(r) + i * H, *u1 = f32(w1), *u2 = f32(w2), *u = f32(w), *un = f32(wn), *si = f32(sparse) + i * H;
-        const u16 *di = b16(dense) + i * H;
+        const act *di = acts(dense) + i * H;
         float *xi = f32(x) + i * H;
-        u16 *hi = b16(h) + i * H;
+        act *hi = acts(h) + i * H;
         for (int64_t j = 0; j < H; j++) a[j] = up(di[j]);
         float ia = inverse_rms(a.data(), H, eps), ib = inverse_rms(si, H, eps);
         for (int64_t j = 0; j < H; j++) b[j] = a[j] * ia * u1[j] + si[j] * ib * u2[j];
@@ -310,12 +323,12 @@ std::vector<Tensor> after_ffn_forward(Tensor r, Tensor dense, Tensor sparse, Ten
 std::vector<Tensor> after_ffn_backward(Tensor dense, Tensor sparse, Tensor x, Tensor w1, Tensor w2, Tensor w, double scale, Tensor wn, Tensor gx,
                                        Tensor gh, double eps) {
     int64_t N = x.size(0), H = x.size(1);
-    Tensor dr = like(x, F, {N, H}), dd = like(x, B, {N, H}), ds = like(x, F, {N, H});
+    Tensor dr = like(x, F, {N, H}), dd = like(x, A, {N, H}), ds = like(x, F, {N, H});
     Tensor dw1 = zeros(x, {H}), dw2 = zeros(x, {H}), dw = zeros(x, {H}), dwn = zeros(x, {H});
     std::vector<float> a(H), b(H), m(H), hat(H), t(H);
     for (int64_t i = 0; i < N; i++) {
         const float *u1 = f32(w1), *u2 = f32(w2), *u = f32(w), *un = f32(wn), *si = f32(sparse) + i * H, *xi = f32(x) + i * H, *gxi = f32(gx) + i * H;
-        const u16 *di = b16(dense) + i * H, *ghi = b16(gh) + i * H;
+        const act *di = acts(dense) + i * H, *ghi = acts(gh) + i * H;
         float *a1 = f32(dw1), *a2 = f32(dw2), *aw = f32(dw), *an = f32(dwn), *r = f32(dr) + i * H, *s = f32(ds) + i * H;
         float ix = inverse_rms(xi, H, eps);
         for (int64_t j = 0; j < H; j++) {
@@ -348,7 +361,7 @@ std::vector<Tensor> after_ffn_backward(Tensor dense, Tensor sparse, Tensor x, Te
         }
         norm_gradient(s, b.data(), ib, H);
         norm_gradient(t.data(), a.data(), ia, H);
-        u16 *o = b16(dd) + i * H;
+        act *o = acts(dd) + i * H;
         for (int64_t j = 0; j < H; j++) o[j] = down(t[j]);
     }
     return {dr, dd, ds, dw1, dw2, dw, dwn};
@@ -360,10 +373,10 @@ constexpr float GELU_A = 0.7978845608f, GELU_B = 0.044715f;
 
 Tensor geglu_forward(Tensor x) {
     int64_t N = x.size(0), W = x.size(1) / 2;
-    Tensor y = like(x, B, {N, W});
+    Tensor y = like(x, A, {N, W});
     for (int64_t i = 0; i < N; i++) {
-        const u16 *g = b16(x) + i * 2 * W, *u = g + W;
-        u16 *o = b16(y) + i * W;
+        const act *g = acts(x) + i * 2 * W, *u = g + W;
+        act *o = acts(y) + i * W;
         for (int64_t j = 0; j < W; j++) {
             float v = up(g[j]), t = tanh_half(2 * GELU_A * v * (1 + GELU_B * v * v));
             o[j] = down(0.5f * v * (1 + t) * up(u[j]));
@@ -374,10 +387,10 @@ Tensor geglu_forward(Tensor x) {
 
 Tensor geglu_backward(Tensor x, Tensor grad) {
     int64_t N = x.size(0), W = x.size(1) / 2;
-    Tensor dx = like(x, B, {N, 2 * W});
+    Tensor dx = like(x, A, {N, 2 * W});
     for (int64_t i = 0; i < N; i++) {
-        const u16 *g = b16(x) + i * 2 * W, *u = g + W, *q = b16(grad) + i * W;
-        u16 *dg = b16(dx) + i * 2 * W, *du = dg + W;
+        const act *g = acts(x) + i * 2 * W, *u = g + W, *q = acts(grad) + i * W;
+        act *dg = acts(dx) + i * 2 * W, *du = dg + W;
         for (int64_t j = 0; j < W; j++) {
             float v = up(g[j]), d = up(q[j]), t = tanh_half(2 * GELU_A * v * (1 + GELU_B * v * v));
             float slope = 0.5f * (1 + t) + 0.5f * v * (1 - t * t) * GELU_A * (1 + 3 * GELU_B * v * v);
@@ -394,7 +407,7 @@ Tensor combine_forward(Tensor y, Tensor row_of, Tensor share) {
     int64_t N = share.size(0), k = share.size(1), H = y.size(1);
     Tensor out = zeros(y, {N, H});
     for (int64_t i = 0; i < N * k; i++) {
-        const u16 *yi = b16(y) + i64(row_of)[i] * H;
+        const act *yi = acts(y) + i64(row_of)[i] * H;
         float *o = f32(out) + i / k * H, s = f32(share)[i];
         for (int64_t j = 0; j < H; j++) o[j] += s * up(yi[j]);
     }
@@ -405,8 +418,8 @@ std::vector<Tensor> combine_backward(Tensor y, Tensor row_of, Tensor share, Tens
     int64_t N = share.size(0), k = share.size(1), H = y.size(1);
     Tensor dy = torch::zeros_like(y), dshare = like(share, F, {N, k});
     for (int64_t i = 0; i < N * k; i++) {
-        const u16 *yi = b16(y) + i64(row_of)[i] * H;
-        u16 *di = b16(dy) + i64(row_of)[i] * H;
+        const act *yi = acts(y) + i64(row_of)[i] * H;
+        act *di = acts(dy) + i64(row_of)[i] * H;
         const float *gi = f32(g) + i / k * H;
         float s = f32(share)[i], dot = 0;
         for (int64_t j = 0; j < H; j++) {
@@ -421,15 +434,15 @@ std::vector<Tensor> combine_backward(Tensor y, Tensor row_of, Tensor share, Tens
 // Sum of the k rows of every token: the gradient of the copies that went to the experts.
 Tensor gather_sum(Tensor g, Tensor row_of, int64_t k) {
     int64_t N = row_of.size(0) / k, H = g.size(1);
-    Tensor out = like(g, B, {N, H});
+    Tensor out = like(g, A, {N, H});
     std::vector<float> t(H);
     for (int64_t i = 0; i < N; i++) {
         std::fill(t.begin(), t.end(), 0.f);
         for (int64_t c = 0; c < k; c++) {
-            const u16 *gi = b16(g) + i64(row_of)[i * k + c] * H;
+            const act *gi = acts(g) + i64(row_of)[i * k + c] * H;
             for (int64_t j = 0; j < H; j++) t[j] += up(gi[j]);
         }
-        for (int64_t j = 0; j < H; j++) b16(out)[i * H + j] = down(t[j]);
+        for (int64_t j = 0; j < H; j++) acts(out)[i * H + j] = down(t[j]);
     }
     return out;
 }
@@ -442,7 +455,7 @@ Tensor cap_and_loss(Tensor logits, Tensor targets, Tensor weights, double softca
     std::vector<float> e(V), slope(V);
     float cap = softcap, twice = 2 / cap;
     for (int64_t i = 0; i < N; i++) {
-        u16 *l = b16(logits) + i * V;
+        act *l = acts(logits) + i * V;
         float sum = 0;
         for (int64_t j = 0; j < V; j++) {
             float t = tanh_half(up(l[j]) * twice);

@@ -9,10 +9,10 @@ def is_muon(name):
     return any(part in name for part in MUON) and name.endswith(".weight")
 
 
-def orthogonalise(g, steps=5):
+def orthogonalise(g, dtype, steps=5):
     """Newton-Schulz iteration (Keller Jordan's quintic) on the last two axes."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
+    x = g.to(dtype)
     wide = x.shape[-2] > x.shape[-1]
     if wide:
         x = x.mT
@@ -45,6 +45,7 @@ class Optimizer:
     def __init__(self, named, config, state):
         """`state` is kept, not copied: other processes may share it."""
         self.named, self.c = named, config
+        self.dtype = getattr(torch, config.precision)
         self.state = {name: state[name] for name, _ in named}
 
     @torch.no_grad()
@@ -55,7 +56,7 @@ class Optimizer:
             g, s = grads[name], self.state[name]
             if is_muon(name):
                 s["momentum"].mul_(c.momentum).add_(g)
-                u = orthogonalise(as_matrices(name, g.add(s["momentum"], alpha=c.momentum)))
+                u = orthogonalise(as_matrices(name, g.add(s["momentum"], alpha=c.momentum)), self.dtype)
                 gain = max(1.0, u.shape[-2] / u.shape[-1]) ** 0.5
                 lr = c.muon_lr * scale
                 p.mul_(1 - lr * c.weight_decay).add_(u.reshape(p.shape).float(), alpha=-lr * gain)

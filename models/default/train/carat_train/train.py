@@ -106,7 +106,7 @@ def main():
     if not saved and not args.steps:
         raise SystemExit("--steps says how long the run is")
     torch.manual_seed(conf.train.seed)
-    model = Model(conf.model, torch.bfloat16)
+    model = Model(conf.model, getattr(torch, conf.train.precision))
     step, tokens, states = 0, 0, fresh_state(trainable(model))
     schedule = Schedule(args.steps or 1, conf.train)
     if saved:
@@ -125,7 +125,7 @@ def main():
     tok.save(folder / "tokenizer.json")
     if conf.train.device == "cpu":
         from .kernels import library
-        library()                       # compiled once, before the workers want it
+        library(model.compute_dtype)    # compiled once, before the workers want it
         model.share_memory()
 
     shared = Shared.make(conf, model, args.work, folder, schedule, control, shared_copy(states), step, tokens)

@@ -80,7 +80,7 @@ class Worker:
         # Before the device is touched: the loader may fork.
         self.loader = Loader(shared.work, self.conf, shared.schedule, rank, shared.step * c.micro_batches, c.loaders)
         self.follow = Follow(shared.work, CodeTokenizer.load(shared.work), self.conf, rank) if c.evaluate_tokens else None
-        self.model.ops = KernelOps() if c.device == "cpu" else Ops(compiled=c.compile)
+        self.model.ops = KernelOps(self.model.compute_dtype) if c.device == "cpu" else Ops(compiled=c.compile)
         states = shared.states
         if c.device != "cpu":
             self.model.to(c.device)

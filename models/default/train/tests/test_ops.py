@@ -17,7 +17,7 @@ def gradients(ops, dtype, device="cpu"):
     torch.manual_seed(3)
     model = Model(CONFIG, dtype, ops)
     model.to(device)
-    x = torch.randint(CONFIG.vocab, (4, 128)).to(device)
+    x = torch.randint(CONFIG.vocab, (2, 256)).to(device)
     y, w = torch.randint(CONFIG.vocab, (512,)).to(device), (torch.rand(512) / 512).to(device)
     h, routers = model.hidden(x)
     loss, _ = HeadLoss.apply(h, model.use(model.token_embd), y, w, CONFIG.softcap, 256, model.ops)
@@ -41,7 +41,10 @@ class SameGradients(unittest.TestCase):
             self.assertLess(difference, limit, name)
 
     def test_kernels(self):
-        self.compare(KernelOps(), torch.bfloat16, 0.2)
+        self.compare(KernelOps(torch.bfloat16), torch.bfloat16, 0.2)
+
+    def test_kernels_in_float32(self):
+        self.compare(KernelOps(torch.float32), torch.float32, 1e-3)
 
     def test_plain_in_bfloat16(self):
         self.compare(Ops(), torch.bfloat16, 0.2)
