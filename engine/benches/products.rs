@@ -62,7 +62,7 @@ fn rows(criterion: &mut Criterion) {
         ) {
             rows = ROWS_OF_SLOW_LEVELS;
         }
-        for tensor_type in TensorType::quantized() {
+        for tensor_type in TensorType::all() {
             let matrix = Matrix::random(tensor_type, rows, columns);
             let name = format!("{}/{}/{rows}x{columns}", level.name(), tensor_type.name());
             for tokens in TOKENS {

@@ -144,7 +144,8 @@ impl TensorType {
         Self::all().filter(|tensor_type| tensor_type.block_len() > 1)
     }
 
-    fn all() -> impl Iterator<Item = Self> {
+    /// All types, by their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
         (0..=u8::MAX).filter_map(|raw| Self::from_raw(raw.into()))
     }
 

@@ -111,7 +111,7 @@ impl<T: Kept> DerefMut for Buffer<T> {
 }
 
 /// Gives the system what a model left behind and the allocator keeps: after it was dropped, when nothing
-/// else is asked for soon. Takes milliseconds; does nothing where the allocator is not glibc's.
+/// else is asked for soon. Does nothing where the allocator is not glibc's.
 pub fn release_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it only takes the allocator's own locks.

@@ -48,6 +48,8 @@ pub(super) trait Registers {
     const SIXTEENS: usize;
     type Sixteen: Copy;
 
+    /// Sixteen neighbours.
+    ///
     /// # Safety
     /// This and all below: the processor has the instructions of the level.
     unsafe fn load(values: &[f32; LANES]) -> Self::Sixteen;
@@ -55,6 +57,7 @@ pub(super) trait Registers {
     /// `sum + weight * x`
     unsafe fn add_scaled(sum: Self::Sixteen, weight: f32, x: Self::Sixteen) -> Self::Sixteen;
     unsafe fn add(a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen;
+    /// Converts numbers of half precision, exactly.
     unsafe fn halves(values: &[f16; LANES]) -> [f32; LANES];
 
     /// Rows become columns.

@@ -14,8 +14,6 @@ use super::{
 use crate::gguf::TensorType;
 use crate::kernels::Activations;
 
-const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
-
 /// The shapes that tend to break kernels: one block, one more, ragged tails, many tokens.
 fn shapes(tensor_type: TensorType) -> Vec<(usize, usize, usize)> {
     let block = tensor_type.block_len().max(32);
@@ -61,7 +59,7 @@ pub(super) fn assert_close(what: &str, found: &[f32], expected: &[f32], scale: f
 #[test]
 fn every_level_equals_the_scalar_one() {
     let mut random = Random(42);
-    for tensor_type in TensorType::quantized().chain(FLOATS) {
+    for tensor_type in TensorType::all() {
         for (rows, columns, tokens) in shapes(tensor_type) {
             let bytes = random_rows(&mut random, tensor_type, rows, columns);
             let weights = MatrixRef {

@@ -273,6 +273,9 @@ unsafe fn panels_times_many<F: Wide, const P: usize>(
     first: usize,
     out: &mut OutTile<'_>,
 ) {
+    if rows.is_empty() {
+        return;
+    }
     let row_bytes = activations.columns / F::LEN * F::BYTES;
     // SAFETY: strips and groups are counted from the length of a row.
     unsafe {
