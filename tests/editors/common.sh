@@ -11,8 +11,12 @@ mkdir -p "$TOOLS"
 say() { echo "[$(($(date +%s) - STARTED)) s] $*" >&2; }
 die() { echo "error: $*" >&2; exit 1; }
 
+# A status of its own (sysexits.h, EX_UNAVAILABLE) where a step could not be tried: a program or a registry is missing.
+UNAVAILABLE=69
+unavailable() { echo "error: $*" >&2; exit $UNAVAILABLE; }
+
 # need COMMAND PACKAGE: a command that Debian has in PACKAGE.
-need() { command -v "$1" >/dev/null || die "$1 is missing; on Debian: apt-get install $2"; }
+need() { command -v "$1" >/dev/null || unavailable "$1 is missing; on Debian: apt-get install $2"; }
 
 # The release binary with the embedded model, as users have it; CARAT names another one.
 carat_binary() {
@@ -77,10 +81,11 @@ debian_testing() {
         -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false # mirrors may lag behind
         -o Debug::NoLocking=1 -o APT::Sandbox::User=root
     )
-    apt-get "${options[@]}" update -qq
+    apt-get "${options[@]}" update -qq || unavailable "no lists from $source"
     local packages=()
     for name in "$@"; do case $name in nvim) packages+=(neovim) ;; *) packages+=("$name") ;; esac; done
-    apt-get "${options[@]}" install -qq -y --no-install-recommends --download-only "${packages[@]}" >/dev/null
+    apt-get "${options[@]}" install -qq -y --no-install-recommends --download-only "${packages[@]}" >/dev/null ||
+        unavailable "${packages[*]} could not be had from $source"
     for name in "$dir"/apt/cache/archives/*.deb; do dpkg -x "$name" "$dir/root"; done
     local libraries=$dir/root/usr/lib/x86_64-linux-gnu
     # Unpacking undoes what was done to programs that were there before.
