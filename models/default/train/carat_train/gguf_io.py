@@ -48,6 +48,14 @@ def read(path):
     return read_config(reader), state
 
 
+def read_tokens_seen(path):
+    """How many tokens the weights of a file were trained on. Edition one says it only in its version, `36.0M`."""
+    reader = GGUFReader(path)
+    if field := reader.get_field("carat.training.tokens"):
+        return int(field.contents())
+    return round(float(reader.get_field("general.version").contents().removesuffix("M")) * 1e6)
+
+
 def read_tokenizer(path):
     """The tokenizer of a file that `write` made."""
     reader = GGUFReader(path)

@@ -43,19 +43,21 @@ def shared_copy(state):
 
 
 def read_source(path, conf, tok):
-    """Weights of a GGUF file or a checkpoint, which has to have this tokenizer and this shape."""
+    """Weights of a GGUF file or a checkpoint, which has to have this tokenizer and this shape, and the tokens they have seen."""
     if path.suffix == ".gguf":
         model, state = gguf_io.read(path)
+        seen = gguf_io.read_tokens_seen(path)
         theirs, shape = gguf_io.read_tokenizer(path), asdict(model)
     else:
         saved = checkpoint.read(path)
         theirs, shape, state = CodeTokenizer.restore(saved["tokenizer"]), saved["settings"]["model"], saved["model"]
+        seen = saved["tokens"]
     if digest.tokenizer(theirs) != digest.tokenizer(tok):
         raise SystemExit(f"{path} has another vocabulary than WORK/tokenizer.json; to go on from it, first run: python -m carat_train.tokenizer --restore FILE.gguf")
     # The file does not hold what only training needs.
     if other := config.differences(asdict(conf.model), shape, ("rope_rotated",)):
         raise SystemExit(f"{path} has another shape than the configuration: {', '.join(other)}")
-    return state
+    return state, seen
 
 
 def check_resume(saved, settings, tok, corpus, accept):
@@ -119,7 +121,8 @@ def main():
                 raise SystemExit(f"the decay has begun; the run ends at step {schedule.steps}")
             schedule.lay(args.steps, step)
     elif args.source:
-        model.load_state_dict(read_source(args.source, conf, tok))
+        state, tokens = read_source(args.source, conf, tok)
+        model.load_state_dict(state)
     control.write(schedule.steps)
     read_files(args.work, conf)         # makes the indexes, before the workers all want to
     tok.save(folder / "tokenizer.json")

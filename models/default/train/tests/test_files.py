@@ -54,12 +54,18 @@ class Files(unittest.TestCase):
         tok = gguf_io.read_tokenizer(SHIPPED)
         self.assertEqual(tok.decode(tok.encode("fn main() {}\n")), "fn main() {}\n")
         shipped = config.load(TRAIN_DIR / "configs/a1.toml")
-        state = read_source(SHIPPED, shipped, tok)
+        state, seen = read_source(SHIPPED, shipped, tok)
+        self.assertGreaterEqual(seen, 36_000_000)
         Model(shipped.model).load_state_dict(state)
         with self.assertRaisesRegex(SystemExit, "another vocabulary"):
             read_source(SHIPPED, shipped, self.tok)
         with self.assertRaisesRegex(SystemExit, "another shape"):
             read_source(SHIPPED, config.load(TRAIN_DIR / "configs/c2.toml"), tok)
+
+    def test_tokens_are_counted_from_the_first_file_on(self):
+        torch.save(self.saved(), self.work / "c.pt")
+        for source in (self.write("c.gguf"), self.work / "c.pt"):
+            self.assertEqual(read_source(source, self.conf, self.tok)[1], 7168)
 
     def test_a_file_says_what_it_knows(self):
         reader = GGUFReader(self.write("b.gguf", "q4_0"))
