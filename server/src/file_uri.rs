@@ -25,6 +25,18 @@ pub fn path(uri: &str) -> Option<PathBuf> {
     Some(PathBuf::from(if drive { &text[1..] } else { &text }))
 }
 
+/// The file that a document is or is a part of: a cell is one of its notebook, which may be elsewhere.
+pub fn file(uri: &str) -> Option<PathBuf> {
+    let Some(cell) = uri.strip_prefix("vscode-notebook-cell:") else {
+        return path(uri);
+    };
+    let place = match cell.strip_prefix("//") {
+        Some(rest) => &rest[rest.find('/')?..],
+        None => cell,
+    };
+    path(&format!("file://{place}"))
+}
+
 /// The URI of an absolute path.
 pub fn uri(path: &Path) -> String {
     let path = path.to_string_lossy();
@@ -98,6 +110,26 @@ mod tests {
             assert_eq!(path(&uri).as_deref(), Some(Path::new(file)), "{uri}");
         }
         assert_eq!(uri(Path::new("/a b/é")), "file:///a%20b/%C3%A9");
+    }
+
+    #[test]
+    #[cfg(not(windows))]
+    fn a_cell_is_in_the_file_of_its_notebook() {
+        let read = |uri| file(uri).map(|path| path.to_string_lossy().into_owned());
+        for uri in [
+            "file:///w/a%20b.ipynb",
+            "vscode-notebook-cell:/w/a%20b.ipynb#W0sZmlsZQ%3D%3D",
+            "vscode-notebook-cell://wsl%2Bdebian/w/a%20b.ipynb#W0",
+        ] {
+            assert_eq!(read(uri).as_deref(), Some("/w/a b.ipynb"), "{uri}");
+        }
+        for uri in [
+            "untitled:a",
+            "vscode-notebook-cell:Untitled-1.ipynb#W0",
+            "vscode-notebook-cell://x",
+        ] {
+            assert_eq!(read(uri), None, "{uri}");
+        }
     }
 
     #[test]

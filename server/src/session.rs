@@ -410,10 +410,10 @@ impl Session {
         let Some(document) = self.documents.snapshot(&uri) else {
             return;
         };
-        let path = crate::file_uri::path(&uri);
+        let path = crate::file_uri::file(&uri);
         let language_id = &document.language_id;
         let settings = self.settings.of_document(path.as_deref(), language_id);
-        let is_left_out = self.is_paused(now) || self.left_out(&uri, &document).is_some();
+        let is_left_out = self.is_paused(now) || self.left_out(&uri).is_some();
         if is_left_out || !settings.completes(language_id) {
             return;
         }

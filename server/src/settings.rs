@@ -151,14 +151,20 @@ impl Settings {
     }
 
     /// These settings for a document of a project. What is off in either is off; of two limits the
-    /// lower counts, of two delays the longer, so that a project costs no more than its user allows.
+    /// lower counts, of two delays the longer, of two manners the quieter, so that a project costs and
+    /// shows no more than its user allows.
     fn of_project(&self, options: &Options, language_id: &str) -> Self {
         let mut languages = self.languages.clone();
         let off = |of: &BTreeMap<String, bool>| !has_language(of, language_id);
         if options.languages.as_ref().is_some_and(off) {
             languages.insert(language_id.to_owned(), false);
         }
-        let within = self.clone().with_limits(options);
+        let mut within = self.clone().with_limits(options);
+        let manners = Arc::make_mut(&mut within.manners);
+        manners.eagerness = manners.eagerness.min(self.manners.eagerness);
+        manners.comments = manners.comments.min(self.manners.comments);
+        manners.strings = manners.strings.min(self.manners.strings);
+        manners.shortest = manners.shortest.max(self.manners.shortest);
         let tokens_max = self.max_tokens.unwrap_or(Mode::MultiLine.tokens_max());
         Self {
             enable: self.enable && options.enable.unwrap_or(true),

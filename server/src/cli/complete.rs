@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::caret::Caret;
 use super::output;
-use crate::completion::{self, Completion, Manners, Query, Silence, Suggestion};
+use crate::completion::{self, Completion, Manners, Query, Silence, Suggestion, is_secret_file};
 use crate::echo::{Index, Known};
 use crate::generator::CodeModel;
 use crate::memory::{Limits, Memory, Store};
@@ -127,19 +127,18 @@ pub(super) fn caret_of(
 
 /// What is known of the project's files; what has changed on disk is read first.
 pub(super) fn remembered(root: &Path) -> Index {
-    // A root that does not exist has no files.
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let store = Store::of_user();
+    // As an editor has called it, so that one copy serves both; a root that does not exist has no files.
+    let known = store.as_ref().and_then(|store| store.roots_of(root).pop());
+    let root = known
+        .or_else(|| root.canonicalize().ok())
+        .unwrap_or_else(|| root.to_owned());
     let mut memory = Memory::new(&root);
     let limits = Limits {
         work_percent: 100,
         ..Limits::default()
     };
-    memory.fill(
-        Store::of_user().as_ref(),
-        &limits,
-        &CancelToken::new(),
-        &mut |_| {},
-    );
+    memory.fill(store.as_ref(), &limits, &CancelToken::new(), &mut |_| {});
     memory.index().clone()
 }
 
@@ -183,7 +182,8 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// The file's path as the model sees it: below `root` if it lies there, else its name.
+/// The file's path as the model sees it: below `root` if it lies there, else its name. A file that its
+/// folder makes a secret one keeps all of its path, which says so.
 pub(super) fn path_in(root: Option<&Path>, file: &Path) -> String {
     let absolute = |path: &Path| {
         path.canonicalize()
@@ -191,8 +191,12 @@ pub(super) fn path_in(root: Option<&Path>, file: &Path) -> String {
             .unwrap_or_default()
     };
     let root = absolute(root.unwrap_or(Path::new(".")));
-    let shown = Workspace::new(vec![root]).shown_path(&absolute(file));
-    shown.unwrap_or_else(|| file.to_string_lossy().into_owned())
+    let file = absolute(file);
+    let shown = Workspace::new(vec![root]).shown_path(&file);
+    let whole = file.to_string_lossy();
+    shown
+        .filter(|_| !is_secret_file(&whole))
+        .unwrap_or_else(|| whole.into_owned())
 }
 
 #[cfg(test)]
@@ -338,5 +342,8 @@ mod tests {
             path_in(Some(&root.join("other")), &root.join("src/a.rs")),
             "a.rs"
         );
+        // The folder that makes a file a secret one stays in sight.
+        let secret = path_in(Some(&root.join(".aws")), &root.join(".aws/credentials"));
+        assert!(is_secret_file(&secret), "{secret}");
     }
 }

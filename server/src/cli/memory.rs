@@ -83,8 +83,14 @@ fn show(store: &Store, as_json: bool) -> anyhow::Result<()> {
 fn clear(store: &Store, root: Option<&std::path::Path>) -> anyhow::Result<()> {
     let roots = match root {
         None => store.all().into_iter().map(|kept| kept.root).collect(),
-        // A folder that is gone has the name that it had.
-        Some(root) => vec![root.canonicalize().or_else(|_| std::path::absolute(root))?],
+        Some(root) => {
+            let known = store.roots_of(root);
+            if known.is_empty() {
+                vec![std::path::absolute(root)?]
+            } else {
+                known
+            }
+        }
     };
     for root in &roots {
         let cleared = store

@@ -26,8 +26,10 @@ use super::Query;
 use super::finish::Suggestion;
 use crate::echo::Index;
 
-/// What is completed inside comments or strings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What is completed inside comments or strings, from less to more.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum TextPolicy {
     /// Nothing.

@@ -9,7 +9,7 @@ use carat_engine::CancelToken;
 use ignore::WalkBuilder;
 
 use super::{Memory, Store, rules};
-use crate::completion::mask;
+use crate::completion::{is_secret_file, mask};
 use crate::echo::{Index, SegmentBuilder};
 use crate::workspace::Folder;
 
@@ -260,8 +260,10 @@ fn walk(root: &Path, to: &Path) -> WalkBuilder {
 
 fn found(folder: &Folder, full_path: &Path, metadata: &Metadata) -> Option<Found> {
     let name = folder.name_of(full_path)?;
-    let left_out = folder.left_out.find(&full_path.to_string_lossy());
-    if left_out.is_some() || !rules::reads(&name) || metadata.len() > rules::FILE_BYTES_MAX {
+    let place = full_path.to_string_lossy();
+    // The folder that makes a file secret may be the root itself, or lie above it.
+    let left_out = folder.left_out.find(&place).is_some() || is_secret_file(&place);
+    if left_out || !rules::reads(&name) || metadata.len() > rules::FILE_BYTES_MAX {
         return None;
     }
     let changed = metadata

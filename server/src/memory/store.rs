@@ -111,6 +111,16 @@ impl Store {
         }
     }
 
+    /// The names by which a folder is remembered: a link that an editor opened, or the place itself.
+    pub fn roots_of(&self, root: &Path) -> Vec<PathBuf> {
+        // A folder that is gone has the name that it had.
+        let named = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        let place = root.canonicalize().ok();
+        let all = self.all().into_iter().map(|kept| kept.root);
+        all.filter(|kept| *kept == named || place.is_some() && kept.canonicalize().ok() == place)
+            .collect()
+    }
+
     /// What is kept of a workspace, its paths behind `prefix`. Damaged files are removed; how many is said.
     pub fn read(&self, root: &Path, prefix: &str) -> (Vec<Segment>, usize) {
         let (mut segments, mut damaged) = (Vec::new(), 0);
@@ -264,6 +274,29 @@ mod tests {
         assert!(store.clear(root).expect("cleared"));
         assert!(!store.clear(root).expect("cleared"));
         assert!(store.all().is_empty());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_is_found_by_all_its_names() {
+        let (folder, store) = store();
+        let place = folder
+            .path()
+            .canonicalize()
+            .expect("a folder")
+            .join("place");
+        let link = place.with_file_name("link");
+        fs::create_dir(&place).expect("a folder");
+        std::os::unix::fs::symlink(&place, &link).expect("a link");
+        store
+            .write(&link, std::iter::once(vec![("a.rs", 9, "")]))
+            .expect("written");
+        for name in [&place, &link] {
+            assert_eq!(store.roots_of(name), std::slice::from_ref(&link));
+        }
+        fs::remove_dir(&place).expect("removed");
+        assert_eq!(store.roots_of(&link), [link]);
+        assert!(store.roots_of(&place).is_empty());
     }
 
     #[test]

@@ -101,6 +101,15 @@ fn what_is_ignored_generated_binary_or_secret_is_not_read() {
 }
 
 #[test]
+fn a_folder_of_secrets_has_none_of_its_files_read_as_a_root() {
+    let mut fixture = Fixture::new();
+    fixture.root = fixture.root.join(".aws");
+    fixture.write("credentials", "[default]\nregion = nowhere\n");
+    fixture.write("notes.txt", "fn number_1_is_here() {}\n");
+    assert_eq!(paths(&fixture.fill().0), ["notes.txt"]);
+}
+
+#[test]
 fn a_planted_secret_reaches_neither_the_memory_nor_its_files() {
     let secret = format!("ghp_{}", "a8Kd93kfLs0Qm2Zx7Vb1Nc5Hj6Tg4RwEy9u");
     let fixture = Fixture::new();

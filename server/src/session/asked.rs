@@ -13,6 +13,20 @@ use crate::mailbox::Source;
 use crate::positions::{self, LineColumn};
 use crate::settings::{Pause, Trigger};
 
+/// Whether a document is a file that holds secrets: by its whole path, since the folder that makes it one
+/// need not lie in the workspace.
+pub(super) fn is_secret(uri: &str) -> bool {
+    is_secret_file(&place(uri))
+}
+
+/// What patterns of files are compared with: the path, or the name of what is in no file.
+fn place(uri: &str) -> String {
+    crate::file_uri::file(uri).map_or_else(
+        || crate::file_uri::name(uri),
+        |path| path.to_string_lossy().into_owned(),
+    )
+}
+
 impl Session {
     /// What a wish for text asks of the sources, and what keeps them from being asked; `None` for a
     /// document that is not open.
@@ -20,7 +34,7 @@ impl Session {
         let snapshot = self.documents.snapshot(&wish.uri)?;
         // A menu's trigger kind 1 is any typing; only ghost text tells whether the user asked.
         let explicit = wish.invoked && !wish.menu;
-        let path = crate::file_uri::path(&wish.uri);
+        let path = crate::file_uri::file(&wish.uri);
         let settings = self
             .settings
             .of_document(path.as_deref(), &snapshot.language_id);
@@ -29,7 +43,7 @@ impl Session {
             .is_paused(now)
             .then_some(Silence::Paused)
             .or_else(|| settings.silence(&snapshot.language_id))
-            .or_else(|| self.left_out(&wish.uri, &snapshot))
+            .or_else(|| self.left_out(&wish.uri))
             .or((!in_time).then_some(Silence::Manual));
         let deadline = match (wish.menu, explicit) {
             (true, _) => settings.menu_deadline,
@@ -97,8 +111,8 @@ impl Session {
     }
 
     /// Why a document is neither completed nor shown to a model, if it is not.
-    pub(super) fn left_out(&self, uri: &str, document: &Snapshot) -> Option<Silence> {
-        if is_secret_file(&document.path) {
+    pub(super) fn left_out(&self, uri: &str) -> Option<Silence> {
+        if is_secret(uri) {
             return Some(Silence::SecretFile);
         }
         let pattern = self.disabled(uri)?;
@@ -109,12 +123,7 @@ impl Session {
 
     /// The pattern of the user's settings that leaves a document out.
     pub(super) fn disabled(&self, uri: &str) -> Option<&str> {
-        let path = crate::file_uri::path(uri);
-        let path = path.map_or_else(
-            || crate::file_uri::name(uri),
-            |path| path.to_string_lossy().into_owned(),
-        );
-        self.settings.user().disabled.find(&path)
+        self.settings.user().disabled.find(&place(uri))
     }
 
     /// The action that is ordered, or why there is none.
@@ -132,7 +141,7 @@ impl Session {
             "the document has changed since the menu was opened; open it again".to_owned()
         })?;
         let document = asked.then.clone();
-        if let Some(silence) = self.left_out(&order.uri, &document) {
+        if let Some(silence) = self.left_out(&order.uri) {
             return Err(silence.to_string());
         }
         let selection = self.offsets(&document, &order.range);

@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::asked::is_secret;
 use super::effect::Effect;
 use super::{Session, Start};
-use crate::completion::{is_secret_file, mask, mask_part};
+use crate::completion::{mask, mask_part};
 use crate::documents::{Changed, Edit};
 use crate::echo::Index;
 use crate::memory::{FILE_BYTES_MAX, Recalled, is_ignore_file, may_be_read};
@@ -28,7 +29,7 @@ impl Session {
     /// A document was opened, or is called by another name.
     pub(super) fn remember_whole(&mut self, uri: &str, text: &str) {
         let name = self.workspace.remembered_as(uri);
-        if self.disabled(uri).is_none() {
+        if self.disabled(uri).is_none() && !is_secret(uri) {
             remember_whole(&mut self.requests.texts, &name, text);
         }
     }
@@ -36,7 +37,7 @@ impl Session {
     /// A document was changed.
     pub(super) fn remember(&mut self, changed: &Changed) {
         let (uri, text) = (&changed.now.uri, &changed.now.text);
-        if self.disabled(uri).is_some() {
+        if self.disabled(uri).is_some() || is_secret(uri) {
             return;
         }
         let name = self.workspace.remembered_as(uri);
@@ -162,10 +163,10 @@ impl Session {
     }
 }
 
-/// Lets the echo know a document as it is, without the secrets in it; files of secrets not at all, nor
-/// such as are too long to be anybody's code.
+/// Lets the echo know a document as it is, without the secrets in it, unless it is too long to be anybody's
+/// code.
 fn remember_whole(texts: &mut Index, name: &str, text: &str) {
-    if is_secret_file(name) || text.len() as u64 > FILE_BYTES_MAX {
+    if text.len() as u64 > FILE_BYTES_MAX {
         texts.remove(name);
     } else {
         texts.set(name, &mask(text));

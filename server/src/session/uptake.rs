@@ -91,13 +91,7 @@ struct Dismissed {
 impl Contradicted {
     /// Follows an edit; false if the line is gone.
     fn moved(&mut self, edit: &Edit) -> bool {
-        if edit.range.end <= self.line_start && !edit.range.is_empty()
-            || edit.range.end < self.line_start
-        {
-            self.line_start = self.line_start - edit.range.len() + edit.text.len();
-            return true;
-        }
-        edit.range.start >= self.line_start
+        follow_line(&mut self.line_start, edit)
     }
 }
 
@@ -121,12 +115,22 @@ impl Dismissed {
 
     /// Follows an edit; false if the place is gone.
     fn moved(&mut self, edit: &Edit) -> bool {
-        if edit.range.end <= self.line_start {
-            self.line_start = self.line_start - edit.range.len() + edit.text.len();
-            return true;
-        }
-        edit.range.start >= self.line_start
+        follow_line(&mut self.line_start, edit)
     }
+}
+
+/// Follows the beginning of a line through an edit; false if it is gone.
+fn follow_line(line_start: &mut usize, edit: &Edit) -> bool {
+    if edit.range == (*line_start..*line_start) {
+        // What is typed at the beginning belongs to the line; whole lines push it down.
+        *line_start += edit.text.rfind('\n').map_or(0, |at| at + 1);
+        return true;
+    }
+    if edit.range.end <= *line_start {
+        *line_start = *line_start - edit.range.len() + edit.text.len();
+        return true;
+    }
+    edit.range.start >= *line_start
 }
 
 impl Uptake {

@@ -69,12 +69,12 @@ impl Store {
         self.resolve();
         let started = |it: &Settings| {
             let models = (it.model.clone(), it.models.clone());
-            (models, it.threads, it.kv_cache)
+            (models, it.threads, it.kv_cache, it.unload_after)
         };
         let changed = started(&before) != started(&self.user);
         if self.started && changed {
             complaints.push(
-                "settings `model`, `models`, `threads` and `kvCache` take effect when the language server is started again"
+                "settings `model`, `models`, `threads`, `kvCache` and `unloadMinutes` take effect when the language server is started again"
                     .to_owned(),
             );
         }

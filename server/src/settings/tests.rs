@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::completion::{Eagerness, TextPolicy};
 
 /// The settings of a document in `language` in a folder with this project file.
 fn resolved(user: &Value, project: &str, language: &str) -> (Settings, Vec<String>) {
@@ -172,6 +173,20 @@ fn a_projects_limits_cannot_exceed_the_users() {
     assert_eq!(settings.max_tokens, Some(Mode::MultiLine.tokens_max()));
     let (settings, _) = resolved(&json!({ "maxTokens": 500 }), project, "rust");
     assert_eq!(settings.max_tokens, Some(500));
+}
+
+#[test]
+fn a_project_makes_quieter_and_never_louder() {
+    let of = |user: Value, project: &str| resolved(&user, project, "rust").0.manners;
+    let louder = "comments = \"on\"\nstrings = \"on\"\neagerness = \"all\"\nshortest = 1\n";
+    let user = json!({ "comments": "off", "strings": "off", "eagerness": "quiet", "shortest": 9 });
+    assert_eq!(of(user.clone(), louder), of(user, ""));
+    let quieter = of(
+        json!({ "eagerness": "all" }),
+        "comments = \"off\"\neagerness = \"quiet\"\n",
+    );
+    assert_eq!(quieter.comments, TextPolicy::Off);
+    assert_eq!(quieter.eagerness, Eagerness::Quiet);
 }
 
 #[test]

@@ -406,6 +406,49 @@ fn what_was_undone_is_not_counted_and_not_offered_again_there() {
 }
 
 #[test]
+fn a_file_is_left_out_by_its_whole_path_wherever_the_workspace_begins() {
+    let mut bench = Bench::new();
+    let secret = "file:///home/u/.aws/credentials";
+    bench.world.open(secret, "[default]\nregion = ");
+    assert_eq!(
+        bench.world.session.left_out(secret),
+        Some(Silence::SecretFile)
+    );
+    let texts = &bench.world.session.requests.texts;
+    let known = texts.paths().filter(|path| path.contains("credentials"));
+    assert_eq!(known.count(), 0, "the echo does not know it");
+
+    let cell = "vscode-notebook-cell:/w/private/a.ipynb#W0sZmlsZQ%3D%3D";
+    assert_eq!(bench.world.session.left_out(cell), None);
+    let options = json!({ "disabledGlobs": ["private"] });
+    bench.world.happen(Event::Configured(options));
+    let pattern = "private".to_owned();
+    assert_eq!(
+        bench.world.session.left_out(cell),
+        Some(Silence::DisabledFile { pattern })
+    );
+}
+
+#[test]
+fn what_was_dismissed_on_an_empty_line_is_not_offered_for_what_is_typed_there() {
+    let mut bench = Bench::new();
+    bench.answered("let x = 1;\n|", "let a = foo();");
+    bench.world.ask(Request::Dismiss);
+    bench.seen = bench.world.replies.len();
+    bench.insert(1, 0, "l");
+    let typed = bench.submit("let x = 1;\nl|");
+    bench.write("et a = foo();");
+    bench.end();
+    bench.expect(&[(typed, "empty")]);
+    // Lines that are pasted above it push it down.
+    bench.insert(1, 0, "let y = 2;\n");
+    let moved = bench.submit("let x = 1;\nlet y = 2;\nl|");
+    bench.write("et a = foo();");
+    bench.end();
+    bench.expect(&[(moved, "empty")]);
+}
+
+#[test]
 fn what_was_dismissed_is_not_offered_again_there_unless_asked() {
     let mut bench = Bench::new();
     bench.answered("let x = 1;\nlet a = |;", "foo()");

@@ -10,13 +10,14 @@ use carat_engine::{GenerationSummary, Piece, StopReason, TokenScore};
 use carat_tests::{NaiveText, Units};
 use serde_json::{Value, json};
 
-use crate::completion::{self, Knowledge, Parts, Plan, Scores, is_secret_file, mask};
+use crate::completion::{self, Knowledge, Parts, Plan, Scores, mask};
 use crate::documents::{Change, Opened};
 use crate::generator::ModelFacts;
 use crate::mailbox::{ActionEnd, ActionJob, ActionKey, Job, Proposal, Report, Source, WarmJob};
 use crate::memory::FILE_BYTES_MAX;
 use crate::positions::{Encoding, LineColumn};
 use crate::prompt::{Bytes, PromptBudget, PromptForm};
+use crate::session::asked::is_secret;
 use crate::session::{
     ActionFacts, Answer, ClientFacts, Delivery, Effect, Event, Progress, Reply, Request,
     RequestKey, Session, Wish,
@@ -317,7 +318,7 @@ impl World {
             };
             let wanted = mask(&document.text.to_string()).into_owned();
             let disabled = self.session.disabled(&document.uri);
-            let may = !is_secret_file(&document.path)
+            let may = !is_secret(&document.uri)
                 && disabled.is_none()
                 && document.text.len_bytes() as u64 <= FILE_BYTES_MAX;
             let wanted = may.then_some(wanted);
