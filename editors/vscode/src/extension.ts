@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import * as vscode from "vscode";
-import { LanguageClient, type LanguageClientOptions, type StaticFeature } from "vscode-languageclient/node";
+import { LanguageClient, type LanguageClientOptions, State, type StaticFeature } from "vscode-languageclient/node";
 import { EXPLAIN, REFACTOR, completeArguments, runAction } from "./actions";
 import { type AskAgain, again, askAgain } from "./again";
 import { BinaryMissing, type Binary, findBinary } from "./binary";
@@ -20,7 +20,9 @@ interface Explanation {
 }
 
 /** Settings that the server reads when it starts. */
-const AT_START = ["carat.server", "carat.model", "carat.models", "carat.threads"];
+const AT_START = ["carat.server", "carat.model", "carat.models", "carat.threads", "carat.kvCache", "carat.unloadMinutes"];
+
+const STOPPED = "The language server has stopped; “Carat: Restart Language Server” starts it again, the output channel “Carat” has its last words.";
 
 let client: LanguageClient | undefined;
 let binary: Binary | undefined;
@@ -50,7 +52,7 @@ export function activate(context: vscode.ExtensionContext): void {
     command("carat.snoozeFor", (minutes?: number) => snooze(server(), minutes));
     command("carat.whyHere", () => why(server()));
     command("carat.switchLanguage", switchLanguage);
-    command("carat.dismissHere", () => dismiss(server()));
+    command("carat.dismissHere", () => dismiss(client));
     command("carat.chooseModel", async () => chooseModel((binary ??= await findBinary(context)).path));
     command("carat.showLastPrompt", () => showLastPrompt(pages));
     command("carat.doctor", async () => {
@@ -83,7 +85,12 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
     try {
         binary = await findBinary(context);
         log.info(`${binary.version} at ${binary.path}`);
-        client = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log, bar, pages));
+        const started = new LanguageClient("carat", "Carat", { command: binary.path, args: ["lsp"] }, options(log, bar, pages));
+        client = started;
+        client.onDidChangeState((change) => {
+            // One that was stopped on purpose is not the client any more.
+            if (change.newState === State.Stopped && client === started) bar.show({ state: "error", message: STOPPED });
+        });
         client.registerFeature(extensionsFeature());
         client.onNotification("carat/status", (status: Status) => bar.show(status));
         client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));

@@ -63,10 +63,10 @@ export async function switchLanguage(): Promise<void> {
     await configuration.update("languages", { ...own, [language]: !isOn(language) }, vscode.ConfigurationTarget.Global);
 }
 
-/** Takes the ghost text away, and lets the server know that it is not wanted here. */
-export async function dismiss(server: LanguageClient): Promise<void> {
+/** Takes the ghost text away, whoever shows it, and lets the server, if it runs, know that it is not wanted here. */
+export async function dismiss(server: LanguageClient | undefined): Promise<void> {
     await vscode.commands.executeCommand("editor.action.inlineSuggest.hide");
-    await execute(server, "carat.dismiss");
+    if (server?.isRunning()) await execute(server, "carat.dismiss");
 }
 
 function isOn(language: string): boolean {

@@ -231,20 +231,31 @@ function M.visible(buffer)
   return namespace ~= nil and #vim.api.nvim_buf_get_extmarks(buffer, namespace, 0, -1, { limit = 1 }) > 0
 end
 
----What a key did before it was bound, as the keys of an expression mapping.
-function M.fall_through(key, before)
-  if before.callback and before.expr == 1 then
+---The keys that an earlier mapping stands for.
+local function mapped(before)
+  if before.callback then
     local keys = before.callback() or ''
     return before.replace_keycodes == 1 and vim.keycode(keys) or keys
-  elseif before.callback then
+  end
+  -- `maparg` writes keys as their names, in an expression as well.
+  return vim.keycode(before.expr == 1 and vim.api.nvim_eval(before.rhs) or before.rhs)
+end
+
+---What a key did before it was bound, as the keys of an expression mapping.
+function M.fall_through(key, before)
+  if before.callback and before.expr ~= 1 then
     vim.schedule(before.callback)
     return ''
-  elseif before.rhs and before.expr == 1 then
-    return vim.api.nvim_eval(before.rhs)
-  elseif before.rhs then
-    return vim.keycode(before.rhs)
+  elseif not before.callback and not before.rhs then
+    return vim.keycode(key)
   end
-  return vim.keycode(key)
+  local keys = mapped(before)
+  -- What begins with the key itself is not mapped again, as in a mapping; nor would it end.
+  if keys ~= '' and before.noremap == 0 and not vim.startswith(keys, vim.keycode(key)) then
+    vim.api.nvim_feedkeys(keys, 'im', false)
+    return ''
+  end
+  return keys
 end
 
 ---The models at work, the one that was chosen before the one that answers at every key.
