@@ -8,7 +8,7 @@ use super::decode_attention::{self, StoredRows};
 use super::formats::half_to_f32;
 use super::lanes::{LANES, Portable, max_lanes, multiply_add, sum_lanes};
 use super::prefill_attention;
-use super::{Buffer, OutTile};
+use super::{Buffer, FEW_TOKENS, OutTile};
 use crate::gguf::TensorType;
 
 /// Dot product of equally long slices.
@@ -358,6 +358,8 @@ pub(crate) fn quantize<const FMA: bool>(
 }
 
 /// `out[token, row]` for weight rows of F32, F16 or BF16; other types are not touched.
+///
+/// Few tokens have the sums of one alone, as those of quantized rows have: drafts are verified so.
 #[inline(always)]
 pub(crate) fn float_tile<const FMA: bool>(
     tensor_type: TensorType,
@@ -371,6 +373,7 @@ pub(crate) fn float_tile<const FMA: bool>(
     let row_bytes = tensor_type.row_bytes(columns);
     let mut floats = Buffer::<f32>::new(ROWS * columns);
     let mut products = [0.0f32; TILE * ROWS];
+    let is_many = tokens.len() > FEW_TOKENS;
     for (r, rows) in rows.chunks(ROWS * row_bytes).enumerate() {
         let n = rows.len() / row_bytes;
         let floats = &mut floats[..n * columns];
@@ -378,7 +381,7 @@ pub(crate) fn float_tile<const FMA: bool>(
         for (t, tokens) in tokens.chunks(TILE).enumerate() {
             let first = tokens[0] as usize;
             let neighbours = tokens.iter().zip(first..).all(|(&t, i)| t as usize == i);
-            if neighbours {
+            if is_many && neighbours {
                 let x = &activations.values[first * columns..(first + tokens.len()) * columns];
                 dots::<FMA>(x, floats, columns, &mut products, ROWS);
             } else {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::kernels::FEW_TOKENS;
 use crate::kernels::random::Random;
 use crate::{Drafts, LoadOptions, Piece, PromptLookup, Slots};
 
@@ -261,6 +262,47 @@ fn copies_of_rounded_caches_are_whole() {
             .evaluate(&prompt[290..], &CancelToken::new())
             .expect("no error");
         assert_eq!(found, expected, "to the last bit");
+    }
+}
+
+#[test]
+fn a_few_tokens_together_have_the_numbers_of_each_alone() {
+    for name in [
+        "moe-thin.f32.gguf",
+        "moe-thin.q8_0.gguf",
+        "dense-thin.q4_0.gguf",
+        "ple-thin.q8_0.gguf",
+        "moe-wide.q4_k_m.gguf",
+    ] {
+        let model = model(name);
+        let cancel = CancelToken::new();
+        // Before the window is full, at its edge, and where the rings have wrapped around.
+        for before in [7, 13, 30, 61] {
+            let prompt: Vec<TokenId> = tokens(&mut Random(8), before + FEW_TOKENS).collect();
+            let (start, end) = prompt.split_at(before);
+            let session = || {
+                let mut session = model.new_session(&options(KvType::F32)).expect("a session");
+                session.prefill(start, &cancel).expect("no error");
+                session
+            };
+            let mut alone = session();
+            let expected: Vec<Vec<f32>> = end
+                .iter()
+                .map(|&token| {
+                    alone.append(&[token], 1, &cancel).expect("no error");
+                    alone.row_mut().to_vec()
+                })
+                .collect();
+            for n in 2..=FEW_TOKENS {
+                let mut together = session();
+                together.append(&end[..n], n, &cancel).expect("no error");
+                for (row, expected) in expected[..n].iter().enumerate() {
+                    together.look_at_row(row);
+                    let same = together.row_mut() == &expected[..];
+                    assert!(same, "{name}, {n} tokens behind {before}, row {row}");
+                }
+            }
+        }
     }
 }
 
