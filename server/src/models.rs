@@ -155,9 +155,8 @@ impl ModelSource {
     /// catalogue; nothing where neither does.
     pub fn languages(&self, model: &Model) -> Option<Vec<String>> {
         let listed = || match self {
-            Self::Embedded => Some(Catalogue::embedded_languages()),
             Self::Pulled { entry, .. } => entry.languages.clone(),
-            Self::File(_) => None,
+            Self::Embedded | Self::File(_) => None,
         };
         model.info().languages.clone().or_else(listed)
     }

@@ -173,14 +173,6 @@ pub struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct CatalogueFile {
     model: Vec<Entry>,
-    embedded: Option<Embedded>,
-}
-
-/// What is said of the model in the program.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Embedded {
-    languages: Vec<String>,
 }
 
 impl Catalogue {
@@ -197,12 +189,6 @@ impl Catalogue {
             catalogue.entries = entries;
         }
         Ok(catalogue)
-    }
-
-    /// The languages that the embedded model was trained on, by their LSP identifiers.
-    pub fn embedded_languages() -> Vec<String> {
-        let embedded = read(BUILT_IN).ok().and_then(|file| file.embedded);
-        embedded.map_or_else(Vec::new, |embedded| embedded.languages)
     }
 
     /// The models that this program was built with.
@@ -243,12 +229,9 @@ impl Catalogue {
     }
 }
 
-fn read(text: &str) -> Result<CatalogueFile, String> {
-    toml::from_str(text).map_err(|error| error.to_string().trim().replace('\n', " "))
-}
-
 fn parse(text: &str) -> Result<Vec<Entry>, String> {
-    let file = read(text)?;
+    let read = toml::from_str::<CatalogueFile>(text);
+    let file = read.map_err(|error| error.to_string().trim().replace('\n', " "))?;
     file.model.iter().try_for_each(Entry::check)?;
     Ok(file.model)
 }

@@ -64,6 +64,8 @@ def check_loss(args):
             print(f"{language}: float {full['nats_per_token']:.4f}, quantized {small['nats_per_token']:.4f} nats per token ({loss:+.4f}), "
                   f"{small['bits_per_byte']:.4f} bits per byte of the quantized file, {small['tokens']} tokens")
             found[language] = {"float": full, "quantized": small}
+            if args.before:
+                found[language]["before"] = run(args.carat, "loss", "--model", args.before, "--text-file", file)
             if language == "rust" and loss > args.most_loss:
                 raise SystemExit(f"quantization costs more than {args.most_loss} nats per token")
     return found
@@ -74,6 +76,7 @@ def main():
     p.add_argument("--carat", type=Path, default=REPOSITORY / "target/release/carat")
     p.add_argument("--float", type=Path, required=True)
     p.add_argument("--quantized", type=Path, required=True)
+    p.add_argument("--before", type=Path, help="the edition before, whose loss on the same files the card shows")
     p.add_argument("--prompts", type=int, default=20)
     p.add_argument("--tokens", type=int, default=32)
     p.add_argument("--files", type=int, default=40, help="held-out files by language")
