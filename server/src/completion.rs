@@ -192,11 +192,12 @@ impl Plan {
         }
         let suggestion = suggestion.ok_or(Silence::Nothing)?;
         let around = (self.prefix.as_str(), self.suffix.as_str());
-        show::judge(suggestion, around, &self.filter, typed, explicit)
+        let shown = show::judge(suggestion, around, &self.filter, typed, explicit)?;
+        Ok(shown.closed_below(around, typed.is_empty()))
     }
 
     /// What of a suggestion that may be shown is sure enough in a line in which the user has typed
-    /// against so many others.
+    /// against so many others; `typed` tells whether anything of it has been typed.
     ///
     /// # Errors
     ///
@@ -204,9 +205,12 @@ impl Plan {
     pub fn show_again(
         &self,
         suggestion: Suggestion,
+        typed: bool,
         contradicted: u32,
     ) -> Result<Suggestion, Silence> {
-        show::again(suggestion, &self.filter, contradicted)
+        let around = (self.prefix.as_str(), self.suffix.as_str());
+        let shown = show::again(suggestion, &self.filter, contradicted)?;
+        Ok(shown.closed_below(around, !typed))
     }
 
     /// The rule that is against a suggestion, however probable it is.

@@ -240,6 +240,9 @@ impl Session {
                     self.read_projects(effects);
                 }
                 self.look(&path, effects);
+                if !self.client.watches {
+                    self.look_again(now, effects);
+                }
             }
             Event::Recalled(recalled) => self.recalled(*recalled),
             Event::ModelsFound(files) => self.models_found(&files, effects),

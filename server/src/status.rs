@@ -117,7 +117,6 @@ impl Status {
     pub fn ready(&mut self, model: &ModelFacts) {
         self.state = State::Ready;
         self.model = Some(model.name.clone());
-        self.takes_instructions = Some(model.takes_instructions);
         self.message = None;
     }
 
@@ -127,9 +126,12 @@ impl Status {
         self.message = Some(message);
     }
 
-    /// The engine begins to compute, or waits again.
+    /// A model begins to compute, or all wait again. One for rests does so as well while the one that
+    /// answers at every key is not there, which remains to be said.
     pub fn busy(&mut self, is_busy: bool) {
-        self.state = if is_busy { State::Busy } else { State::Ready };
+        if matches!(self.state, State::Ready | State::Busy) {
+            self.state = if is_busy { State::Busy } else { State::Ready };
+        }
     }
 
     /// So many tokens were written in this time.
@@ -166,5 +168,8 @@ mod tests {
         assert_eq!(status.tokens_per_second, Some(100.0));
         status.failed("no file".to_owned());
         assert_eq!(status.name(), "error");
+        status.busy(true);
+        status.busy(false);
+        assert_eq!(status.name(), "error", "another model computes");
     }
 }

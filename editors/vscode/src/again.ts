@@ -10,11 +10,15 @@ export interface AskAgain {
 
 /** Whether the next request is one of these: the editor takes it for one by hand, which asks for more. */
 let isAgain = false;
+/** Where the editor asked last: it asks nothing when the caret only moves. */
+let asked: vscode.Position | undefined;
 
-/** Asks, unless something was typed since. */
+/** Asks, unless something was typed since or the caret is elsewhere. */
 export async function askAgain(better: AskAgain): Promise<void> {
-    const document = vscode.window.activeTextEditor?.document;
+    const editor = vscode.window.activeTextEditor;
+    const document = editor?.document;
     if (document?.version !== better.version || document.uri.toString() !== vscode.Uri.parse(better.uri).toString()) return;
+    if (!asked || !editor?.selection.isEmpty || !editor.selection.active.isEqual(asked)) return;
     isAgain = true;
     try {
         // What is shown would stay: the editor keeps it in front of what it gets when it is told to ask.
@@ -28,8 +32,9 @@ export async function askAgain(better: AskAgain): Promise<void> {
 export const again: Pick<Middleware, "provideInlineCompletionItems"> = {
     provideInlineCompletionItems: (document, position, context, token, next) => {
         const automatic = { ...context, triggerKind: vscode.InlineCompletionTriggerKind.Automatic };
-        const asked = isAgain ? automatic : context;
+        const given = isAgain ? automatic : context;
         isAgain = false;
-        return next(document, position, asked, token);
+        asked = position;
+        return next(document, position, given, token);
     },
 };

@@ -123,7 +123,8 @@ async function stop(): Promise<void> {
 function options(log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): LanguageClientOptions {
     return {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-notebook-cell" }],
-        initializationOptions: serverSettings(),
+        // What is read once, when the server starts. The others it asks for: given here, they would stay when they are removed.
+        initializationOptions: serverSettings(AT_START),
         outputChannel: log,
         synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/.carat.toml") },
         middleware: {

@@ -4,11 +4,12 @@ import * as vscode from "vscode";
 /** Settings of this extension; the server does not know them. */
 const OWN = ["server", "trace"];
 
-/** The server's settings that differ from their defaults; the server has the defaults itself. */
-export function serverSettings(): Record<string, unknown> {
+/** The server's settings that differ from their defaults, or those of them that are `wanted`; the server has the defaults itself. */
+export function serverSettings(wanted?: string[]): Record<string, unknown> {
     const configuration = vscode.workspace.getConfiguration("carat");
     const settings: Record<string, unknown> = {};
     for (const name of names()) {
+        if (wanted && !wanted.includes(`carat.${name}`)) continue;
         const found = configuration.inspect(name);
         if (found?.globalValue !== undefined || found?.workspaceValue !== undefined || found?.workspaceFolderValue !== undefined) {
             // Values of several scopes are merged by the editor.

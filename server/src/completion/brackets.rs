@@ -41,9 +41,6 @@ pub(super) struct Fit {
     pub(super) keep: usize,
     /// This much of the text after the caret the answer has written anew.
     pub(super) replace: usize,
-    /// Whether the answer was cut where it met what follows on the caret's line, so that the white
-    /// space at its end stands between the two.
-    pub(super) meets_rest: bool,
     /// Whether nothing that the model might still write could stay.
     pub(super) finished: bool,
 }
@@ -51,9 +48,7 @@ pub(super) struct Fit {
 impl Enclosing {
     /// Looks at the text around a caret.
     pub(super) fn new(prefix: &str, suffix: &str, language: Option<&'static Language>) -> Self {
-        let window =
-            &prefix[prefix.ceil_char_boundary(prefix.len().saturating_sub(WINDOW_BYTES))..];
-        let mut lexer = Lexer::new(language);
+        let (mut lexer, window) = window(prefix, language);
         let mut open = OpenBrackets::default();
         lexer.scan(window, &mut |_, mark| {
             match mark {
@@ -132,7 +127,6 @@ impl Enclosing {
         let fit = Fit {
             keep: end,
             replace: 0,
-            meets_rest: false,
             finished: cut.is_some(),
         };
         let Some(first) = first_rewritten else {
@@ -144,11 +138,7 @@ impl Enclosing {
         {
             return Fit { replace, ..fit };
         }
-        Fit {
-            keep: first,
-            meets_rest: true,
-            ..fit
-        }
+        Fit { keep: first, ..fit }
     }
 
     /// The longest beginning of the rest of the line whose characters `tail` has in the same order,
@@ -172,10 +162,22 @@ impl Enclosing {
     }
 }
 
+/// The lines before a caret in which brackets are looked for, and the lexer where they begin: which may be
+/// within a string or a comment.
+fn window<'p>(prefix: &'p str, language: Option<&'static Language>) -> (Lexer, &'p str) {
+    let mut start = prefix.ceil_char_boundary(prefix.len().saturating_sub(WINDOW_BYTES));
+    if start > 0 {
+        start += prefix[start..].find('\n').map_or(0, |newline| newline + 1);
+    }
+    let (before, window) = prefix.split_at(start);
+    let mut lexer = Lexer::new(language);
+    lexer.scan(before, &mut |_, _| ControlFlow::Continue(()));
+    (lexer, window)
+}
+
 /// What a caret behind `prefix` stands in; documentation in a string that spans lines is a comment.
 pub fn place(prefix: &str, language: Option<&'static Language>) -> Place {
-    let window = &prefix[prefix.ceil_char_boundary(prefix.len().saturating_sub(WINDOW_BYTES))..];
-    let mut lexer = Lexer::new(language);
+    let (mut lexer, window) = window(prefix, language);
     lexer.scan(window, &mut |_, _| ControlFlow::Continue(()));
     lexer.place()
 }

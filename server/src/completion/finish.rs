@@ -68,6 +68,34 @@ impl Suggestion {
     }
 }
 
+/// Brackets that close.
+const CLOSERS: [char; 3] = [')', ']', '}'];
+
+impl Suggestion {
+    /// With a line for the bracket behind the caret, where all of the text stands below what opens it:
+    /// what is shown of an answer may end before the break that was to lead to it. Once something of it
+    /// has been typed, what is around it is no longer `is_here`.
+    pub(super) fn closed_below(mut self, (prefix, suffix): (&str, &str), is_here: bool) -> Self {
+        let rest = suffix.split(['\n', '\r']).next().unwrap_or("");
+        let rest = rest.get(self.replace_suffix_bytes..).unwrap_or("");
+        let begins = self.text.trim_start_matches([' ', '\t']);
+        if begins.starts_with(['\n', '\r']) && is_here && rest.trim_start().starts_with(CLOSERS) {
+            let line = prefix.rsplit('\n').next().unwrap_or("");
+            let indentation = &line[..line.len() - line.trim_start().len()];
+            let end = if begins.starts_with('\r') {
+                "\r\n"
+            } else {
+                "\n"
+            };
+            self.text.truncate(self.text.trim_end().len());
+            self.text.push_str(end);
+            self.text.push_str(indentation);
+            self.rewritten_until = self.rewritten_until.min(self.text.len());
+        }
+        self
+    }
+}
+
 /// Where `text` has all characters of `part`, in order; nothing if it does not.
 pub fn end_in_order(text: &str, part: &str) -> Option<usize> {
     let mut left = text.chars();
@@ -257,13 +285,18 @@ impl<'a> Surroundings<'a> {
         if !self.enclosing.in_text() {
             text.truncate(overlap::before_signs(text, &self.rest[fit.replace..]));
         }
-        let first = text.lines().next().unwrap_or("");
-        if overlap::copies_neighbor(first, self.prefix, self.suffix) {
+        let behind = &self.rest[fit.replace..];
+        if overlap::copies_neighbor(text, behind, self.prefix, self.suffix)
+            || !self.enclosing.in_text()
+                && overlap::imports_again(text, behind, self.prefix, self.suffix)
+        {
             return None;
         }
         // White space at the end of a line is dropped; before what follows on the line it may be meant.
-        if self.rest[fit.replace..].trim().is_empty() {
-            text.truncate(text.trim_end().len());
+        let kept = text.trim_end().len();
+        let breaks = text[kept..].contains('\n') && !text.starts_with('\n');
+        if behind.trim().is_empty() || breaks {
+            text.truncate(kept);
         }
         if text.trim().is_empty() {
             return None;

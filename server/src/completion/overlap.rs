@@ -116,12 +116,29 @@ pub(super) fn repeats_next_lines(
     Some(lines[first].0)
 }
 
-/// Whether the caret's line would be a copy of its neighbor, above or below.
-pub(super) fn copies_neighbor(first_line: &str, prefix: &str, suffix: &str) -> bool {
+/// The caret's line with the first one of an answer, and what stands `behind` it there.
+fn with_first_line(text: &str, behind: &str, typed: &str) -> String {
+    let (first, behind) = text
+        .split_once('\n')
+        .map_or((text, behind), |(first, _)| (first, ""));
+    format!("{typed}{first}{behind}")
+}
+
+/// Whether the caret's line would be a copy of its neighbor, above or below, or the line below it one of
+/// the caret's. `behind` is what follows an answer on the caret's line.
+pub(super) fn copies_neighbor(text: &str, behind: &str, prefix: &str, suffix: &str) -> bool {
     let (above, typed) = prefix.rsplit_once('\n').unwrap_or(("", prefix));
-    let line = format!("{typed}{first_line}");
+    if text
+        .lines()
+        .next()
+        .is_none_or(|line| line.trim().is_empty())
+    {
+        let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+        return is_telling(typed) && behind.trim().is_empty() && first == Some(typed.trim());
+    }
+    let line = with_first_line(text, behind, typed);
     let line = line.trim();
-    if first_line.trim().is_empty() || !is_telling(line) {
+    if !is_telling(line) {
         return false;
     }
     let previous = above
@@ -130,6 +147,21 @@ pub(super) fn copies_neighbor(first_line: &str, prefix: &str, suffix: &str) -> b
         .map(str::trim)
         .find(|line| !line.is_empty());
     previous == Some(line) || following_lines(suffix).next() == Some(line)
+}
+
+/// How lines begin that name what a file uses. Indented ones stand in modules and functions, each of which
+/// may say it for itself.
+const IMPORTS: &[&str] = &[
+    "use ", "pub use ", "import ", "from ", "#include", "using ", "mod ", "pub mod ",
+];
+
+/// Whether the caret's line would import what the file imports already.
+pub(super) fn imports_again(text: &str, behind: &str, prefix: &str, suffix: &str) -> bool {
+    let (above, typed) = prefix.rsplit_once('\n').unwrap_or(("", prefix));
+    let line = with_first_line(text, behind, typed);
+    let line = line.trim_end();
+    IMPORTS.iter().any(|word| line.starts_with(word))
+        && (above.lines().chain(suffix.lines().skip(1))).any(|known| known.trim_end() == line)
 }
 
 /// How much of an answer stays if it goes in circles: nothing of the line in which it does; of lines
@@ -150,6 +182,7 @@ pub(super) fn before_rest(text: &str, rest: &str) -> usize {
     if rest.is_empty() {
         return text.len();
     }
+    let text = &text[..closes_again(text, rest)];
     // The closer of the string itself has been fitted already, and may stand behind text of its own.
     let ends = rest
         .char_indices()
@@ -160,6 +193,32 @@ pub(super) fn before_rest(text: &str, rest: &str) -> usize {
         left = shorter;
     }
     left.len()
+}
+
+/// Where a text in a comment or string closes what an editor has closed behind the caret already.
+fn closes_again(text: &str, rest: &str) -> usize {
+    let pair = match rest.trim_start().chars().next() {
+        Some(')') => ('(', ')'),
+        Some(']') => ('[', ']'),
+        Some('}') => ('{', '}'),
+        Some('`') => ('`', '`'),
+        _ => return text.len(),
+    };
+    if !only_closers(rest) {
+        return text.len();
+    }
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        if c == pair.1 {
+            if depth == 0 {
+                return at;
+            }
+            depth -= 1;
+        } else if c == pair.0 {
+            depth += 1;
+        }
+    }
+    text.len()
 }
 
 /// Where the first round of lines ends that are repeated again and again.

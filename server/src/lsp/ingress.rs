@@ -98,7 +98,7 @@ impl<S> Ingress<S> {
                 let menu = method == "textDocument/completion";
                 from_lsp::wish(params, menu).map(|wish| {
                     self.ask(id.clone(), session::Request::Complete(wish), move |reply| {
-                        std::future::ready(to_lsp::completion(reply, menu, client.encoding))
+                        std::future::ready(to_lsp::completion(reply, menu, &client))
                     })
                 })
             }

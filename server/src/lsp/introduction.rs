@@ -37,6 +37,8 @@ pub(super) fn client_facts(params: &Value) -> ClientFacts {
         asks_again: yes("/experimental/carat/askAgain"),
         pulls: yes("/workspace/configuration"),
         watches: yes("/workspace/didChangeWatchedFiles/dynamicRegistration"),
+        // Neovim splits what it shows and inserts at `\n`, and writes the rest of a line end itself.
+        line_feeds: params.pointer("/clientInfo/name").and_then(Value::as_str) == Some("Neovim"),
         actions: action_facts(params),
     }
 }

@@ -11,13 +11,14 @@ use tower_lsp::jsonrpc::{Error, Result};
 use crate::completion::Silence;
 use crate::documents::Snapshot;
 use crate::positions::{self, Encoding};
-use crate::session::{Answer, Record, Reply, Shown};
+use crate::session::{Answer, ClientFacts, Record, Reply, Shown};
 
 /// Labels of a menu are cut here; wider ones are cut by editors anyway.
 const LABEL_CHARS_MAX: usize = 60;
 
 /// The answer to a request for text: null for a document that is not open, else at most one entry.
-pub(super) fn completion(reply: Reply, menu: bool, encoding: Encoding) -> Result<Value> {
+pub(super) fn completion(reply: Reply, menu: bool, client: &ClientFacts) -> Result<Value> {
+    let encoding = client.encoding;
     let shown = match reply {
         Reply::Completion(Answer::Shown(shown)) => Some(shown),
         Reply::Completion(Answer::Empty) => None,
@@ -29,7 +30,13 @@ pub(super) fn completion(reply: Reply, menu: bool, encoding: Encoding) -> Result
         serde_json::to_value(self::menu(entries.collect()))
     } else {
         let items = shown.iter().flat_map(|shown| inline_items(shown, encoding));
-        serde_json::to_value(items.collect::<Vec<_>>())
+        let mut items: Vec<_> = items.collect();
+        for item in items.iter_mut().filter(|_| client.line_feeds) {
+            if let InsertText::String(text) = &mut item.insert_text {
+                *text = text.replace("\r\n", "\n");
+            }
+        }
+        serde_json::to_value(items)
     };
     answer.map_err(|_| Error::internal_error())
 }
@@ -227,6 +234,19 @@ mod tests {
             replace: caret..caret + swallow,
             text: completion.to_owned(),
             others: vec![(caret..caret, "another".to_owned())],
+        }
+    }
+
+    #[test]
+    fn line_ends_are_those_that_the_client_takes() {
+        for (line_feeds, expected) in [(false, "x;\r\ny;"), (true, "x;\ny;")] {
+            let client = ClientFacts {
+                line_feeds,
+                ..ClientFacts::default()
+            };
+            let reply = Reply::Completion(Answer::Shown(shown("(|)\r\n", "x;\r\ny;", 0)));
+            let json = completion(reply, false, &client).expect("an answer");
+            assert_eq!(json[0]["insertText"], expected);
         }
     }
 

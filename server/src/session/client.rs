@@ -23,6 +23,8 @@ pub struct ClientFacts {
     pub pulls: bool,
     /// Whether it watches files when asked to.
     pub watches: bool,
+    /// Whether it takes `\n` alone for the end of a line in ghost text, also where the document has `\r\n`.
+    pub line_feeds: bool,
     /// What it can do with the outcome of code actions.
     pub actions: ActionFacts,
 }
@@ -37,6 +39,7 @@ impl Default for ClientFacts {
             asks_again: false,
             pulls: false,
             watches: false,
+            line_feeds: false,
             actions: ActionFacts::default(),
         }
     }

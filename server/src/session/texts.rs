@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::asked::is_secret;
 use super::effect::Effect;
@@ -23,7 +24,12 @@ pub(super) struct Wanted {
     number: u64,
     folders: Vec<Folder>,
     bytes_max: u64,
+    /// When they were last read for want of a client that watches them.
+    looked: Option<Instant>,
 }
+
+/// So often may a workspace be looked through that no client watches.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Session {
     /// A document was opened, or is called by another name.
@@ -129,6 +135,16 @@ impl Session {
             wanted.folders.clone(),
             wanted.bytes_max,
         ));
+    }
+
+    /// Others may have changed as well: clients that watch no files tell of those alone that they write.
+    pub(super) fn look_again(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let looked = self.wanted.looked;
+        let is_time = looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_AGAIN);
+        if is_time && !self.wanted.folders.is_empty() {
+            self.wanted.looked = Some(now);
+            self.read_workspace(effects);
+        }
     }
 
     /// A file may have changed on disk.

@@ -43,6 +43,10 @@ impl Globs {
                 refuse("it is empty, or too long");
                 continue;
             }
+            if bare.starts_with('!') {
+                refuse("no pattern takes back what another one names (`!`)");
+                continue;
+            }
             let anywhere = match bare.strip_prefix('/') {
                 Some(_) => bare.to_owned(),
                 None => format!("**/{bare}"),
@@ -130,9 +134,9 @@ mod tests {
 
     #[test]
     fn a_mistake_costs_one_pattern() {
-        let patterns = ["[".to_owned(), String::new(), "*.tex".to_owned()];
+        let patterns = ["[", "", "!a.tex", "*.tex"].map(str::to_owned);
         let (globs, complaints) = Globs::new(&patterns);
-        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert_eq!(complaints.len(), 3, "{complaints:?}");
         assert_eq!(globs.find("a.tex"), Some("*.tex"));
         let many: Vec<String> = (0..PATTERNS_MAX + 9).map(|n| format!("{n}")).collect();
         assert_eq!(Globs::new(&many).1.len(), 1);

@@ -116,7 +116,7 @@ pub struct Options {
     /// Minutes without work after which a model that does not answer at every key gives back its memory; it is loaded again when it is wanted, while the others go on. `0` keeps it. Read once, when the server starts.
     #[schemars(range(max = UNLOAD_MINUTES_MAX))]
     pub unload_minutes: Option<u64>,
-    /// What the model for rests does while the machine runs on its battery, as Linux tells it: `quiet` (it is asked only by hand) or `usual`.
+    /// What the model for rests does while the machine runs on its battery: `quiet` (it is asked only by hand) or `usual`.
     pub on_battery: Option<OnBattery>,
     /// Threads that compute. By default one for each that the processor runs at once, which is also the most that are used. Read once, when the server starts.
     #[schemars(range(min = 1, max = THREADS_MAX))]
@@ -152,7 +152,7 @@ pub struct Options {
     /// Least number of characters of ghost text that comes while typing, white space aside.
     #[schemars(range(max = SHORTEST_MAX))]
     pub shortest: Option<u64>,
-    /// Files that Carat leaves alone, as in `.gitignore`: `*.tex` is any file of that name, `infra/**/*.yml` a place, `private` a folder with all that is in it. They are neither completed nor shown to a model, not even on request. Files of secrets (`.env`, keys) are left alone in any case.
+    /// Files that Carat leaves alone, by patterns: `*.tex` is any file of that name, `infra/**/*.yml` the end of a path, `private` a folder with all that is in it. A leading `/` is the root of the disk, not of the project, and there is no `!`. They are neither completed nor shown to a model, not even on request. Files of secrets (`.env`, keys) are left alone in any case.
     pub disabled_globs: Option<Vec<String>>,
     /// Whether counts are kept on this machine: how much ghost text was shown and taken, by language and day. `carat stats` shows them, `carat stats --clear` removes them. They hold no text and are never sent.
     pub statistics: Option<bool>,

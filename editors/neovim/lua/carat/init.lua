@@ -127,7 +127,7 @@ function M.bind(buffer)
     end, { buffer = buffer, expr = true, replace_keycodes = false, desc = description })
   end
   bind(keys.accept, 'Carat: take the ghost text', function()
-    return vim.lsp.inline_completion.get({ bufnr = buffer })
+    return M.accept_part(buffer, function(rest) return rest end)
   end)
   bind(keys.accept_word, 'Carat: take the next word of the ghost text', function()
     return M.accept_part(buffer, M.word)
@@ -169,12 +169,16 @@ function M.accept_part(buffer, part)
       -- What has been typed of it stands between the start of its range and the caret.
       local row, column = item.range:to_extmark()
       local caret = vim.api.nvim_win_get_cursor(0)
-      if caret[1] - 1 ~= row or caret[2] < column then return item end
+      if caret[1] - 1 ~= row or caret[2] < column then return nil end
       local typed = vim.api.nvim_buf_get_text(buffer, row, column, row, caret[2], {})[1]
       if not vim.startswith(text, typed) then return nil end
       local rest = text:sub(#typed + 1)
       local taken = part(rest)
-      if taken == rest then return item end
+      if taken == rest then
+        -- Neovim puts all of it where it was offered: before what has been typed of it since.
+        vim.api.nvim_buf_set_text(buffer, row, column, row, caret[2], { '' })
+        return item
+      end
       local lines = vim.split(taken, '\n', { plain = true })
       vim.api.nvim_buf_set_text(buffer, row, caret[2], row, caret[2], lines)
       local last = #lines == 1 and caret[2] + #taken or #lines[#lines]
@@ -237,8 +241,13 @@ local function mapped(before)
     local keys = before.callback() or ''
     return before.replace_keycodes == 1 and vim.keycode(keys) or keys
   end
+  if before.rhs:lower() == '<nop>' then
+    return ''
+  end
+  -- Functions of a script are called by its number from elsewhere.
+  local rhs = before.rhs:gsub('<[Ss][Ii][Dd]>', ('<SNR>%d_'):format(before.sid))
   -- `maparg` writes keys as their names, in an expression as well.
-  return vim.keycode(before.expr == 1 and vim.api.nvim_eval(before.rhs) or before.rhs)
+  return vim.keycode(before.expr == 1 and vim.api.nvim_eval(rhs) or rhs)
 end
 
 ---What a key did before it was bound, as the keys of an expression mapping.

@@ -47,6 +47,17 @@ fn documents_longer_than_the_window_count_as_closed() {
 }
 
 #[test]
+fn the_window_may_begin_within_a_string_or_a_comment() {
+    let lines = "    it's (here\n".repeat(WINDOW_BYTES / 10);
+    for (path, quote, end) in [("a.py", "\"\"\"", "\"\"\""), ("a.rs", "/*", "*/")] {
+        let document = format!("{quote}{lines}{end}\nf(g(|)\n");
+        assert!(document.len() > WINDOW_BYTES);
+        check(path, &document, "x)", "x)", "");
+        check(path, &document, "x))", "x)", "");
+    }
+}
+
+#[test]
 fn a_surplus_closer_in_the_document_changes_nothing() {
     check("a.rs", "f(|)\n) ) }", "x)", "x", "");
 }

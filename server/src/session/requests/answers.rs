@@ -235,7 +235,7 @@ impl Requests {
                     self.uptake.contradicted(query)
                 };
                 let suggestion = match &candidate.plan {
-                    Some(plan) => plan.show_again(suggestion, contradicted)?,
+                    Some(plan) => plan.show_again(suggestion, typed, contradicted)?,
                     None => suggestion,
                 };
                 if self.uptake.is_dismissed(query, &suggestion.text) {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::generator::ModelFacts;
 
 const REST: Source = Source::REST;
 
@@ -319,4 +320,35 @@ fn the_status_says_what_each_model_does() {
     assert!(asked(&bench, REST), "it is loaded again for that");
     bench.world.load_source(REST, Err("gone"));
     assert_eq!(said(&bench)[1], "large.gguf rest+actions error");
+}
+
+#[test]
+fn instructions_are_for_the_model_of_actions() {
+    let mut bench = two();
+    let mut ready = |source, takes_instructions| {
+        let facts = ModelFacts {
+            name: "m".to_owned(),
+            tier: "small",
+            takes_instructions,
+        };
+        let report = Report::Ready(source, Some(facts));
+        bench.world.happen(Event::Engine(report));
+        let status = bench.world.statuses.last().expect("a status");
+        status.takes_instructions
+    };
+    assert_eq!(ready(REST, true), Some(true));
+    assert_eq!(ready(MODEL, false), Some(true), "its file is loaded again");
+}
+
+#[test]
+fn what_is_wrong_with_the_quick_model_is_said_while_the_other_computes() {
+    let mut bench = two();
+    bench.world.load(Err("gone"));
+    for is_busy in [true, false] {
+        let report = Report::Busy(REST, is_busy);
+        bench.world.happen(Event::Engine(report));
+        let status = bench.world.statuses.last().expect("a status");
+        let said = (status.name(), status.message.as_deref());
+        assert_eq!(said, ("error", Some("gone")));
+    }
 }

@@ -233,3 +233,27 @@ fn the_status_follows_the_model() {
     let why = last.and_then(|status| status.message.as_deref());
     assert_eq!(why, Some("gone"));
 }
+
+#[test]
+fn a_workspace_that_no_client_watches_is_looked_through_when_files_are_saved() {
+    for watches in [false, true] {
+        let mut world = World::new(vec![MODEL], Encoding::Utf8);
+        world.introduce(ClientFacts {
+            watches,
+            ..ClientFacts::default()
+        });
+        world.load(Ok("m"));
+        world.happen(Event::FoldersChanged(vec!["/w".into()], Vec::new()));
+        let first = world.looks;
+        assert_eq!(first, 1);
+        let mut save = || {
+            world.happen(Event::FileChanged("/w/a.rs".into()));
+            let looks = world.looks - first;
+            world.wait(Duration::from_secs(40));
+            looks
+        };
+        let looks = [save(), save(), save()];
+        let expected = if watches { [0, 0, 0] } else { [1, 1, 2] };
+        assert_eq!(looks, expected);
+    }
+}

@@ -50,6 +50,8 @@ pub(super) struct World {
     pub(super) delivered: Vec<Delivery>,
     bars: BTreeMap<ActionKey, Progress>,
     pub(super) reads: usize,
+    /// How often the workspace was read.
+    pub(super) looks: usize,
     /// The files of models, by their names.
     pub(super) files: BTreeMap<String, PathBuf>,
     /// The models that were loaded, by their names.
@@ -118,6 +120,7 @@ impl World {
             delivered: Vec::new(),
             bars: BTreeMap::new(),
             reads: 0,
+            looks: 0,
             files: BTreeMap::new(),
             loads: Vec::new(),
             statuses: Vec::new(),
@@ -256,6 +259,7 @@ impl World {
                 assert!(fits, "{step:?} of {key:?}");
             }
             Effect::ReadProjects(_) => self.reads += 1,
+            Effect::ReadWorkspace(..) => self.looks += 1,
             Effect::FindModels(_) => {
                 let found = Event::ModelsFound(self.files.clone());
                 for effect in self.session.handle(found, self.now) {
@@ -267,7 +271,6 @@ impl World {
             Effect::StopEngines
             | Effect::PullConfiguration
             | Effect::WatchFiles(_)
-            | Effect::ReadWorkspace(..)
             | Effect::LookAt(_) => {}
             Effect::AskAgain(uri, version) => {
                 let document = self.session.documents.snapshot(&uri).expect("open");
