@@ -413,10 +413,10 @@ def manners_on_a_screen():
         until("the status line says so no more", lambda: not is_quiet())
         passed(f"a language is switched off and on: {says}")
 
-        (work / "add.go").write_text("package main\n\nfunc add(a int, b int) int {\n\treturn \n}\n")
-        nvim.keys(f"<Esc>:w<CR>:e {work}/add.go<CR>4GA")
+        (work / "add.lua").write_text("local function add(a, b)\n\treturn \nend\n")
+        nvim.keys(f"<Esc>:w<CR>:e {work}/add.lua<CR>2GA")
         until("the status line says that it is quiet here", is_quiet)
-        passed("a language that the model does not know: " + nvim.says("why", "knows Rust and Python, not Go"))
+        passed("a language that the model does not know: " + nvim.says("why", "C++ and Go, not Lua"))
         screen.picture("14-quiet")
         assert nvim.ghost() == "", nvim.ghost()
         screen.keys("M-\\")

@@ -163,7 +163,7 @@ async function withBinary(run) {
 /** Parts of an answer, other answers, and all the ways to be left alone and to be told why. */
 async function leftAlone(run) {
     const workspace = project(run);
-    fs.writeFileSync(path.join(workspace, "add.go"), "package main\n\nfunc add(a int, b int) int {\n\treturn \n}\n");
+    fs.writeFileSync(path.join(workspace, "add.lua"), "local function add(a, b)\n\treturn \nend\n");
     await inEditor(run, workspace, { settings: { "editor.inlineSuggest.showToolbar": "always" }, machineSettings: { "carat.server.path": CARAT } }, async (editor, page) => {
         const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
         const icon = async (name) => (await page.locator(`.statusbar-item[id$="carat.status"] .codicon-${name}`).count()) > 0;
@@ -213,15 +213,19 @@ async function leftAlone(run) {
         check(true, `who asks gets other answers, too: ${JSON.stringify([first, second])}`);
 
         const before = onDisk("stack.rs", 27);
-        const whole = (before + second.split("\n")[0]).trimEnd();
         await editor.press("Control+ArrowRight");
         const part = await until("a word on the disk", () => onDisk("stack.rs", 27) !== before && onDisk("stack.rs", 27));
-        check(whole.startsWith(part) && part !== whole, `accept word takes of the answer that is shown ${JSON.stringify(part.trim())}`);
-        await until("the rest of it", async () => part + (await editor.ghost()).split("\n")[0] === whole);
+        const lines = [second, first].map((answer) => (before + answer.split("\n")[0]).trimEnd());
+        check(lines[0].startsWith(part) && part !== lines[0], `accept word takes of the answer that is shown ${JSON.stringify(part.trim())}`);
+        // Where another answer begins with the same word, the editor does not tell which of them was taken.
+        const whole = await until("the rest of it", async () => {
+            const line = part + (await editor.ghost()).split("\n")[0];
+            return lines.includes(line) && line;
+        });
         await editor.shot("21-word");
         await editor.press("Tab");
         await until("all of it on the disk", () => onDisk("stack.rs", 27).trimEnd() === whole);
-        check(true, `and the rest of the same answer still stands: ${JSON.stringify(whole.trim())}`);
+        check(true, `and the rest of an answer still stands: ${JSON.stringify(whole.trim())}`);
         await editor.press("Escape");
 
         await editor.openFile("inventory.rs");
@@ -249,14 +253,14 @@ async function leftAlone(run) {
         await why("on for Rust", /Carat: (?!.*switched off)/);
         await until("the status bar says so no more", async () => !(await icon("mute")));
 
-        await editor.openFile("add.go");
-        await editor.goTo(4, 1);
+        await editor.openFile("add.lua");
+        await editor.goTo(2, 1);
         await editor.press("End");
         await editor.type("a");
         await until("the status bar says that it is quiet here", () => icon("mute"));
         check((await editor.ghost()) === "", "nothing in a language that the model does not know");
         await menu("Why nothing here?", "25-quiet");
-        await until("an answer", async () => /knows Rust and Python, not Go/.test(await editor.toasts()));
+        await until("an answer", async () => /C\+\+ and Go, not Lua/.test(await editor.toasts()));
         check(true, `a quiet language: ${JSON.stringify(await editor.toasts())}`);
         await editor.press("Control+1"); // else the tooltip of the status bar covers the message
         await sleep(1000);
