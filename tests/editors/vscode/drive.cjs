@@ -163,7 +163,7 @@ async function withBinary(run) {
 /** Parts of an answer, other answers, and all the ways to be left alone and to be told why. */
 async function leftAlone(run) {
     const workspace = project(run);
-    fs.writeFileSync(path.join(workspace, "add.lua"), "local function add(a, b)\n\treturn \nend\n");
+    fs.writeFileSync(path.join(workspace, "add.lua"), "local function add(first, second)\n\treturn first \nend\n");
     await inEditor(run, workspace, { settings: { "editor.inlineSuggest.showToolbar": "always" }, machineSettings: { "carat.server.path": CARAT } }, async (editor, page) => {
         const onDisk = (file, line) => fs.readFileSync(path.join(workspace, file), "utf8").split("\n")[line - 1] ?? "";
         const icon = async (name) => (await page.locator(`.statusbar-item[id$="carat.status"] .codicon-${name}`).count()) > 0;
@@ -256,7 +256,7 @@ async function leftAlone(run) {
         await editor.openFile("add.lua");
         await editor.goTo(2, 1);
         await editor.press("End");
-        await editor.type("a");
+        await editor.type("+");
         await until("the status bar says that it is quiet here", () => icon("mute"));
         check((await editor.ghost()) === "", "nothing in a language that the model does not know");
         await menu("Why nothing here?", "25-quiet");
