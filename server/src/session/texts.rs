@@ -29,7 +29,7 @@ pub(super) struct Wanted {
 }
 
 /// So often may a workspace be looked through that no client watches.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 impl Session {
     /// A document was opened, or is called by another name.
