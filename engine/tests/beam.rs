@@ -70,12 +70,13 @@ fn each_line_is_as_probable_as_it_is_alone() {
     let long = CODE.repeat(6);
     let random = model("../tests/fixtures/parity/moe-thin.f32.gguf");
     let long = code_prompt(&embedded, &long);
-    // Where activations are rounded to 8 bits, the order of a sum can tip one of them.
+    // Where activations are rounded to 8 bits, the order of a sum can tip one of them, which moves single
+    // tokens, not all.
     let cases = [
-        (&embedded, KvType::F16, code_prompt(&embedded, CODE), 0.1),
+        (&embedded, KvType::F16, code_prompt(&embedded, CODE), 0.05),
         (&unrounded, KvType::F32, long.clone(), 1e-3),
         (&random, KvType::F32, (300..360).collect(), 1e-3),
-        (&embedded, KvType::F32, long, 0.1),
+        (&embedded, KvType::F32, long, 0.05),
     ];
     for (model, kv, prompt, tolerance) in cases {
         let mut session = session(model, kv);
@@ -88,6 +89,7 @@ fn each_line_is_as_probable_as_it_is_alone() {
         let found = search(&mut session, &prompt, &request, 5, None, &cancel).expect("lines");
         assert_eq!(session.tokens(), prompt);
         let lines = found.candidates;
+        let mut differences = Vec::new();
         for line in &lines {
             assert!(!line.text.contains('\n'));
             assert_eq!(line.text, model.tokenizer().decode(&line.tokens));
@@ -96,8 +98,11 @@ fn each_line_is_as_probable_as_it_is_alone() {
             for (score, alone) in line.scores.iter().zip(&alone) {
                 let difference = (score.log_prob - alone).abs();
                 assert!(difference < tolerance, "{:?}: {difference}", line.text);
+                differences.push(difference);
             }
         }
+        let mean = differences.iter().sum::<f32>() / differences.len() as f32;
+        assert!(mean < tolerance / 10.0, "{kv:?}: {mean} on average");
         let order: Vec<f32> = lines.iter().map(Candidate::mixed_log_prob).collect();
         assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
         if kv == KvType::F16 {

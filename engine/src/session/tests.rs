@@ -14,6 +14,15 @@ fn model(name: &str) -> Model {
     Model::load(&folder.join(name), &options).expect("a fixture of this repository")
 }
 
+/// Fixtures with experts, without, and with inputs for each layer; exact and rounded.
+const OF_EACH_KIND: [&str; 5] = [
+    "moe-thin.f32.gguf",
+    "moe-thin.q8_0.gguf",
+    "dense-thin.q4_0.gguf",
+    "ple-thin.q8_0.gguf",
+    "moe-wide.q4_k_m.gguf",
+];
+
 /// Rings that wrap around within a text of some hundred tokens: the fixtures' window is 16.
 fn options(kv: KvType) -> SessionOptions {
     SessionOptions {
@@ -267,13 +276,7 @@ fn copies_of_rounded_caches_are_whole() {
 
 #[test]
 fn a_few_tokens_together_have_the_numbers_of_each_alone() {
-    for name in [
-        "moe-thin.f32.gguf",
-        "moe-thin.q8_0.gguf",
-        "dense-thin.q4_0.gguf",
-        "ple-thin.q8_0.gguf",
-        "moe-wide.q4_k_m.gguf",
-    ] {
+    for name in OF_EACH_KIND {
         let model = model(name);
         let cancel = CancelToken::new();
         // Before the window is full, at its edge, and where the rings have wrapped around.
@@ -330,13 +333,7 @@ fn drafts_change_nothing_but_the_time() {
         ..GenerationRequest::default()
     };
     let mut compared = 0;
-    for name in [
-        "moe-thin.f32.gguf",
-        "moe-thin.q8_0.gguf",
-        "dense-thin.q4_0.gguf",
-        "ple-thin.q8_0.gguf",
-        "moe-wide.q4_k_m.gguf",
-    ] {
+    for name in OF_EACH_KIND {
         let model = model(name);
         for seed in 0..100 {
             // Texts that repeat themselves, so that looking up finds something.
