@@ -54,8 +54,8 @@ def read_source(path, conf, tok):
         seen = saved["tokens"]
     if digest.tokenizer(theirs) != digest.tokenizer(tok):
         raise SystemExit(f"{path} has another vocabulary than WORK/tokenizer.json; to go on from it, first run: python -m carat_train.tokenizer --restore FILE.gguf")
-    # The file does not hold what only training needs.
-    if other := config.differences(asdict(conf.model), shape, ("rope_rotated",)):
+    # The file does not hold what only training needs, and the weights do not depend on the window.
+    if other := config.differences(asdict(conf.model), shape, ("rope_rotated", "window")):
         raise SystemExit(f"{path} has another shape than the configuration: {', '.join(other)}")
     return state, seen
 
