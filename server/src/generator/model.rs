@@ -84,9 +84,14 @@ impl CodeModel {
         } else {
             Tier::Large
         };
+        // An edition of the embedded model may come from a file as well.
+        let usual = match form {
+            PromptForm::FimSuffixFirst => PromptBudget::default().for_embedded(),
+            _ => PromptBudget::default(),
+        };
         let budget = match tier {
-            Tier::Small => PromptBudget::default(),
-            Tier::Large => PromptBudget::default().for_large(),
+            Tier::Small => usual,
+            Tier::Large => usual.for_large(),
         };
         let positions = model.info().context_length;
         let budget = budget.within(positions);

@@ -150,6 +150,11 @@ def span(text, near, kind, c, rng):
     return (body, stop) if body < stop <= body + c.longest else None
 
 
+def piece_ids(tok, path, text):
+    """A piece of another file, as it stands in a prompt."""
+    return tok.encode(f"{path}\n{text}\n") + [tk.SEPARATOR]
+
+
 class Sampler:
     """Rows of ids with the weight of each target, drawn reproducibly from (seed, worker, step)."""
 
@@ -160,7 +165,7 @@ class Sampler:
         """Ids of one or two pieces of other files of the project that are like `text`."""
         ids = []
         for j, piece in f.index.similar(i, text, rng.choice((1, 1, 2)), rng):
-            ids += self.tok.encode(f"{f.paths[j]}\n{piece}\n") + [tk.SEPARATOR]
+            ids += piece_ids(self.tok, f.paths[j], piece)
         return ids
 
     def sample(self, length, rng):

@@ -37,12 +37,41 @@ def by_digest(lines):
     return sorted(lines, key=lambda line: hashlib.sha256(line.encode()).digest())
 
 
+def ends(tok):
+    """The tokens that end an answer of one line."""
+    return torch.tensor([tk.EOS] + [i for i, t in enumerate(tok.tokens) if "\n" in t])
+
+
+def judge(logits, middle, ends):
+    """(nats of the answer, is it what greedy decoding writes), from the logits of the answer's places and the one behind."""
+    middle, best = torch.tensor(middle), logits.argmax(-1)
+    nats = F.cross_entropy(logits[:-1], middle, reduction="sum").item()
+    return nats, bool((best[:-1] == middle).all()) and bool((ends == best[-1]).any())
+
+
+@torch.no_grad()
+def run(model, device, batch, wanted, length=LENGTH):
+    """Each item with its logits at the places `wanted` says, in float32."""
+    x = torch.full((ROWS, length), tk.PAD)
+    for row, (_, ids, *_rest) in enumerate(batch):
+        x[row, :len(ids)] = torch.tensor(ids)
+    h = model.hidden(x.to(device))[0].view(ROWS, length, -1)
+    for row, item in enumerate(batch):
+        a, b = wanted(*item[1:])
+        logits = F.linear(h[row, a:b], model.use(model.token_embd)).float()
+        yield item, (model.c.softcap * torch.tanh(logits / model.c.softcap)).cpu()
+
+
+def batches(items):
+    return [items[a:a + ROWS] for a in range(0, len(items), ROWS)]
+
+
 class Follow:
     """One worker's share of the windows and cases."""
 
     def __init__(self, work, tok, conf, rank, cases_folder=REPOSITORY / "tests/quality/cases"):
         self.languages = sorted(set(conf.fim.languages) | set(conf.decay_fim.languages))
-        self.ends = torch.tensor([tk.EOS] + [i for i, t in enumerate(tok.tokens) if "\n" in t])
+        self.ends = ends(tok)
         windows, cases = [], []
         for index, language in enumerate(self.languages):
             held_out = work / f"corpus/held_out.{language}.jsonl"
@@ -78,39 +107,21 @@ class Follow:
     def measure(self, model, device):
         """Sums by language: bits and bytes of windows, and what NATS to HARD say of cases."""
         found = torch.zeros(len(self.languages), 8, dtype=torch.float64)
-        for batch in self.batches(self.windows):
-            for (language, ids, size), logits in self.run(model, device, batch, lambda ids, *_: (0, len(ids) - 1)):
+        for batch in batches(self.windows):
+            for (language, ids, size), logits in run(model, device, batch, lambda ids, *_: (0, len(ids) - 1)):
                 found[language, BITS] += F.cross_entropy(logits, torch.tensor(ids[1:]), reduction="sum").item() / math.log(2)
                 found[language, BYTES] += size
         cases = found[:, 2:]
-        for batch in self.batches(self.cases):
-            for (language, ids, start, easy), logits in self.run(model, device, batch, lambda ids, start, _: (start - 1, len(ids))):
-                middle = torch.tensor(ids[start:])
-                cases[language, NATS] += F.cross_entropy(logits[:-1], middle, reduction="sum").item()
-                cases[language, TOKENS] += len(middle)
-                best = logits.argmax(-1)
-                right = bool((best[:-1] == middle).all()) and bool((self.ends == best[-1]).any())
+        for batch in batches(self.cases):
+            for (language, ids, start, easy), logits in run(model, device, batch, lambda ids, start, _: (start - 1, len(ids))):
+                nats, right = judge(logits, ids[start:], self.ends)
+                cases[language, NATS] += nats
+                cases[language, TOKENS] += len(ids) - start
                 cases[language, RIGHT] += right
                 cases[language, ALL] += 1
                 cases[language, HARD_RIGHT] += right and not easy
                 cases[language, HARD] += not easy
         return found
-
-    @staticmethod
-    def batches(items):
-        return [items[a:a + ROWS] for a in range(0, len(items), ROWS)]
-
-    @staticmethod
-    def run(model, device, batch, wanted):
-        """Each item with its logits at the places `wanted` says, in float32."""
-        x = torch.full((ROWS, LENGTH), tk.PAD)
-        for row, (_, ids, *_rest) in enumerate(batch):
-            x[row, :len(ids)] = torch.tensor(ids)
-        h = model.hidden(x.to(device))[0].view(ROWS, LENGTH, -1)
-        for row, item in enumerate(batch):
-            a, b = wanted(*item[1:])
-            logits = F.linear(h[row, a:b], model.use(model.token_embd)).float()
-            yield item, (model.c.softcap * torch.tanh(logits / model.c.softcap)).cpu()
 
     def line(self, found):
         """The sums of all workers as a line of `progress.jsonl`."""

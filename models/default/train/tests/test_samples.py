@@ -7,7 +7,7 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
-from carat_train import fim, layout
+from carat_train import fim, gates, layout
 from carat_train import tokenizer as tk
 from carat_train.config import load
 from carat_train.loader import Loader
@@ -97,6 +97,12 @@ class Rows(unittest.TestCase):
         a, b = [i for i, t in enumerate(tail) if t == tk.FIM_PAD]
         self.assertEqual(tok.decode(tail[a + 1:b]), "def g(y):")
         self.assertEqual(tok.decode(tail[b + 1:]), "    ")
+        pieces = [("far.py", "x = 1"), ("near.py", "y = 2")]
+        told = layout.prompt(tok, case, 50, 50, chunks=pieces)
+        self.assertEqual(told[-len(ids) + 1:], ids[1:])
+        self.assertEqual(tok.decode(told[1:told.index(tk.SEPARATOR)]), "far.py\nx = 1\n")
+        cut = layout.prompt(tok, case, 50, 50, chunks=pieces, chunk_tokens=3)
+        self.assertEqual(cut[:5], [tk.BOS, *told[-len(ids) - 2:-len(ids) + 1], tk.PREFIX])
 
     def test_a_call_finds_the_function_of_another_file(self):
         lines = [{"project": "p", "path": f"p-1/{name}.py", "text": text} for name, text in {
@@ -111,6 +117,9 @@ class Rows(unittest.TestCase):
         self.assertIn("def remember_quantity", piece)
         self.assertEqual(files.index.similar(0, "nothing_of_it anywhere", 2, random.Random(1)), [])
         self.assertEqual(files.index.similar(0, "", 2, random.Random(1)), [])
+        case = {"project": "p", "prefix": files.texts[0][:300], "middle": files.texts[0][300:310], "suffix": files.texts[0][310:]}
+        self.assertEqual([path for path, _ in gates.similar(files, case)][-1], "store.py")
+        self.assertEqual(gates.similar(files, case | {"project": "unknown"}), [])
 
 
 if __name__ == "__main__":
