@@ -11,6 +11,7 @@ measures what a user sees; this compares the weights of runs that nobody is goin
 
 import json
 import random
+import statistics
 from collections import defaultdict
 
 import torch
@@ -82,6 +83,24 @@ def compare(base, other):
     return f"{mean(sums):+.3f} ({drawn[DRAWS // 40]:+.3f} to {drawn[-DRAWS // 40]:+.3f})"
 
 
+def training(work):
+    """What the logs say: loss on the samples of training, less than `gate-base`'s at the same step, over the second half
+    of the steps that both have. The samples of a run with another window are the same, so that little tells."""
+    logs = {f.parent.name: {line["step"]: line for line in map(json.loads, f.read_text().splitlines())}
+            for f in sorted((work / "runs").glob("gate-*/log.jsonl"))}
+    base = logs.pop(BASE, {})
+    for name, log in logs.items():
+        steps = sorted(set(base) & set(log))
+        steps = steps[len(steps) // 2:]
+        if len(steps) < 2:
+            continue
+        said = []
+        for of in ("loss", "middle"):
+            less = [base[step][of] - log[step][of] for step in steps]
+            said.append(f"{of} {statistics.mean(less):+.4f} (± {1.96 * statistics.stdev(less) / len(less) ** 0.5:.4f})")
+        print(f"{name}, steps {steps[0]} to {steps[-1]}, nats less than {BASE} on training samples: {', '.join(said)}")
+
+
 def models(args):
     """(name, model, tokenizer, lines of the suffix near the caret, steps and tokens) of every run and file; the
     runs at the last step of which all have a checkpoint."""
@@ -108,6 +127,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     args = p.parse_args()
     torch.set_num_threads(args.threads)
+    training(args.work)
     cases = read_cases(args.work, args.kind, args.limit)
     print(f"{len(cases)} cases, {sum(bool(pieces) for _, _, pieces in cases)} of them with pieces of other files", flush=True)
     found = {}
