@@ -57,7 +57,7 @@ enum Agreement {
 pub(super) struct Offer {
     /// What to show of what is left of it behind the caret, or why nothing.
     pub(super) suggestion: Result<Suggestion, Silence>,
-    /// What else to show to a user who asked.
+    /// What else to show where the user asked, the better first.
     pub(super) others: Vec<Suggestion>,
     /// Whether anything was typed since it began.
     pub(super) typed: bool,
@@ -105,7 +105,7 @@ impl Candidate {
     }
 
     /// What it has for `query`; `None` if the text is another one. What was asked for by the editor is
-    /// too short for a user who asks.
+    /// too short for a user who asks. Of several answers, those stay that agree with what was typed.
     pub(super) fn offer(&self, query: &Query) -> Option<Offer> {
         let typed = self.typed(query)?;
         if self.runs() && self.agreement(&typed) != Agreement::Agrees {
@@ -118,10 +118,21 @@ impl Candidate {
             }
             None => Err(Silence::Nothing),
         };
-        let others = self.others.iter().filter(|_| query.explicit);
+        let all = std::iter::once(self.proposal.as_ref()).chain(self.others.iter().map(Some));
+        // Who has taken one whole has not chosen one that goes on.
+        let is_whole = |proposal: &Proposal| proposal.text == typed.text;
+        let is_used_up = all.clone().flatten().any(is_whole);
+        let all = all.map(|proposal| proposal.filter(|_| !is_used_up));
+        let (shown, silences): (Vec<_>, Vec<_>) = all.map(show).partition(Result::is_ok);
+        let mut shown = shown.into_iter().flatten();
+        let silences = silences.into_iter().filter_map(Result::err);
+        // Of an answer that was judged there is more to say than of one that disagrees.
+        let silence = silences.reduce(|a, b| if a == Silence::Nothing { b } else { a });
+        let suggestion = shown.next().ok_or(silence.unwrap_or(Silence::Nothing));
+        let others = shown.collect();
         Some(Offer {
-            suggestion: show(self.proposal.as_ref()),
-            others: others.filter_map(|other| show(Some(other)).ok()).collect(),
+            suggestion,
+            others,
             typed: typed != Typed::default(),
         })
     }

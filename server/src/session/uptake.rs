@@ -2,6 +2,7 @@
 //! tell, so all of it but a dismissal is inferred from edits.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::query::{Query, Shown};
@@ -48,12 +49,59 @@ struct Stands {
     key: GenerationKey,
     uri: Arc<str>,
     language: Arc<str>,
+    /// One, or several where the user asked: no editor tells which of them it shows.
+    texts: Vec<Text>,
+    /// A part of one was taken already.
+    in_part: bool,
+}
+
+/// One text that the client shows or has ready.
+#[derive(Clone, Debug)]
+struct Text {
     /// What taking all of it changes, and what stands in the place of that.
     edit: Edit,
     replaced: String,
-    /// A part of it was taken already.
-    in_part: bool,
     place: Dismissed,
+}
+
+/// What an edit does to a text that stands there.
+enum Step {
+    /// Takes all of it.
+    Whole,
+    /// Takes or types its beginning; the rest.
+    Begins(Text),
+}
+
+impl Text {
+    /// The text of an answer; `None` if taking it would change nothing, or nothing in reach.
+    fn of(query: &Query, replace: &Range<usize>, text: &str) -> Option<Self> {
+        let document = &query.snapshot.text;
+        let edit = Edit::trimmed(document, replace.clone(), text)?;
+        Some(Self {
+            replaced: edit.inverse(document).text,
+            edit,
+            place: Dismissed::of(query, text)?,
+        })
+    }
+
+    /// What is left of it behind an edit; `None` if that does something else.
+    fn after(&self, edit: &Edit) -> Option<Step> {
+        if *edit == self.edit {
+            return Some(Step::Whole);
+        }
+        let begins = edit.range.is_empty() && edit.range.start == self.edit.range.start;
+        let left = self.edit.text.strip_prefix(edit.text.as_str());
+        let left = left.filter(|_| begins)?;
+        let length = edit.text.len();
+        let Range { start, end } = self.edit.range;
+        Some(Step::Begins(Self {
+            edit: Edit {
+                range: start + length..end + length,
+                text: left.to_owned(),
+            },
+            ..self.clone()
+        }))
+    }
 }
 
 /// The last answer with text.
@@ -154,18 +202,18 @@ impl Uptake {
         });
         self.typed_on = false;
         let language = Arc::clone(&snapshot.language_id);
-        let edit = Edit::trimmed(&snapshot.text, shown.replace.clone(), &shown.text)?;
         let is_new = !self.counted.contains(&key);
         // The rest of what was taken in part is no other text.
         let in_part = before.is_some_and(|before| before.key == key && before.in_part);
-        self.stands = Dismissed::of(query, &shown.text).map(|place| Stands {
+        let texts = std::iter::once((&shown.replace, &shown.text))
+            .chain(shown.others.iter().map(|(replace, text)| (replace, text)));
+        let texts = texts.filter_map(|(replace, text)| Text::of(query, replace, text));
+        self.stands = Some(Stands {
             key,
             uri: Arc::clone(&snapshot.uri),
             language: Arc::clone(&language),
-            replaced: edit.inverse(&snapshot.text).text,
-            edit,
+            texts: texts.collect(),
             in_part,
-            place,
         });
         if is_new {
             if self.counted.len() == COUNTED_MAX {
@@ -218,12 +266,17 @@ impl Uptake {
         else {
             return;
         };
-        let there = edit.range.is_empty() && edit.range.start == stands.edit.range.start;
+        let mut texts = stands.texts.iter();
+        let Some(first) = texts.clone().next() else {
+            return;
+        };
+        let there =
+            |text: &Text| edit.range.is_empty() && edit.range.start == text.edit.range.start;
         // The first character tells: editors add closers behind it.
-        if !there || stands.edit.text.starts_with(typed) {
+        if !there(first) || texts.any(|text| there(text) && text.edit.text.starts_with(typed)) {
             return;
         }
-        let line_start = stands.place.line_start;
+        let line_start = first.place.line_start;
         let before = self.contradicted.take();
         let before = before.filter(|it| it.uri == stands.uri && it.line_start == line_start);
         self.contradicted = Some(Contradicted {
@@ -283,14 +336,20 @@ impl Uptake {
     }
 
     /// Text stood there, and then this happened.
-    fn typed_or_taken(&mut self, mut stands: Stands, edit: &Edit) -> Option<Tally> {
-        let whole = *edit == stands.edit;
-        let begins = edit.range.is_empty()
-            && edit.range.start == stands.edit.range.start
-            && stands.edit.text.starts_with(&edit.text);
-        if !whole && !begins {
-            return None;
+    fn typed_or_taken(&mut self, stands: Stands, edit: &Edit) -> Option<Tally> {
+        let mut left = Vec::new();
+        let mut taken: Option<(&Text, bool)> = None;
+        for text in &stands.texts {
+            match text.after(edit) {
+                Some(Step::Whole) => taken = Some((text, true)),
+                Some(Step::Begins(rest)) => {
+                    taken = taken.or(Some((text, false)));
+                    left.push(rest);
+                }
+                None => {}
+            }
         }
+        let (text, whole) = taken?;
         let is_taken = edit.text.chars().count() >= TAKEN_CHARS_MIN && !edit.text.trim().is_empty();
         let tally = Tally {
             language: Arc::clone(&stands.language),
@@ -305,25 +364,22 @@ impl Uptake {
                 undo: Edit {
                     range: edit.new_range(),
                     text: if whole {
-                        stands.replaced.clone()
+                        text.replaced.clone()
                     } else {
                         String::new()
                     },
                 },
                 caret: Some(edit.new_range().end),
                 tally: tally.clone(),
-                place: stands.place.clone(),
+                place: text.place.clone(),
             });
         }
         if !whole {
-            let length = edit.text.len();
-            let left = stands.edit.range;
-            stands.edit = Edit {
-                range: left.start + length..left.end + length,
-                text: stands.edit.text[length..].to_owned(),
-            };
-            stands.in_part |= is_taken;
-            self.stands = Some(stands);
+            self.stands = Some(Stands {
+                texts: left,
+                in_part: stands.in_part || is_taken,
+                ..stands
+            });
         }
         is_taken.then_some(tally)
     }
@@ -334,10 +390,10 @@ impl Uptake {
         stands.map(|stands| stands.key)
     }
 
-    /// The user does not want what stands there.
+    /// The user wants nothing of what stands there.
     pub(super) fn dismiss(&mut self) {
-        if let Some(stands) = self.stands.take() {
-            self.dismiss_at(stands.place);
+        for text in self.stands.take().into_iter().flat_map(|it| it.texts) {
+            self.dismiss_at(text.place);
         }
     }
 

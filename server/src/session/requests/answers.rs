@@ -227,7 +227,7 @@ impl Requests {
                 others,
                 typed,
             } = offer;
-            let suggestion = suggestion.and_then(|suggestion| {
+            let judge = |suggestion: Suggestion| {
                 let asked = query.explicit || query.menu || candidate.taken;
                 let contradicted = if asked {
                     0
@@ -243,7 +243,8 @@ impl Requests {
                 } else {
                     Ok(suggestion)
                 }
-            });
+            };
+            let suggestion = suggestion.and_then(judge);
             // Who asked wants to choose, and the better source has more to choose from.
             let is_sure = !query.explicit
                 && suggestion
@@ -261,7 +262,7 @@ impl Requests {
                     return Standing::Has(Box::new(Best {
                         key: candidate.key,
                         suggestion,
-                        others,
+                        others: others.into_iter().filter_map(|it| judge(it).ok()).collect(),
                         prompt: candidate.prompt(),
                         context: candidate.context(),
                     }));

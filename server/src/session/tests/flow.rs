@@ -56,6 +56,35 @@ fn a_text_that_was_typed_against_raises_the_bar_for_the_next_one_in_its_line() {
 }
 
 #[test]
+fn who_types_one_of_several_answers_types_against_none() {
+    let mut bench = unsure();
+    let asked = |wish| Wish {
+        invoked: true,
+        ..wish
+    };
+    let several = |bench: &mut Bench, text: &str| {
+        bench.submit_as(text, asked);
+        bench.world.offer_others(MODEL, &["45"]);
+        bench.answer_unsure("12 + 3");
+        bench.seen = bench.world.replies.len();
+    };
+    several(&mut bench, "let a = |\n");
+    bench.edit("let a = 4\n");
+    bench.edit("let a = 45\n");
+    let key = bench.submit("let a = 45 - |\n");
+    bench.answer_unsure("12 + 3");
+    bench.expect(&[(key, "13..13 12 + 3")]);
+    several(&mut bench, "let a = b + |\n");
+    bench.submit("let a = b + 5|\n");
+    bench.answer_unsure("5 + 6");
+    let silence = bench.silence().expect("a reason");
+    assert!(
+        matches!(silence, Silence::Contradicted { times: 1, .. }),
+        "{silence:?}"
+    );
+}
+
+#[test]
 fn a_closer_of_the_editor_is_not_typed_against_the_text() {
     let mut bench = unsure();
     let key = bench.submit("f|\n");
