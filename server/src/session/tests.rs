@@ -10,6 +10,7 @@ mod large;
 mod manners;
 mod pairs;
 mod sequences;
+mod several;
 mod world;
 
 use carat_engine::StopReason;
@@ -62,6 +63,12 @@ impl Bench {
         self.world.ask(Request::Complete(wish))
     }
 
+    /// A change of one line, as editors send it.
+    fn insert(&mut self, line: u32, column: u32, text: &str) {
+        let at = (line, column);
+        self.world.change(URI, Some([at, at]), text);
+    }
+
     fn write(&mut self, text: &str) -> bool {
         self.world.write(MODEL, text)
     }
@@ -102,6 +109,14 @@ impl Bench {
             .map(|(key, text)| (*key, (*text).to_owned()));
         assert_eq!(seen, expected.collect::<Vec<_>>());
         self.seen = self.world.replies.len();
+    }
+}
+
+/// As who presses a key for it.
+fn asked(wish: Wish) -> Wish {
+    Wish {
+        invoked: true,
+        ..wish
     }
 }
 

@@ -1,0 +1,112 @@
+//! Several answers for a user who asked: which stay, and what becomes of them.
+
+use super::flow::unsure;
+use super::*;
+
+#[test]
+fn who_asks_gets_other_answers_as_well() {
+    let mut bench = Bench::new();
+    let key = bench.submit_as("let a = |", asked);
+    bench.write("foo(1)");
+    bench.world.offer_others(MODEL, &["bar(2)", "baz"]);
+    bench.end();
+    bench.expect(&[(key, "8..8 foo(1) | 8..8 bar(2) | 8..8 baz")]);
+    let key = bench.submit_as("let a = f|", asked);
+    bench.expect(&[(key, "9..9 oo(1)")]);
+    // While typing there is one, but none of what was asked for goes away.
+    let key = bench.submit("let a = |");
+    bench.expect(&[(key, "8..8 foo(1) | 8..8 bar(2) | 8..8 baz")]);
+    let key = bench.submit("let a = b|");
+    bench.expect(&[(key, "9..9 ar(2) | 9..9 az")]);
+    assert!(!bench.runs(), "the engine has nothing to do");
+    let key = bench.submit("let a = baz|");
+    assert!(bench.runs(), "nothing is left, so there is a new one");
+    bench.cancel(key);
+    bench.expect(&[(key, "cancelled")]);
+}
+
+#[test]
+fn the_rest_of_any_answer_stays_that_was_taken_in_part() {
+    let mut bench = Bench::new();
+    let options = json!({ "shortest": 20 });
+    bench.world.happen(Event::Configured(options));
+    let several = |bench: &mut Bench| {
+        let key = bench.submit_as("let a = |;", asked);
+        if bench.runs() {
+            bench.write("foo(1)");
+            bench.world.offer_others(MODEL, &["bar(2)", "bar[3]"]);
+            bench.end();
+        }
+        bench.expect(&[(key, "8..8 foo(1) | 8..8 bar(2) | 8..8 bar[3]")]);
+    };
+    several(&mut bench);
+    let key = bench.submit("let a = b|;");
+    bench.expect(&[(key, "empty")]);
+    bench.edit("let a = ;");
+    several(&mut bench);
+    bench.insert(0, 8, "bar");
+    let key = bench.submit("let a = bar|;");
+    bench.expect(&[(key, "11..11 (2) | 11..11 [3]")]);
+    bench.insert(0, 11, "[3]");
+    assert_eq!(bench.world.counted, [1, 1, 4], "shown, taken, keys saved");
+}
+
+#[test]
+fn who_takes_one_of_several_answers_is_not_offered_what_a_longer_one_has_more() {
+    let mut bench = Bench::new();
+    bench.submit_as("let a = |;", asked);
+    bench.write("foo(1)");
+    bench.world.offer_others(MODEL, &["foo", "foo(1) + 2"]);
+    bench.end();
+    bench.seen = bench.world.replies.len();
+    for whole in ["foo", "foo(1)"] {
+        let key = bench.submit(&format!("let a = {whole}|;"));
+        bench.write(" + b");
+        bench.end();
+        let at = 8 + whole.len();
+        bench.expect(&[(key, &format!("{at}..{at}  + b"))]);
+    }
+    let key = bench.submit("let a = foo(|;");
+    bench.expect(&[(key, "12..12 1) | 12..12 1) + 2")]);
+}
+
+#[test]
+fn several_answers_are_dismissed_together() {
+    let mut bench = Bench::new();
+    bench.submit_as("let a = |", asked);
+    bench.write("foo(1)");
+    bench.world.offer_others(MODEL, &["bar(2)"]);
+    bench.end();
+    bench.world.ask(Request::Dismiss);
+    bench.seen = bench.world.replies.len();
+    for text in ["let a = f|", "let a = b|"] {
+        let key = bench.submit(text);
+        bench.expect(&[(key, "empty")]);
+        assert_eq!(bench.silence(), Some(Silence::Dismissed));
+    }
+}
+
+#[test]
+fn who_types_one_of_several_answers_types_against_none() {
+    let mut bench = unsure();
+    let several = |bench: &mut Bench, text: &str| {
+        bench.submit_as(text, asked);
+        bench.world.offer_others(MODEL, &["45"]);
+        bench.answer_unsure("12 + 3");
+        bench.seen = bench.world.replies.len();
+    };
+    several(&mut bench, "let a = |\n");
+    bench.edit("let a = 4\n");
+    bench.edit("let a = 45\n");
+    let key = bench.submit("let a = 45 - |\n");
+    bench.answer_unsure("12 + 3");
+    bench.expect(&[(key, "13..13 12 + 3")]);
+    several(&mut bench, "let a = b + |\n");
+    bench.submit("let a = b + 5|\n");
+    bench.answer_unsure("5 + 6");
+    let silence = bench.silence().expect("a reason");
+    assert!(
+        matches!(silence, Silence::Contradicted { times: 1, .. }),
+        "{silence:?}"
+    );
+}
