@@ -1,4 +1,4 @@
-//! What the show filter and its rules cost for a request, in a file of 80 KiB:
+//! What the show filter and its rules cost for a request, in files of 80 and of 512 KiB:
 //! `cargo bench -p carat --bench filter`.
 //!
 //! The answer is one that no rule decides early: unsure, with a name that is looked for in the whole
@@ -14,10 +14,18 @@ use carat_grammars::languages;
 const ROUNDS: usize = 200;
 
 fn main() {
+    for kib in [80, 512] {
+        around(kib);
+    }
+}
+
+/// Measures in the middle of a file of that size.
+fn around(kib: usize) {
     let line =
         "    let total = self.items.iter().map(|item| item.price * item.count).sum::<u64>();\n";
-    let prefix = format!("fn f() {{\n{}    let y = ", line.repeat(500));
-    let suffix = format!("\n{}}}\n", line.repeat(500));
+    let lines = line.repeat(kib * 512 / line.len());
+    let prefix = format!("fn f() {{\n{lines}    let y = ");
+    let suffix = format!("\n{lines}}}\n");
     let index = Index::default();
     let query = Query {
         path: "a.rs",
@@ -50,7 +58,7 @@ fn main() {
         times.push(begun.elapsed());
         assert_eq!(shown.err().map(|why| why.code()), Some("unknown-name"));
     }
-    report("judging an answer", times);
+    report(kib, "judging an answer", times);
     let raw = "self.items.unheard_of(total, another_name_1234);\n    let z = 1;\n";
     let options = FinishOptions {
         language: query.language,
@@ -64,14 +72,18 @@ fn main() {
         assert!(finished.is_some());
         took
     };
-    report("reading an answer", (0..ROUNDS).map(|_| rules()).collect());
+    report(
+        kib,
+        "reading an answer",
+        (0..ROUNDS).map(|_| rules()).collect(),
+    );
 }
 
-fn report(what: &str, mut times: Vec<Duration>) {
+fn report(kib: usize, what: &str, mut times: Vec<Duration>) {
     times.sort();
     let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e6;
     eprintln!(
-        "{what}: least {:.1} µs, p50 {:.1} µs, p95 {:.1} µs",
+        "{kib} KiB, {what}: least {:.1} µs, p50 {:.1} µs, p95 {:.1} µs",
         at(0),
         at(50),
         at(95)
