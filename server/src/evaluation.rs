@@ -13,7 +13,7 @@ mod score;
 pub use cases::{Case, CaseError, Kind, read_folder};
 pub use interval::Interval;
 pub use projects::{Hidden, Placed, Projects, SourceFile};
-pub use report::{Filtered, Group, Report, Shares};
+pub use report::{Filtered, Group, Report, Several, Shares};
 pub use score::{Score, is_trivial};
 
 use std::sync::Arc;
@@ -36,17 +36,21 @@ pub struct Answer {
     pub confidence: Option<Confidence>,
     /// Natural logarithms of the probabilities of what it wrote, by piece.
     pub log_probs: Vec<f64>,
+    /// What else there is for a user who asked.
+    pub others: Vec<String>,
     /// From the query to the text, with an empty cache.
     pub latency: Duration,
     /// What the user's own lines alone would show while typing; empty where that is nothing, or no part.
     pub echo: String,
 }
 
-/// Asks the model to fill the hole of a case, as if the user's caret stood in it.
+/// Asks the model to fill the hole of a case, as if the user's caret stood in it; `asked` as if they had
+/// asked with a key.
 pub fn answer(
     model: &CodeModel,
     placed: &Placed,
     manners: &Manners,
+    asked: bool,
 ) -> Result<Answer, GenerateError> {
     let case = &placed.case;
     let index = index_of(&placed.others);
@@ -59,6 +63,7 @@ pub fn answer(
             ..manners.clone()
         },
         texts: Some(&index),
+        explicit: asked,
         ..caret.query(&around)
     };
     let known = Known {
@@ -73,7 +78,12 @@ pub fn answer(
     let completion = model.complete(&model.plan(&query), known)?;
     let latency = begin.elapsed();
     let proposed = completion.suggestion;
-    let unasked = Query { manners, ..query };
+    let others = completion.others.into_iter().map(|other| other.text);
+    let unasked = Query {
+        manners,
+        explicit: false,
+        ..query
+    };
     let mut echo = String::new();
     if model.parts.has(Part::Echo) && model.parts.has(Part::Lines) {
         let of_echo = completion::of_echo(&unasked, known, &Knowledge::of_echo());
@@ -92,6 +102,7 @@ pub fn answer(
         shown: unasked
             .show(proposed, "", false)
             .map(|suggestion| suggestion.text),
+        others: others.collect(),
         log_probs: completion.scores.log_probs().collect(),
         latency,
     })

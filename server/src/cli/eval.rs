@@ -36,6 +36,9 @@ pub(super) struct EvalArgs {
     /// Leave out parts of completion; several are separated by commas
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     without: Vec<Part>,
+    /// Ask as with a key: for blocks where they fit, and for other answers
+    #[arg(long)]
+    asked: bool,
     /// Give each case its whole file and its project, from the folder that `cargo xtask projects` filled
     #[arg(long, value_name = "DIR")]
     projects: Option<PathBuf>,
@@ -62,7 +65,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let mut scored = Vec::with_capacity(cases.len());
     for (index, placed) in cases.iter().enumerate() {
         let case = &placed.case;
-        let answer = evaluation::answer(&model, placed, &manners)?;
+        let answer = evaluation::answer(&model, placed, &manners, args.asked)?;
         let score = Score::of(case, &answer);
         if let Some(file) = &mut answers {
             file.write(case, &answer, score)?;
@@ -82,12 +85,14 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
             "cases": cases.len(),
             "groups": report.to_json(),
             "lines": report.lines.to_json(),
+            "asked": args.asked.then(|| report.several.to_json()),
         }));
     }
     if args.csv {
         return output::print(&report.to_csv());
     }
-    output::print(&table(&report))
+    let asked = args.asked.then(|| several(&report));
+    output::print(&(table(&report) + &asked.unwrap_or_default()))
 }
 
 /// The cases; those whose project was asked for and is not there are left out, and counted.
@@ -172,6 +177,17 @@ fn table(report: &Report) -> String {
     text
 }
 
+/// What other answers are worth, as a sentence.
+fn several(report: &Report) -> String {
+    let several = &report.several;
+    format!(
+        "Of all lines and ends of lines, the first answer begins with the right line in {:.1}%, one of {:.1} in {:.1}%.\n",
+        several.first * 1e2,
+        1.0 + several.others,
+        several.any * 1e2,
+    )
+}
+
 /// The columns of what is shown.
 fn filtered(filter: &Filtered) -> String {
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
@@ -212,6 +228,7 @@ impl AnswerFile {
             "middle": case.middle,
             "answer": answer.text,
             "echo": answer.echo,
+            "others": answer.others,
             "exact": score.exact,
             "trivial": score.trivial,
             "shown": answer.shown.as_deref().ok(),

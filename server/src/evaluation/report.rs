@@ -136,6 +136,41 @@ pub struct Report {
     pub groups: Vec<Group>,
     /// Of all lines and ends of lines.
     pub lines: Filtered,
+    /// Of these, what there is for a user who asks.
+    pub several: Several,
+}
+
+/// What other answers are worth to a user who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Several {
+    /// How many there are beside the first, on average.
+    pub others: f64,
+    /// Share of cases in which the first has the right first line.
+    pub first: f64,
+    /// Share of cases in which any has.
+    pub any: f64,
+}
+
+impl Several {
+    /// As one JSON object.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "others": share(self.others),
+            "first": share(self.first),
+            "any": share(self.any),
+        })
+    }
+
+    fn of(scores: &[Score]) -> Self {
+        let mean = |value: &dyn Fn(&Score) -> f64| {
+            scores.iter().map(value).sum::<f64>() / scores.len().max(1) as f64
+        };
+        Self {
+            others: mean(&|score| score.others as f64),
+            first: mean(&|score| f64::from(score.first_line_exact)),
+            any: mean(&|score| f64::from(score.first_line_exact || score.other_first_line_exact)),
+        }
+    }
 }
 
 struct Scored<'a> {
@@ -166,6 +201,7 @@ impl Report {
                 .into_iter()
                 .map(|((language, kind), scored)| Group::new(language, kind, &scored))
                 .collect(),
+            several: Several::of(&lines),
             lines: Filtered::of(&lines.iter().collect::<Vec<_>>()),
         }
     }

@@ -19,6 +19,10 @@ pub struct Score {
     pub saved_chars: usize,
     /// Characters that were taken out.
     pub middle_chars: usize,
+    /// One of the other answers has that first line.
+    pub other_first_line_exact: bool,
+    /// How many other answers there are.
+    pub others: usize,
     /// Nothing was proposed.
     pub empty: bool,
     /// It would be shown while typing.
@@ -43,11 +47,14 @@ impl Score {
         let shown = answer.shown.as_deref().ok().map(without_line_ends);
         let echo = without_line_ends(&answer.echo);
         let echo_alone = shown.is_none() && !echo.is_empty();
+        let others = || answer.others.iter().map(|other| without_line_ends(other));
         let first = |text: &str| text.lines().next().unwrap_or("").to_owned();
         let shared = want.chars().zip(got.chars()).take_while(|(a, b)| a == b);
         Self {
             exact: want == got,
             first_line_exact: first(&want) == first(&got),
+            other_first_line_exact: others().any(|other| first(&want) == first(&other)),
+            others: others().count(),
             edit_similarity: strsim::normalized_levenshtein(&want, &got),
             saved_chars: shared.count(),
             middle_chars: want.chars().count(),

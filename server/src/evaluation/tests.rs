@@ -37,6 +37,7 @@ fn shown(text: &str) -> Answer {
             first: 0.5,
             echo: 0.0,
         }),
+        others: vec!["value".to_owned()],
         log_probs: vec![-0.693],
         latency: Duration::ZERO,
     }
@@ -107,6 +108,9 @@ fn a_report_groups_by_language_and_kind_and_clusters_by_project() {
     assert_eq!((line.all.interval.low, line.all.interval.high), (0.0, 1.0));
     assert_eq!(line.p50, Duration::from_millis(14));
     assert_eq!(line.p95, Duration::from_millis(28));
+    let several = report.several;
+    assert_eq!((several.others, several.first), (1.0, 0.5));
+    assert!((several.any - 1.0).abs() < 1e-9);
     let csv = report.to_csv();
     let rows: Vec<_> = csv.lines().map(|row| row.split(',').count()).collect();
     assert_eq!(rows, [22, 22, 22]);
