@@ -22,9 +22,13 @@ const CIRCLES: &[(RangeInclusive<usize>, usize)] =
 const CIRCLES_CUT_OFF: &[(RangeInclusive<usize>, usize)] =
     &[(1..=1, 8), (2..=3, 4), (4..=9, 3), (10..=200, 2)];
 
-/// So many lines in a row may be repeated, and so often are they a circle.
+/// So many lines in a row may be repeated.
 const LINES_MAX: usize = 8;
-const ROUNDS_OF_LINES: usize = 3;
+
+/// So often is a line a circle, and so often are several. Of twelve lines of published code, one in 1,700 has two
+/// rounds of several lines; of the embedded model's blocks, one in 50.
+const ROUNDS_OF_ONE_LINE: usize = 3;
+const ROUNDS_OF_LINES: usize = 2;
 
 /// Characters that rulers in comments are made of; they may be as long as a line.
 const RULERS: &str = "-=*#/_~+─═━";
@@ -226,13 +230,14 @@ fn repeated_lines(text: &str, ended: bool) -> Option<usize> {
     let mut lines: Vec<(&str, usize)> = Vec::new();
     // How many lines up to here equal the one so many lines above.
     let mut equal = [0; LINES_MAX + 1];
-    let mut at = 0;
+    let mut end = 0;
     for line in text.split_inclusive('\n') {
-        at += line.len();
+        let start = end;
+        end += line.len();
         if !is_telling(line) || !(ended || line.ends_with('\n')) {
             continue;
         }
-        lines.push((line.trim(), at));
+        lines.push((line.trim(), start));
         let last = lines.len() - 1;
         for period in 1..=LINES_MAX.min(last) {
             equal[period] = if lines[last].0 == lines[last - period].0 {
@@ -240,8 +245,14 @@ fn repeated_lines(text: &str, ended: bool) -> Option<usize> {
             } else {
                 0
             };
-            if equal[period] == period * (ROUNDS_OF_LINES - 1) {
-                return Some(lines[last - equal[period]].1);
+            let rounds = if period == 1 {
+                ROUNDS_OF_ONE_LINE
+            } else {
+                ROUNDS_OF_LINES
+            };
+            if equal[period] == period * (rounds - 1) {
+                // Closers behind the first round belong to it.
+                return Some(lines[last + 1 - equal[period]].1);
             }
         }
     }
