@@ -36,8 +36,8 @@ pub(super) struct EvalArgs {
     /// Leave out parts of completion; several are separated by commas
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     without: Vec<Part>,
-    /// Ask as with a key: for blocks where they fit, and for other answers
-    #[arg(long)]
+    /// Ask as with a key, for blocks where they fit and for other answers, and tell what these are worth
+    #[arg(long, conflicts_with = "csv")]
     asked: bool,
     /// Give each case its whole file and its project, from the folder that `cargo xtask projects` filled
     #[arg(long, value_name = "DIR")]
@@ -80,19 +80,27 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     }
     let report = Report::new(scored);
     if args.json {
-        return output::print_json(&json!({
-            "model": model.name,
-            "cases": cases.len(),
-            "groups": report.to_json(),
-            "lines": report.lines.to_json(),
-            "asked": args.asked.then(|| report.several.to_json()),
-        }));
+        let (model, cases) = (&model.name, cases.len());
+        return output::print_json(&if args.asked {
+            json!({ "model": model, "cases": cases, "asked": report.several.to_json() })
+        } else {
+            json!({
+                "model": model,
+                "cases": cases,
+                "groups": report.to_json(),
+                "lines": report.lines.to_json(),
+            })
+        });
     }
     if args.csv {
         return output::print(&report.to_csv());
     }
-    let asked = args.asked.then(|| several(&report));
-    output::print(&(table(&report) + &asked.unwrap_or_default()))
+    // Blocks are not to be compared with lines, nor judged as if nobody had asked.
+    output::print(&if args.asked {
+        several(&report)
+    } else {
+        table(&report)
+    })
 }
 
 /// The cases; those whose project was asked for and is not there are left out, and counted.

@@ -189,7 +189,7 @@ pub(super) fn only_closers(text: &str) -> bool {
 }
 
 /// Whether a text has nothing but brackets that close, and what ends statements.
-fn only_brackets(text: &str) -> bool {
+pub(super) fn only_brackets(text: &str) -> bool {
     text.chars()
         .all(|c| c.is_whitespace() || ")]};,".contains(c))
 }

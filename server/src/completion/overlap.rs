@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::brackets::only_closers;
+use super::brackets::{only_brackets, only_closers};
 
 /// An overlap with the rest of the caret's line shorter than this may be chance.
 const PARTIAL_OVERLAP_BYTES_MIN: usize = 12;
@@ -232,12 +232,11 @@ fn repeated_lines(text: &str, ended: bool) -> Option<usize> {
     let mut equal = [0; LINES_MAX + 1];
     let mut end = 0;
     for line in text.split_inclusive('\n') {
-        let start = end;
         end += line.len();
         if !is_telling(line) || !(ended || line.ends_with('\n')) {
             continue;
         }
-        lines.push((line.trim(), start));
+        lines.push((line.trim(), end));
         let last = lines.len() - 1;
         for period in 1..=LINES_MAX.min(last) {
             equal[period] = if lines[last].0 == lines[last - period].0 {
@@ -251,8 +250,11 @@ fn repeated_lines(text: &str, ended: bool) -> Option<usize> {
                 ROUNDS_OF_LINES
             };
             if equal[period] == period * (rounds - 1) {
+                let end = lines[last - equal[period]].1;
                 // Closers behind the first round belong to it.
-                return Some(lines[last + 1 - equal[period]].1);
+                let closers = text[end..].split_inclusive('\n');
+                let closers = closers.take_while(|line| only_brackets(line));
+                return Some(end + closers.map(str::len).sum::<usize>());
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Candidate {
     pub(super) output: String,
     /// What of it can be shown; only what ends at a safe place while it still runs.
     pub(super) proposal: Option<Proposal>,
-    /// Other answers, for a user who asked, the better first.
+    /// Other answers, if the user asked, the better first.
     pub(super) others: Vec<Proposal>,
     /// Why it ended; `None` while it runs.
     pub(super) stop: Option<StopReason>,
@@ -35,8 +35,10 @@ pub(super) struct Candidate {
     typing: Typing,
     /// Whether anything did.
     pub(super) edited: bool,
-    /// Whether a part of it was taken: the rest is wanted, however probable it is.
-    pub(super) taken: bool,
+    /// The part that was taken: the rest is wanted, however probable it is.
+    taken: Option<String>,
+    /// The one of several answers that was taken whole: what goes on behind it was not chosen.
+    chosen: Option<String>,
     /// When it ends for lack of anybody who waits for it.
     pub(super) stop_at: Option<Instant>,
 }
@@ -61,6 +63,8 @@ pub(super) struct Offer {
     pub(super) others: Vec<Suggestion>,
     /// Whether anything was typed since it began.
     pub(super) typed: bool,
+    /// Whether the rest is wanted of which a part was taken.
+    pub(super) taken: bool,
 }
 
 impl Candidate {
@@ -87,7 +91,8 @@ impl Candidate {
             stop: None,
             typing,
             edited: false,
-            taken: false,
+            taken: None,
+            chosen: None,
             stop_at: None,
         }
     }
@@ -104,36 +109,56 @@ impl Candidate {
         self.edited |= !edits.is_empty();
     }
 
+    /// A part of it was taken, up to `caret`.
+    pub(super) fn taken_until(&mut self, caret: usize) {
+        let Some(Typed { text, .. }) = self.typing.until(caret) else {
+            return;
+        };
+        let known = self.taken.take();
+        self.taken = known.filter(|known| text.starts_with(known)).or(Some(text));
+    }
+
+    /// One of its answers was taken whole, up to `caret`.
+    pub(super) fn chosen_until(&mut self, caret: usize) {
+        if self.others.is_empty() {
+            return;
+        }
+        self.chosen = self.typing.until(caret).map(|typed| typed.text);
+    }
+
     /// What it has for `query`; `None` if the text is another one. What was asked for by the editor is
-    /// too short for a user who asks. Of several answers, those stay that agree with what was typed.
+    /// too short for a user who asks. Of several answers, those stay that agree with what was typed; but
+    /// who asks again asks for more than what is left of the lesser ones.
     pub(super) fn offer(&self, query: &Query) -> Option<Offer> {
         let typed = self.typed(query)?;
         if self.runs() && self.agreement(&typed) != Agreement::Agrees {
             return None;
         }
+        let goes_on = |from: &Option<String>| {
+            let from = from.as_ref();
+            from.is_some_and(|from| typed.text.starts_with(from))
+        };
+        let taken = goes_on(&self.taken);
+        let is_used_up = goes_on(&self.chosen);
         let show = |proposal: Option<&Proposal>| match &self.plan {
             Some(plan) => {
-                let left = proposal.and_then(|proposal| self.remainder(proposal, &typed));
-                plan.show(left, &typed.text, query.explicit || self.taken)
+                let left = proposal.filter(|_| !is_used_up);
+                let left = left.and_then(|proposal| self.remainder(proposal, &typed));
+                plan.show(left, &typed.text, query.explicit || taken)
             }
             None => Err(Silence::Nothing),
         };
-        let all = std::iter::once(self.proposal.as_ref()).chain(self.others.iter().map(Some));
-        // Who has taken one whole has not chosen one that goes on.
-        let is_whole = |proposal: &Proposal| proposal.text == typed.text;
-        let is_used_up = all.clone().flatten().any(is_whole);
-        let all = all.map(|proposal| proposal.filter(|_| !is_used_up));
-        let (shown, silences): (Vec<_>, Vec<_>) = all.map(show).partition(Result::is_ok);
-        let mut shown = shown.into_iter().flatten();
-        let silences = silences.into_iter().filter_map(Result::err);
-        // Of an answer that was judged there is more to say than of one that disagrees.
-        let silence = silences.reduce(|a, b| if a == Silence::Nothing { b } else { a });
-        let suggestion = shown.next().ok_or(silence.unwrap_or(Silence::Nothing));
-        let others = shown.collect();
+        let mut suggestion = show(self.proposal.as_ref());
+        let others = self.others.iter();
+        let mut others = others.filter_map(|other| show(Some(other)).ok());
+        if suggestion == Err(Silence::Nothing) && !query.explicit {
+            suggestion = others.next().ok_or(Silence::Nothing);
+        }
         Some(Offer {
             suggestion,
-            others,
+            others: others.collect(),
             typed: typed != Typed::default(),
+            taken,
         })
     }
 

@@ -367,10 +367,17 @@ impl Requests {
         }
         let waits = waiting.is_some();
         self.cascade.changed(&document.uri);
-        let taken = self.uptake.taken_in_part();
+        let (in_part, whole) = (self.uptake.taken_in_part(), self.uptake.taken_whole());
         for candidate in self.candidates.iter_mut().filter(|it| of_document(it)) {
             candidate.edited(&changed.edits);
-            candidate.taken |= taken == Some(candidate.key);
+            let key = candidate.key;
+            let of_it = |(of, caret): (GenerationKey, usize)| (of == key).then_some(caret);
+            if let Some(caret) = in_part.and_then(of_it) {
+                candidate.taken_until(caret);
+            }
+            if let Some(caret) = whole.and_then(of_it) {
+                candidate.chosen_until(caret);
+            }
         }
         self.drop_candidates(|candidate| {
             of_document(candidate) && candidate.runs() && candidate.typed_on().is_none()
@@ -442,7 +449,8 @@ impl Requests {
 
     /// A source has other answers for a user who asked, the better first.
     pub(super) fn offered_others(&mut self, key: GenerationKey, others: Vec<Proposal>) {
-        if let Some(candidate) = self.running(key) {
+        let candidate = self.running(key);
+        if let Some(candidate) = candidate.filter(|it| it.place.explicit) {
             candidate.others = others;
         }
     }

@@ -13,6 +13,8 @@ mod sequences;
 mod several;
 mod world;
 
+use std::ops::Range;
+
 use carat_engine::StopReason;
 use serde_json::json;
 
@@ -67,6 +69,11 @@ impl Bench {
     fn insert(&mut self, line: u32, column: u32, text: &str) {
         let at = (line, column);
         self.world.change(URI, Some([at, at]), text);
+    }
+
+    fn delete(&mut self, line: u32, columns: Range<u32>) {
+        let range = [(line, columns.start), (line, columns.end)];
+        self.world.change(URI, Some(range), "");
     }
 
     fn write(&mut self, text: &str) -> bool {

@@ -121,7 +121,10 @@ struct Taken {
     /// Where the caret was left, until anything else happens.
     caret: Option<usize>,
     tally: Tally,
-    place: Dismissed,
+    /// Of all answers that it may have been of.
+    places: Vec<Dismissed>,
+    /// Which answer, if it was taken whole, at once.
+    whole: Option<GenerationKey>,
 }
 
 /// A line that is not to be offered again at a place.
@@ -308,7 +311,9 @@ impl Uptake {
     /// Something was taken, and then this happened.
     fn after_taken(&mut self, mut taken: Taken, edit: &Edit) -> Option<Tally> {
         if *edit == taken.undo {
-            self.dismiss_at(taken.place);
+            for place in taken.places {
+                self.dismiss_at(place);
+            }
             let Tally {
                 taken: count,
                 saved,
@@ -329,7 +334,8 @@ impl Uptake {
             // What was changed itself cannot be told from other text any more.
             return None;
         }
-        if taken.place.moved(edit) {
+        taken.places.retain_mut(|place| place.moved(edit));
+        if !taken.places.is_empty() {
             self.taken = Some(taken);
         }
         None
@@ -338,18 +344,19 @@ impl Uptake {
     /// Text stood there, and then this happened.
     fn typed_or_taken(&mut self, stands: Stands, edit: &Edit) -> Option<Tally> {
         let mut left = Vec::new();
-        let mut taken: Option<(&Text, bool)> = None;
+        let mut whole = None;
+        let mut places = Vec::new();
         for text in &stands.texts {
             match text.after(edit) {
-                Some(Step::Whole) => taken = Some((text, true)),
-                Some(Step::Begins(rest)) => {
-                    taken = taken.or(Some((text, false)));
-                    left.push(rest);
-                }
-                None => {}
+                Some(Step::Whole) => whole = Some(text),
+                Some(Step::Begins(rest)) => left.push(rest),
+                None => continue,
             }
+            places.push(text.place.clone());
         }
-        let (text, whole) = taken?;
+        if places.is_empty() {
+            return None;
+        }
         let is_taken = edit.text.chars().count() >= TAKEN_CHARS_MIN && !edit.text.trim().is_empty();
         let tally = Tally {
             language: Arc::clone(&stands.language),
@@ -363,18 +370,17 @@ impl Uptake {
                 uri: Arc::clone(&stands.uri),
                 undo: Edit {
                     range: edit.new_range(),
-                    text: if whole {
-                        text.replaced.clone()
-                    } else {
-                        String::new()
-                    },
+                    text: whole.map_or_else(String::new, |text| text.replaced.clone()),
                 },
                 caret: Some(edit.new_range().end),
                 tally: tally.clone(),
-                place: text.place.clone(),
+                places,
+                whole: (whole.is_some() && !stands.in_part).then_some(stands.key),
             });
         }
-        if !whole {
+        // A part of one may be the whole of another; but what is taken at once was meant as it stood.
+        let is_meant = whole.is_some() && is_taken && !stands.in_part;
+        if !left.is_empty() && !is_meant {
             self.stands = Some(Stands {
                 texts: left,
                 in_part: stands.in_part || is_taken,
@@ -384,10 +390,17 @@ impl Uptake {
         is_taken.then_some(tally)
     }
 
-    /// The answer of which a part was taken and the rest still stands.
-    pub(super) fn taken_in_part(&self) -> Option<GenerationKey> {
-        let stands = self.stands.as_ref().filter(|stands| stands.in_part);
-        stands.map(|stands| stands.key)
+    /// The answer of which a part was taken and the rest still stands, and where that begins.
+    pub(super) fn taken_in_part(&self) -> Option<(GenerationKey, usize)> {
+        let stands = self.stands.as_ref().filter(|stands| stands.in_part)?;
+        let rest = stands.texts.first()?;
+        Some((stands.key, rest.edit.range.start))
+    }
+
+    /// The answer that was taken whole and at once, just now, and where it ends.
+    pub(super) fn taken_whole(&self) -> Option<(GenerationKey, usize)> {
+        let taken = self.taken.as_ref()?;
+        Some((taken.whole?, taken.caret?))
     }
 
     /// The user wants nothing of what stands there.

@@ -160,10 +160,12 @@ impl Requests {
         if !goes_on || self.uptake.is_dismissed(query, &suggestion.text) {
             return None;
         }
+        let others = offer.others.into_iter();
+        let others = others.filter(|other| !self.uptake.is_dismissed(query, &other.text));
         let best = Best {
             key,
             suggestion,
-            others: offer.others,
+            others: others.collect(),
             prompt: candidate.prompt(),
             context: candidate.context(),
         };
@@ -226,9 +228,10 @@ impl Requests {
                 suggestion,
                 others,
                 typed,
+                taken,
             } = offer;
             let judge = |suggestion: Suggestion| {
-                let asked = query.explicit || query.menu || candidate.taken;
+                let asked = query.explicit || query.menu || taken;
                 let contradicted = if asked {
                     0
                 } else {

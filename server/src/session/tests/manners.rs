@@ -1,8 +1,6 @@
 //! When the session leaves the user alone: delays, pauses, dismissals, what follows an acceptance; and
 //! what it counts.
 
-use std::ops::Range;
-
 use super::*;
 use crate::completion::{Knowledge, Silence};
 use crate::documents::{Change, Opened};
@@ -21,11 +19,6 @@ fn delayed() -> Bench {
 impl Bench {
     fn status(&self) -> &Status {
         self.world.statuses.last().expect("a status")
-    }
-
-    fn delete(&mut self, line: u32, columns: Range<u32>) {
-        let range = [(line, columns.start), (line, columns.end)];
-        self.world.change(URI, Some(range), "");
     }
 
     /// Asks where a text has `|`, gets an answer.

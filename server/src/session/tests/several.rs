@@ -30,20 +30,11 @@ fn the_rest_of_any_answer_stays_that_was_taken_in_part() {
     let mut bench = Bench::new();
     let options = json!({ "shortest": 20 });
     bench.world.happen(Event::Configured(options));
-    let several = |bench: &mut Bench| {
-        let key = bench.submit_as("let a = |;", asked);
-        if bench.runs() {
-            bench.write("foo(1)");
-            bench.world.offer_others(MODEL, &["bar(2)", "bar[3]"]);
-            bench.end();
-        }
-        bench.expect(&[(key, "8..8 foo(1) | 8..8 bar(2) | 8..8 bar[3]")]);
-    };
-    several(&mut bench);
-    let key = bench.submit("let a = b|;");
-    bench.expect(&[(key, "empty")]);
-    bench.edit("let a = ;");
-    several(&mut bench);
+    let key = bench.submit_as("let a = |;", asked);
+    bench.write("foo(1)");
+    bench.world.offer_others(MODEL, &["bar(2)", "bar[3]"]);
+    bench.end();
+    bench.expect(&[(key, "8..8 foo(1) | 8..8 bar(2) | 8..8 bar[3]")]);
     bench.insert(0, 8, "bar");
     let key = bench.submit("let a = bar|;");
     bench.expect(&[(key, "11..11 (2) | 11..11 [3]")]);
@@ -66,8 +57,8 @@ fn who_takes_one_of_several_answers_is_not_offered_what_a_longer_one_has_more() 
         let at = 8 + whole.len();
         bench.expect(&[(key, &format!("{at}..{at}  + b"))]);
     }
-    let key = bench.submit("let a = foo(|;");
-    bench.expect(&[(key, "12..12 1) | 12..12 1) + 2")]);
+    let key = bench.submit("let a = f|;");
+    bench.expect(&[(key, "9..9 oo(1) | 9..9 oo | 9..9 oo(1) + 2")]);
 }
 
 #[test]
@@ -109,4 +100,98 @@ fn who_types_one_of_several_answers_types_against_none() {
         matches!(silence, Silence::Contradicted { times: 1, .. }),
         "{silence:?}"
     );
+}
+
+#[test]
+fn nobody_has_other_answers_who_has_not_asked() {
+    let mut bench = Bench::new();
+    let key = bench.submit("let a = |");
+    bench.world.offer_others(MODEL, &["bar(2)"]);
+    bench.write("foo(1)");
+    bench.end();
+    bench.expect(&[(key, "8..8 foo(1)")]);
+    bench.submit("let a = b|");
+    assert!(bench.runs(), "it is another text");
+}
+
+#[test]
+fn who_asks_again_gets_more_than_what_is_left() {
+    let mut bench = Bench::new();
+    bench.submit_as("let a = |", asked);
+    bench.world.offer_others(MODEL, &["bar(2)"]);
+    bench.write("foo(1)");
+    bench.end();
+    bench.seen = bench.world.replies.len();
+    let key = bench.submit_as("let a = b|", asked);
+    assert!(bench.runs());
+    bench.world.offer_others(MODEL, &["ox"]);
+    bench.write("uild()");
+    bench.end();
+    bench.expect(&[(key, "9..9 uild() | 9..9 ox")]);
+}
+
+#[test]
+fn another_answer_that_is_not_shown_does_not_keep_the_model_from_being_asked() {
+    let mut bench = Bench::new();
+    let options = json!({ "shortest": 20 });
+    bench.world.happen(Event::Configured(options));
+    bench.submit_as("let a = |", asked);
+    bench.world.offer_others(MODEL, &["bar(2)"]);
+    bench.write("foo(1)");
+    bench.end();
+    bench.submit("let a = b|");
+    assert!(bench.runs());
+}
+
+#[test]
+fn an_answer_that_is_taken_word_by_word_goes_on_where_another_ends() {
+    let mut bench = Bench::new();
+    bench.submit_as("let a = |;", asked);
+    bench.world.offer_others(MODEL, &["foo(1)"]);
+    bench.write("foo(1) + 2");
+    bench.end();
+    bench.seen = bench.world.replies.len();
+    bench.insert(0, 8, "foo");
+    let key = bench.submit("let a = foo|;");
+    bench.expect(&[(key, "11..11 (1) + 2 | 11..11 (1)")]);
+    bench.insert(0, 11, "(1)");
+    let key = bench.submit("let a = foo(1)|;");
+    bench.expect(&[(key, "14..14  + 2")]);
+}
+
+#[test]
+fn what_was_undone_of_one_answer_lifts_no_bar_for_another() {
+    let mut bench = Bench::new();
+    let options = json!({ "shortest": 20 });
+    bench.world.happen(Event::Configured(options));
+    bench.submit_as("let a = |;", asked);
+    bench.world.offer_others(MODEL, &["bar(2)"]);
+    bench.write("foo(1)");
+    bench.end();
+    bench.insert(0, 8, "foo");
+    bench.delete(0, 8..11);
+    bench.seen = bench.world.replies.len();
+    let key = bench.submit("let a = b|;");
+    bench.write("ar(2)");
+    bench.end();
+    bench.expect(&[(key, "empty")]);
+}
+
+#[test]
+fn a_word_that_is_undone_is_undone_for_all_answers_that_begin_with_it() {
+    let mut bench = Bench::new();
+    bench.submit_as("let a = |;", asked);
+    bench.world.offer_others(MODEL, &["bar(2)", "bar[3]"]);
+    bench.write("foo(1)");
+    bench.end();
+    bench.insert(0, 8, "bar");
+    bench.delete(0, 8..11);
+    bench.seen = bench.world.replies.len();
+    let key = bench.submit("let a = |;");
+    bench.expect(&[(key, "8..8 foo(1)")]);
+    let key = bench.submit("let a = b|;");
+    bench.write("ar[3]");
+    bench.end();
+    bench.expect(&[(key, "empty")]);
+    assert_eq!(bench.silence(), Some(Silence::Dismissed));
 }
