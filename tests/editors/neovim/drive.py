@@ -370,8 +370,12 @@ def manners_on_a_screen():
         screen.shows("carat default")
         nvim.lua("vim.api.nvim_set_option_value('cmdheight', 3, {})")  # room for a sentence
 
-        nvim.keys("27GA")
-        before = nvim.line(27)
+        (work / "names.rs").write_text(
+            "use std::collections::HashMap;\n\nstruct Names {\n    items: Vec<String>,\n    by_key: HashMap<String, usize>,\n}\n\n"
+            "impl Names {\n    fn push(&mut self, name: String) {\n        self.items.push(name);\n        self.by_key.\n    }\n}\n"
+        )
+        nvim.keys(f":e {work}/names.rs<CR>11GA")
+        before = nvim.line(11)
         screen.keys("M-\\")
         until("several answers", lambda: nvim.lua(answers) > 1)
         first = until("the first", nvim.ghost)
@@ -387,11 +391,11 @@ def manners_on_a_screen():
         word = nvim.lua(f"require('carat').word({json.dumps(first)})")
         assert word and first.startswith(word) and word != first, (word, first)
         screen.keys("C-Right")
-        until("a word in the buffer", lambda: nvim.line(27) == before + word)
+        until("a word in the buffer", lambda: nvim.line(11) == before + word)
         until("the rest of it", lambda: nvim.ghost() == first.removeprefix(word))
         screen.picture("11-word")
         screen.keys("C-End")
-        until("the line in the buffer", lambda: nvim.line(27) == (before + first).split("\n")[0])
+        until("the line in the buffer", lambda: nvim.line(11) == (before + first).split("\n")[0])
         passed(f"in a terminal: <C-Right> takes {word.strip()!r}, <C-End> the rest of the line")
 
         nvim.keys(f"<Esc>:w<CR>:e {work}/inventory.rs<CR>27GAself.items.get(")
