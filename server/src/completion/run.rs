@@ -208,4 +208,30 @@ mod tests {
             assert_eq!(&text[..safe_end(text)], safe, "{text:?}");
         }
     }
+
+    #[test]
+    fn other_answers_differ_and_are_not_next_to_impossible() {
+        use carat_engine::TokenScore;
+
+        let options = super::super::FinishOptions::default();
+        let rules = StopWhileDecoding::new("let a = ", ";\n", &options);
+        let candidate = |text: &str, log_prob: f32| Candidate {
+            text: text.to_owned(),
+            tokens: vec![0],
+            scores: vec![TokenScore::of_model(log_prob)],
+            ends: vec![text.len()],
+            end: TokenScore::of_model(0.0),
+        };
+        let first = rules.finish("foo(1)", &Scores::default(), true);
+        let others = [
+            candidate("foo(1)", -0.1),
+            candidate("bar(2)", -4.5),
+            candidate("baz(3)", -4.7),
+            candidate("qux(4)", -3.0),
+            candidate("quux(5)", -1.0),
+        ];
+        let distinct = distinct(&rules, first.as_ref(), &others);
+        let texts: Vec<_> = distinct.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(texts, ["bar(2)", "qux(4)"]);
+    }
 }

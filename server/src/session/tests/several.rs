@@ -3,6 +3,18 @@
 use super::flow::unsure;
 use super::*;
 
+impl Bench {
+    /// Asks by hand at `|`, and is answered with these, the first of which counts most.
+    fn asked_for(&mut self, text: &str, answers: &[&str]) {
+        self.submit_as(text, asked);
+        let (first, others) = answers.split_first().expect("an answer");
+        self.world.offer_others(MODEL, others);
+        self.write(first);
+        self.end();
+        self.seen = self.world.replies.len();
+    }
+}
+
 #[test]
 fn who_asks_gets_other_answers_as_well() {
     let mut bench = Bench::new();
@@ -45,11 +57,7 @@ fn the_rest_of_any_answer_stays_that_was_taken_in_part() {
 #[test]
 fn who_takes_one_of_several_answers_is_not_offered_what_a_longer_one_has_more() {
     let mut bench = Bench::new();
-    bench.submit_as("let a = |;", asked);
-    bench.write("foo(1)");
-    bench.world.offer_others(MODEL, &["foo", "foo(1) + 2"]);
-    bench.end();
-    bench.seen = bench.world.replies.len();
+    bench.asked_for("let a = |;", &["foo(1)", "foo", "foo(1) + 2"]);
     for whole in ["foo", "foo(1)"] {
         let key = bench.submit(&format!("let a = {whole}|;"));
         bench.write(" + b");
@@ -64,10 +72,7 @@ fn who_takes_one_of_several_answers_is_not_offered_what_a_longer_one_has_more() 
 #[test]
 fn several_answers_are_dismissed_together() {
     let mut bench = Bench::new();
-    bench.submit_as("let a = |", asked);
-    bench.write("foo(1)");
-    bench.world.offer_others(MODEL, &["bar(2)"]);
-    bench.end();
+    bench.asked_for("let a = |", &["foo(1)", "bar(2)"]);
     bench.world.ask(Request::Dismiss);
     bench.seen = bench.world.replies.len();
     for text in ["let a = f|", "let a = b|"] {
@@ -117,11 +122,7 @@ fn nobody_has_other_answers_who_has_not_asked() {
 #[test]
 fn who_asks_again_gets_more_than_what_is_left() {
     let mut bench = Bench::new();
-    bench.submit_as("let a = |", asked);
-    bench.world.offer_others(MODEL, &["bar(2)"]);
-    bench.write("foo(1)");
-    bench.end();
-    bench.seen = bench.world.replies.len();
+    bench.asked_for("let a = |", &["foo(1)", "bar(2)"]);
     let key = bench.submit_as("let a = b|", asked);
     assert!(bench.runs());
     bench.world.offer_others(MODEL, &["ox"]);
@@ -135,10 +136,7 @@ fn another_answer_that_is_not_shown_does_not_keep_the_model_from_being_asked() {
     let mut bench = Bench::new();
     let options = json!({ "shortest": 20 });
     bench.world.happen(Event::Configured(options));
-    bench.submit_as("let a = |", asked);
-    bench.world.offer_others(MODEL, &["bar(2)"]);
-    bench.write("foo(1)");
-    bench.end();
+    bench.asked_for("let a = |", &["foo(1)", "bar(2)"]);
     bench.submit("let a = b|");
     assert!(bench.runs());
 }
@@ -146,11 +144,7 @@ fn another_answer_that_is_not_shown_does_not_keep_the_model_from_being_asked() {
 #[test]
 fn an_answer_that_is_taken_word_by_word_goes_on_where_another_ends() {
     let mut bench = Bench::new();
-    bench.submit_as("let a = |;", asked);
-    bench.world.offer_others(MODEL, &["foo(1)"]);
-    bench.write("foo(1) + 2");
-    bench.end();
-    bench.seen = bench.world.replies.len();
+    bench.asked_for("let a = |;", &["foo(1) + 2", "foo(1)"]);
     bench.insert(0, 8, "foo");
     let key = bench.submit("let a = foo|;");
     bench.expect(&[(key, "11..11 (1) + 2 | 11..11 (1)")]);
@@ -164,10 +158,7 @@ fn what_was_undone_of_one_answer_lifts_no_bar_for_another() {
     let mut bench = Bench::new();
     let options = json!({ "shortest": 20 });
     bench.world.happen(Event::Configured(options));
-    bench.submit_as("let a = |;", asked);
-    bench.world.offer_others(MODEL, &["bar(2)"]);
-    bench.write("foo(1)");
-    bench.end();
+    bench.asked_for("let a = |;", &["foo(1)", "bar(2)"]);
     bench.insert(0, 8, "foo");
     bench.delete(0, 8..11);
     bench.seen = bench.world.replies.len();
@@ -180,10 +171,7 @@ fn what_was_undone_of_one_answer_lifts_no_bar_for_another() {
 #[test]
 fn a_word_that_is_undone_is_undone_for_all_answers_that_begin_with_it() {
     let mut bench = Bench::new();
-    bench.submit_as("let a = |;", asked);
-    bench.world.offer_others(MODEL, &["bar(2)", "bar[3]"]);
-    bench.write("foo(1)");
-    bench.end();
+    bench.asked_for("let a = |;", &["foo(1)", "bar(2)", "bar[3]"]);
     bench.insert(0, 8, "bar");
     bench.delete(0, 8..11);
     bench.seen = bench.world.replies.len();
@@ -194,4 +182,16 @@ fn a_word_that_is_undone_is_undone_for_all_answers_that_begin_with_it() {
     bench.end();
     bench.expect(&[(key, "empty")]);
     assert_eq!(bench.silence(), Some(Silence::Dismissed));
+}
+
+#[test]
+fn an_answer_that_was_undone_stays_away_while_another_is_typed() {
+    let mut bench = Bench::new();
+    bench.asked_for("let a = |;", &["bar(2)", "bar[3]"]);
+    bench.insert(0, 8, "bar[3]");
+    bench.delete(0, 8..14);
+    let key = bench.submit("let a = |;");
+    bench.expect(&[(key, "8..8 bar(2)")]);
+    let key = bench.submit("let a = b|;");
+    bench.expect(&[(key, "9..9 ar(2)")]);
 }
