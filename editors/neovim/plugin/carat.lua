@@ -15,10 +15,14 @@ end, {
   end,
 })
 
--- After the user's configuration, which may have called setup() with options of its own.
-vim.api.nvim_create_autocmd('VimEnter', {
-  once = true,
-  callback = function()
-    if vim.g.carat_autostart ~= false then require('carat').setup_once() end
-  end,
-})
+local function start()
+  if vim.g.carat_autostart ~= false then require('carat').setup_once() end
+end
+
+-- After the user's configuration, which may have called setup() with options of its own. Plugin managers may
+-- load this later than that.
+if vim.v.vim_did_enter == 1 then
+  vim.schedule(start)
+else
+  vim.api.nvim_create_autocmd('VimEnter', { once = true, callback = start })
+end

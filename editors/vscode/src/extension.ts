@@ -9,7 +9,7 @@ import { BinaryMissing, type Binary, findBinary } from "./binary";
 import { dismiss, showMenu, snooze, switchLanguage, why } from "./manners";
 import { chooseModel } from "./models";
 import { Pages } from "./pages";
-import { applyAfterPreview } from "./preview";
+import { applyAfterPreview, begin, watchTyping } from "./preview";
 import { serverSettings } from "./settings";
 import { StatusBar, type Status } from "./status";
 
@@ -33,7 +33,7 @@ export function activate(context: vscode.ExtensionContext): void {
     const log = vscode.window.createOutputChannel("Carat", { log: true });
     const bar = new StatusBar();
     const pages = new Pages();
-    context.subscriptions.push(log, bar, pages);
+    context.subscriptions.push(log, bar, pages, watchTyping());
 
     const restart = () => (turn = turn.then(() => stop()).then(() => start(context, log, bar, pages)));
     const command = <A extends unknown[]>(id: string, run: (...given: A) => unknown) => {
@@ -53,11 +53,15 @@ export function activate(context: vscode.ExtensionContext): void {
     command("carat.whyHere", () => why(server()));
     command("carat.switchLanguage", switchLanguage);
     command("carat.dismissHere", () => dismiss(client));
-    command("carat.chooseModel", async () => chooseModel((binary ??= await findBinary(context)).path));
+    command("carat.chooseModel", async () => {
+        const isSettled = await chooseModel((binary ??= await findBinary(context)).path);
+        if (isSettled) await restart();
+    });
     command("carat.showLastPrompt", () => showLastPrompt(pages));
     command("carat.doctor", async () => {
         const program = (binary ??= await findBinary(context)).path;
-        const model = vscode.workspace.getConfiguration("carat").get<string>("model");
+        const configuration = vscode.workspace.getConfiguration("carat");
+        const model = configuration.get<Record<string, string>>("models")?.rest ?? configuration.get<string>("model");
         const { stdout } = await promisify(execFile)(program, ["doctor", ...(model ? ["--model", model] : [])]);
         await pages.show("carat doctor.txt", stdout);
     });
@@ -92,7 +96,11 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
             if (change.newState === State.Stopped && client === started) bar.show({ state: "error", message: STOPPED });
         });
         client.registerFeature(extensionsFeature());
-        client.onNotification("carat/status", (status: Status) => bar.show(status));
+        client.onNotification("carat/status", (status: Status) => {
+            bar.show(status);
+            // Context menus have Explain and Refactor only where there is a model for them.
+            void vscode.commands.executeCommand("setContext", "carat.takesInstructions", status.takesInstructions !== false);
+        });
         client.onNotification("carat/explanation", (explanation: Explanation) => pages.showMarkdown(explanation.title, explanation.markdown));
         client.onNotification("carat/askAgain", (better: AskAgain) => askAgain(better));
         await client.start();
@@ -131,6 +139,7 @@ function options(log: vscode.LogOutputChannel, bar: StatusBar, pages: Pages): La
             ...again,
             executeCommand: async (command, given, next) => {
                 const complete = await completeArguments(command, given, bar.status);
+                begin();
                 return complete && next(command, complete);
             },
             workspace: {

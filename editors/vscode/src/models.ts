@@ -21,25 +21,37 @@ interface Choice extends vscode.QuickPickItem {
     model?: Listed;
 }
 
-export async function chooseModel(program: string): Promise<void> {
+/** The parts in `carat.models` that `carat.model` stands in for. */
+const PARTS = ["rest", "actions"];
+
+/** Lets the user choose the large model. True if the server has to be started again for it although no setting changed. */
+export async function chooseModel(program: string): Promise<boolean> {
     const { stdout } = await promisify(execFile)(program, ["model", "list", "--json"]);
     const listed: Listed[] = JSON.parse(stdout).models ?? [];
-    const current = vscode.workspace.getConfiguration("carat").get<string>("model") || "default";
+    const configuration = vscode.workspace.getConfiguration("carat");
+    const current = configuration.get<string>("model") || "default";
+    const models = configuration.get<Record<string, string>>("models") ?? {};
+    const inUse = new Set([...(PARTS.every((part) => models[part]) ? [] : [current]), ...Object.values(models)]);
     const choices: Choice[] = listed.map((model) => ({
         model,
         label: model.name,
-        description: [size(model.file_bytes ?? model.size_bytes), hint(model), model.name === current ? "in use" : ""].filter(Boolean).join(", "),
+        description: [size(model.file_bytes ?? model.size_bytes), hint(model), inUse.has(model.name) ? "in use" : ""].filter(Boolean).join(", "),
         detail: model.title ?? "In the program itself; small and quick",
     }));
     choices.push({ label: "Choose a GGUF file…" });
     const choice = await vscode.window.showQuickPick(choices, { title: "Model that completes code", matchOnDescription: true });
-    if (!choice) return;
+    if (!choice) return false;
     const name = choice.model ? choice.model.name : await chooseFile();
-    if (name === undefined) return;
-    if (choice.model && toPull(choice.model) && !(await pull(program, name))) return;
-    const setting = name === "default" ? undefined : name;
+    if (name === undefined) return false;
+    if (choice.model && toPull(choice.model) && !(await pull(program, name))) return false;
+    const named = PARTS.filter((part) => models[part] && models[part] !== name);
+    if (named.length > 0) {
+        const list = named.map((part) => `“${part}”: ${models[part]}`).join(", ");
+        void vscode.window.showWarningMessage(`Carat: the setting carat.models goes before the choice of ${name} (${list}).`);
+    }
     // The change of the setting starts the server again.
-    await vscode.workspace.getConfiguration("carat").update("model", setting, vscode.ConfigurationTarget.Global);
+    if (name !== current) await configuration.update("model", name === "default" ? undefined : name, vscode.ConfigurationTarget.Global);
+    return name === current;
 }
 
 function toPull(model: Listed): boolean {

@@ -6,6 +6,12 @@ import type { Pages } from "./pages";
 /** The server says nothing about a change that the user did not want. */
 const DISCARDED = "discarded by the user";
 
+/** Milliseconds without a key or a moved caret after which nobody is taken to be typing. */
+const AT_REST = 3000;
+
+/** Milliseconds in which a choice is not taken: the key was meant for the text. */
+const NOT_YET = 500;
+
 type Applied = ApplyWorkspaceEditResult | ResponseError<void>;
 type Apply = (params: ApplyWorkspaceEditParams) => Promise<Applied>;
 
@@ -26,13 +32,64 @@ export async function applyAfterPreview(params: ApplyWorkspaceEditParams, apply:
     const name = document.uri.path.split("/").at(-1) ?? "file";
     const proposed = pages.keep(name, changed(document, change.edits as TextEdit[]));
     const title = `${name}: ${params.label ?? "Carat"}`;
+    const isWaitedFor = vscode.window.activeTextEditor?.document === document && isAtRest();
+    if (!isWaitedFor && !(await isWanted(title))) return { applied: false, failureReason: DISCARDED };
+    if (version !== null && document.version !== version) return stale;
     await vscode.commands.executeCommand("vscode.diff", document.uri, proposed, title, { preview: true });
+    const isAccepted = await choose(title);
+    await closeDifference(proposed);
+    if (!isAccepted) return { applied: false, failureReason: DISCARDED };
+    return document.version === (version ?? document.version) ? apply(plain) : stale;
+}
+
+/** When something was typed or a caret was moved last, anywhere, and when a code action was last begun. */
+let lastTouched = 0;
+let lastBegun = 0;
+
+/** A code action begins: what is typed from now on is not meant for its outcome. */
+export function begin(): void {
+    lastBegun = Date.now();
+}
+
+/** Whether nobody is typing: a change that is ready after minutes must not take the keyboard. */
+function isAtRest(): boolean {
+    return lastTouched < lastBegun || Date.now() - lastTouched > AT_REST;
+}
+
+/** Keeps an eye on whether somebody is typing. */
+export function watchTyping(): vscode.Disposable {
+    const touch = () => (lastTouched = Date.now());
+    return vscode.Disposable.from(
+        vscode.workspace.onDidChangeTextDocument(({ document, contentChanges }) => document.uri.scheme !== "output" && contentChanges.length > 0 && touch()),
+        vscode.window.onDidChangeTextEditorSelection(touch),
+    );
+}
+
+/** Says that a change is ready, beside whatever the user is doing; whether it is to be shown. */
+async function isWanted(title: string): Promise<boolean> {
+    const show = "Show";
+    return (await vscode.window.showInformationMessage(`${title} is ready.`, show, "Discard")) === show;
+}
+
+/** Whether the user wants the change that is on the screen. */
+function choose(title: string): Promise<boolean> {
     const yes = { label: "$(check) Apply", description: "written by a model: read it first" };
     const no = { label: "$(close) Discard" };
-    const choice = await vscode.window.showQuickPick([yes, no], { title, ignoreFocusOut: true });
-    await closeDifference(proposed);
-    if (choice !== yes) return { applied: false, failureReason: DISCARDED };
-    return document.version === (version ?? document.version) ? apply(plain) : stale;
+    const pick = vscode.window.createQuickPick();
+    Object.assign(pick, { title, ignoreFocusOut: true, items: [yes, no] });
+    const opened = Date.now();
+    return new Promise((resolve) => {
+        pick.onDidAccept(() => {
+            if (Date.now() - opened < NOT_YET) return;
+            resolve(pick.selectedItems[0] === yes);
+            pick.dispose();
+        });
+        pick.onDidHide(() => {
+            resolve(false);
+            pick.dispose();
+        });
+        pick.show();
+    });
 }
 
 /** The same edit as one that the editor applies without questions of its own. */

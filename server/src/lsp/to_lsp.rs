@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tower_lsp::gen_lsp_types::{
     CompletionItem, CompletionItemKind, CompletionItemLabelDetails, CompletionList, Documentation,
-    InlineCompletionItem, InsertText, InsertTextMode, MarkupContent, MarkupKind, Position, Range,
-    TextEdit,
+    InlineCompletionItem, InsertText, InsertTextFormat, InsertTextMode, MarkupContent, MarkupKind,
+    Position, Range, TextEdit,
 };
 use tower_lsp::jsonrpc::{Error, Result};
 
@@ -159,6 +159,8 @@ fn menu_item(shown: &Shown, encoding: Encoding) -> CompletionItem {
         // Sorts before everything that can be typed.
         sort_text: Some("\u{0}".to_owned()),
         filter_text: Some(format!("{word}{first_line}")),
+        // The default of the protocol, and said nevertheless: Neovim 0.10 takes what says nothing for a snippet.
+        insert_text_format: Some(InsertTextFormat::PlainText),
         insert_text_mode: Some(InsertTextMode::AsIs),
         documentation: Some(Documentation::MarkupContent(MarkupContent {
             kind: MarkupKind::Markdown,
@@ -280,6 +282,7 @@ mod tests {
         assert_eq!(json["textEdit"]["range"]["start"]["character"], 8);
         assert_eq!(json["textEdit"]["range"]["end"]["character"], 10);
         assert_eq!(json["kind"], 1);
+        assert_eq!(json["insertTextFormat"], 1);
         assert_eq!(json["insertTextMode"], 1);
     }
 }

@@ -158,12 +158,12 @@ def headless():
         nvim.keys("<Esc>")
 
         nvim.keys(":Carat toggle<CR>")
-        until("a pause", lambda: nvim.lua("require('carat').status.state") == "paused")
+        until("a pause", lambda: nvim.lua("require('carat').status().state") == "paused")
         nvim.keys("ofn f() {")
         time.sleep(2)
         assert nvim.ghost() == "", "paused, and yet there is ghost text"
         nvim.keys("<Esc>:Carat toggle<CR>")
-        until("no pause", lambda: nvim.lua("require('carat').status.state") in ("ready", "busy"))
+        until("no pause", lambda: nvim.lua("require('carat').status().state") in ("ready", "busy"))
         passed(":Carat toggle pauses and resumes")
 
         nvim.keys(":Carat prompt<CR>")
@@ -199,6 +199,55 @@ def without_program():
         text = "\n".join(nvim.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)"))
         assert "is not executable" in text and "cargo install" in text, text
         passed("without the program, :checkhealth carat says what to do")
+    finally:
+        nvim.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+LATE = """
+vim.o.swapfile, vim.o.shadafile = false, 'NONE'
+vim.api.nvim_create_autocmd('InsertEnter', {{ once = true, callback = function()
+  vim.opt.runtimepath:append({plugin})
+  vim.cmd.runtime('plugin/carat.lua')
+end }})
+"""
+
+
+def projects_share_a_server():
+    """A plugin that a manager loads late, two projects at once, and another server in the place of theirs."""
+    folder, work, environment = project()
+    (folder / "init.lua").write_text(LATE.format(plugin=json.dumps(PLUGIN)))
+    environment["PATH"] = f"{pathlib.Path(CARAT).parent}:{environment['PATH']}"
+    second = folder / "second"
+    (second / ".git").mkdir(parents=True)
+    (second / "build.sh").write_text("echo built\n")
+    (second / "one.rs").write_text("fn one() {}\n")
+    nvim = Headless(folder, work / "severity.rs", environment)
+    clients = lambda: nvim.lua("vim.tbl_map(function(client) return client.id end, vim.lsp.get_clients({name = 'carat'}))")
+    attached = lambda: nvim.lua("#vim.lsp.get_clients({name = 'carat', bufnr = 0})") == 1
+    try:
+        assert clients() in ([], {}), clients()
+        nvim.keys("i<Esc>")
+        until("the server is attached", attached)
+        passed("the plugin starts the server when it is loaded after start-up")
+
+        before = clients()
+        nvim.keys(f":e {second / 'build.sh'}<CR>")
+        until("the server has the other project's file, too", attached)
+        files = len([path for place in (work, second) for path in place.rglob("*") if path.is_file()])
+        known = lambda: nvim.lua("require('carat').status().workspace") or {}
+        until("both projects are read", lambda: known().get("files") == files and not known()["reading"])
+        assert clients() == before, (before, clients())
+        passed(f"two projects have one server, which reads the {files} files of both")
+
+        assert "languages = { shellscript = false }" in nvim.says("off", "shellscript is off")
+        passed(":Carat off calls a language what other editors call it")
+
+        nvim.keys(":Carat restart<CR>")
+        until("another server", lambda: len(clients()) == 1 and clients() != before and attached())
+        until("it is ready", lambda: nvim.lua("require('carat').statusline()").startswith("carat default"))
+        assert nvim.lua("vim.tbl_count(vim.lsp.get_clients({name = 'carat'})[1].attached_buffers)") == 2
+        passed(":Carat restart gives both files another server, and the status line is that one's")
     finally:
         nvim.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -433,7 +482,7 @@ def manners_on_a_screen():
         screen.picture("15-snoozing")
         passed("why: " + nvim.says("why", "completion is paused"))
         nvim.says("snooze 0.02", "paused for 0.02 minutes")
-        until("no pause", lambda: nvim.lua("require('carat').status.state") in ("ready", "busy"))
+        until("no pause", lambda: nvim.lua("require('carat').status().state") in ("ready", "busy"))
         passed("a snooze ends by itself")
     finally:
         screen.picture("last")
@@ -449,7 +498,7 @@ def workspace_on_a_screen():
     try:
         screen.shows("carat default")
         files = len([path for path in work.rglob("*") if path.is_file()])
-        read = until("the workspace is read", lambda: (known := nvim.lua("require('carat').status.workspace")) and not known["reading"] and known)
+        read = until("the workspace is read", lambda: (known := nvim.lua("require('carat').status().workspace")) and not known["reading"] and known)
         assert read["files"] == files, (read, files)
 
         screen.keys("2G", "A")
@@ -484,7 +533,7 @@ def workspace_on_a_screen():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-SCENES = [headless, without_program, ghost_on_a_screen, actions_without_a_model, actions_on_a_screen, two_models_on_a_screen, manners_on_a_screen, workspace_on_a_screen]
+SCENES = [headless, without_program, projects_share_a_server, ghost_on_a_screen, actions_without_a_model, actions_on_a_screen, two_models_on_a_screen, manners_on_a_screen, workspace_on_a_screen]
 for scene in SCENES:
     if os.environ.get("ONLY") in (None, "", scene.__name__):
         scene()

@@ -396,7 +396,8 @@ async function otherFiles(run) {
 async function withScript(run) {
     const workspace = project(run);
     const file = path.join(workspace, "severity.rs");
-    const environment = { ...process.env, CARAT_TEST_GENERATOR: fs.readFileSync(CARAT_SCRIPT, "utf8") };
+    const script = { ...JSON.parse(fs.readFileSync(CARAT_SCRIPT, "utf8")), answer_prefill_ms: 2000 };
+    const environment = { ...process.env, CARAT_TEST_GENERATOR: JSON.stringify(script) };
     await inEditor(run, workspace, { machineSettings: { "carat.server.path": SCRIPTED }, environment }, async (editor, page) => {
         await until("the status bar names the model", async () => (await editor.status()).includes("Carat: scripted"));
         await editor.openFile("severity.rs");
@@ -418,6 +419,15 @@ async function withScript(run) {
         };
         const difference = page.locator(".tab >> text=severity.rs: Carat: Refactoring");
         await refactor();
+        await editor.openFile("long.rs");
+        await editor.goTo(20, 1);
+        await page.keyboard.type("//typed");
+        await until("the typed text", () => fs.readFileSync(path.join(workspace, "long.rs"), "utf8").includes("//typed"));
+        await until("a message that the change is ready", async () => /is ready/.test(await editor.toasts()));
+        await sleep(500);
+        check((await difference.count()) === 0, "a change that is ready while the user is elsewhere says so and waits");
+        await editor.shot("36-refactor-ready");
+        await page.locator(".notification-toast .monaco-button >> text=Show").click();
         await difference.waitFor();
         await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
         await sleep(500);
@@ -426,6 +436,8 @@ async function withScript(run) {
         await sleep(500);
         check(!fs.readFileSync(file, "utf8").includes("to_owned") && (await editor.toasts()) === "", "a change that is discarded leaves no trace");
 
+        await page.locator(".tab >> text=severity.rs").first().click();
+        await editor.goTo(14, 12);
         await refactor();
         await difference.waitFor();
         await page.waitForSelector(".quick-input-list .monaco-list-row >> text=Discard");
@@ -438,7 +450,7 @@ async function withScript(run) {
         await editor.shot("13-refactored");
         check(true, "applied, it is on the disk");
 
-        await editor.openFile("long.rs");
+        await page.locator(".tab >> text=long.rs").first().click();
         await editor.goTo(20, 5);
         await editor.command("Carat: Refactor");
         await page.waitForSelector(".quick-input-widget >> text=What is to change?");

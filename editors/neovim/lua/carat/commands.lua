@@ -54,7 +54,7 @@ end
 local subcommands = {}
 
 function subcommands.status()
-  local status = carat.status
+  local status = carat.status()
   local lines = { carat.statusline() ~= '' and carat.statusline() or 'not running' }
   if type(status.message) == 'string' then table.insert(lines, status.message) end
   if type(status.quiet) == 'string' then table.insert(lines, 'quiet here: ' .. status.quiet) end
@@ -84,7 +84,7 @@ end
 
 ---Switches a language off or on until the server ends.
 local function switch(call, enabled)
-  local language = call.fargs[2] or vim.bo.filetype
+  local language = call.fargs[2] or carat.language_id(vim.bo.filetype)
   if language == '' then return say('this buffer has no file type', vim.log.levels.WARN) end
   execute('carat.setLanguage', { language, enabled }, function(result)
     local kept = ('; for good: settings = { languages = { %s = %s } }'):format(language, enabled)
@@ -118,7 +118,7 @@ end
 
 function subcommands.refactor(call)
   -- The server says what would help; nobody should have to write an instruction first.
-  if carat.status.takesInstructions == false then return action('carat.refactor', call) end
+  if carat.status().takesInstructions == false then return action('carat.refactor', call) end
   vim.ui.input({ prompt = 'What is to change? ' }, function(instruction)
     if not instruction or vim.trim(instruction) == '' then return end
     action('carat.refactor', call, function(command)
@@ -130,21 +130,37 @@ function subcommands.refactor(call)
 end
 
 function subcommands.doctor()
-  local command = { carat.options.cmd[1], 'doctor' }
-  local model = carat.options.settings.model
+  local program, settings = carat.options.cmd[1], carat.options.settings
+  if vim.fn.executable(program) == 0 then
+    return say(program .. ' is not executable; see :checkhealth carat', vim.log.levels.ERROR)
+  end
+  local command = { program, 'doctor' }
+  local model = type(settings.models) == 'table' and settings.models.rest or settings.model
   if model then vim.list_extend(command, { '--model', model }) end
   vim.system(command, { text = true }, function(done)
     vim.schedule(function() page('doctor', done.stdout .. done.stderr) end)
   end)
 end
 
+---How long a server may take to end, in steps of 50 ms; then it is ended.
+local STEPS_TO_END = 100
+
 function subcommands.restart()
   local clients = vim.lsp.get_clients({ name = 'carat' })
-  for _, client in ipairs(clients) do
-    if vim.fn.has('nvim-0.11') == 1 then client:stop() else client.stop() end
+  local stop = function(client, force)
+    if vim.fn.has('nvim-0.11') == 1 then client:stop(force) else client.stop(force) end
   end
-  -- A server that has stopped is started by the next attempt to attach.
-  vim.defer_fn(function() carat.start(vim.api.nvim_create_augroup('carat', { clear = false })) end, 500)
+  for _, client in ipairs(clients) do stop(client) end
+  local function start(step)
+    local left = vim.tbl_filter(function(client) return vim.lsp.get_client_by_id(client.id) ~= nil end, clients)
+    -- Buffers would join a server that is about to end.
+    if #left == 0 then return carat.start(vim.api.nvim_create_augroup('carat', { clear = false })) end
+    if step == STEPS_TO_END then
+      for _, client in ipairs(left) do stop(client, true) end
+    end
+    vim.defer_fn(function() start(step + 1) end, 50)
+  end
+  start(0)
 end
 
 function M.run(call)

@@ -26,10 +26,11 @@ function M.check()
   for _, client in ipairs(clients) do
     health.ok(('server %d serves %d buffers'):format(client.id, vim.tbl_count(client.attached_buffers)))
   end
-  if type(carat.status.message) == 'string' then
-    health.error(carat.status.message)
+  local status = carat.status()
+  if type(status.message) == 'string' then
+    health.error(status.message)
   else
-    health.info('status: ' .. (carat.statusline() ~= '' and carat.statusline() or carat.status.state))
+    health.info('status: ' .. (carat.statusline() ~= '' and carat.statusline() or status.state))
   end
 end
 

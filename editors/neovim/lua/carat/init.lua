@@ -17,8 +17,26 @@ local defaults = {
   }, -- false instead of a key binds none
 }
 
+---What the server calls a language, where Neovim's file type is another name: a project's settings are the same
+---for all editors.
+local language_ids = {
+  cs = 'csharp',
+  gitrebase = 'git-rebase',
+  objc = 'objective-c',
+  objcpp = 'objective-cpp',
+  ps1 = 'powershell',
+  sh = 'shellscript',
+  tex = 'latex',
+  text = 'plaintext',
+}
+
 M.options = vim.deepcopy(defaults)
-M.status = { state = 'stopped' }
+---What to say where no server runs.
+M.problem = nil
+---The last `carat/status` of each client, by its number.
+local statuses = {}
+---Folders that a client takes when it has been introduced, by its number.
+local later = {}
 
 local configured = false
 
@@ -31,8 +49,8 @@ end
 function M.setup(options)
   configured = true
   M.options = vim.tbl_deep_extend('force', vim.deepcopy(defaults), options or {})
-  vim.lsp.handlers['carat/status'] = function(_, status)
-    M.status = status
+  vim.lsp.handlers['carat/status'] = function(_, status, context)
+    statuses[context.client_id] = status
     vim.cmd.redrawstatus()
   end
   vim.lsp.handlers['carat/askAgain'] = function(_, better)
@@ -54,6 +72,42 @@ function M.setup_once()
   if not configured then M.setup() end
 end
 
+---What the server calls the language of a file type.
+function M.language_id(filetype)
+  return language_ids[filetype] or filetype
+end
+
+---@param client vim.lsp.Client
+local function add_folders(client, folders)
+  if #folders == 0 then return end
+  local params = { event = { added = folders, removed = {} } }
+  if vim.fn.has('nvim-0.11') == 1 then
+    client:notify('workspace/didChangeWorkspaceFolders', params)
+  else
+    client.notify('workspace/didChangeWorkspaceFolders', params)
+  end
+end
+
+---One server for all projects: each would have the memory of its models. It is told of a project that is new to it.
+---@param client vim.lsp.Client
+---@param config vim.lsp.ClientConfig
+local function shares(client, config)
+  if client.name ~= config.name or client:is_stopped() then return false end
+  if type(config.root_dir) ~= 'string' then return true end
+  local folder = { uri = vim.uri_from_fname(config.root_dir), name = config.root_dir }
+  local known = client.workspace_folders or {}
+  for _, one in ipairs(known) do
+    if one.uri == folder.uri then return true end
+  end
+  client.workspace_folders = vim.list_extend({ folder }, known)
+  if client.initialized then
+    add_folders(client, { folder })
+  else
+    later[client.id] = vim.list_extend(later[client.id] or {}, { folder })
+  end
+  return true
+end
+
 ---@return vim.lsp.ClientConfig
 function M.client_config()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
@@ -71,17 +125,24 @@ function M.client_config()
     capabilities = capabilities,
     init_options = settings,
     settings = { carat = settings },
-    on_exit = function() M.status = { state = 'stopped' } end,
+    get_language_id = function(_, filetype) return M.language_id(filetype) end,
+    reuse_client = shares,
+    on_init = function(client)
+      add_folders(client, later[client.id] or {})
+      later[client.id] = nil
+    end,
+    on_exit = function(_, _, id) statuses[id], later[id] = nil, nil end,
   }
 end
 
 ---Starts the server for all buffers of the wanted file types.
 function M.start(group)
   if vim.fn.executable(M.options.cmd[1]) == 0 then
-    M.status = { state = 'error', message = M.options.cmd[1] .. ' is not executable; see :checkhealth carat' }
-    vim.notify_once('Carat: ' .. M.status.message, vim.log.levels.WARN)
+    M.problem = M.options.cmd[1] .. ' is not executable; see :checkhealth carat'
+    vim.notify_once('Carat: ' .. M.problem, vim.log.levels.WARN)
     return
   end
+  M.problem = nil
   if vim.lsp.config then
     vim.lsp.config('carat', M.client_config())
     vim.lsp.enable('carat')
@@ -93,7 +154,7 @@ function M.start(group)
     local config = M.client_config()
     if config.filetypes and not vim.tbl_contains(config.filetypes, vim.bo[buffer].filetype) then return end
     config.root_dir = vim.fs.root(buffer, config.root_markers)
-    vim.lsp.start(config, { bufnr = buffer })
+    vim.lsp.start(config, { bufnr = buffer, reuse_client = shares })
   end
   vim.api.nvim_create_autocmd('FileType', { group = group, callback = function(event) start(event.buf) end })
   for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
@@ -108,10 +169,17 @@ function M.attach(client, buffer)
     vim.lsp.inline_completion.enable(true, { bufnr = buffer })
     M.bind(buffer)
   elseif vim.lsp.completion then
-    -- 0.11: entries of the completion menu.
-    vim.lsp.completion.enable(true, client.id, buffer, { autotrigger = true })
+    -- 0.11: entries of the completion menu. It opens by itself only where it writes nothing by itself.
+    local waits = vim.o.completeopt:find('noselect') ~= nil or vim.o.completeopt:find('noinsert') ~= nil
+    vim.lsp.completion.enable(true, client.id, buffer, { autotrigger = waits, convert = M.menu_entry })
   end
   -- 0.10 has the server behind omnifunc (CTRL-X CTRL-O) by itself.
+end
+
+---An entry of 0.11's menu: the first line of the answer. By itself it would take the first word.
+function M.menu_entry(item)
+  local text = item.textEdit and item.textEdit.newText or item.label
+  return { word = text:match('^[^\r\n]*') }
 end
 
 ---Binds the keys in one buffer.
@@ -277,9 +345,16 @@ local function model_names(status)
   return type(status.model) == 'string' and ' ' .. status.model or ''
 end
 
+---What the server of the current buffer said last of itself; without one, what any of them said.
+function M.status()
+  if M.problem then return { state = 'error', message = M.problem } end
+  local client = M.client() or vim.lsp.get_clients({ name = 'carat' })[1]
+  return client and statuses[client.id] or { state = 'stopped' }
+end
+
 ---For status lines: `%{v:lua.require'carat'.statusline()}`. Empty where Carat does not run.
 function M.statusline()
-  local status = M.status
+  local status = M.status()
   if status.state == 'stopped' then return '' end
   local model = model_names(status)
   local state = status.state
