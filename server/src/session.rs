@@ -228,11 +228,15 @@ impl Session {
                 self.start_model(effects);
             }
             Event::FoldersChanged(added, removed) => {
+                let remembered = self.workspace.folders();
                 self.workspace.change(added, &removed);
                 let workspace = &self.workspace;
                 self.documents.rename(|uri| workspace.shown(uri));
-                self.remember_all();
-                self.remember_workspace(effects);
+                // A folder within another changes nothing of what is remembered.
+                if workspace.folders() != remembered {
+                    self.remember_all();
+                    self.remember_workspace(effects);
+                }
                 self.read_projects(effects);
             }
             Event::FileChanged(path) => {
@@ -506,7 +510,10 @@ impl Session {
                 requests.set_state(source, SourceState::Ready(model), now, effects);
                 self.model_is(source, self.loaded(source));
             }
-            Report::Unloaded(source) => self.model_is(source, ModelState::Unloaded),
+            Report::Unloaded(source) => {
+                requests.set_state(source, SourceState::Loading, now, effects);
+                self.model_is(source, ModelState::Unloaded);
+            }
             Report::Failed(source, why) => self.engine_failed(source, why, now, effects),
             Report::Busy(source, is_busy) => {
                 self.busy.retain(|other| *other != source);

@@ -388,14 +388,18 @@ impl<'a> Surroundings<'a> {
         if self.options.mode == Mode::SingleLine || self.enclosing.in_text() {
             return None;
         }
+        // `#` lines have no indentation in C; in Python they are comments.
+        let comment = self.options.language.map(|language| language.line_comment);
+        let may_be_left = |line: &str| line.starts_with('#') && comment != Some("#");
         let mut at = 0;
         for (index, line) in text.split_inclusive('\n').enumerate() {
             let content = line.trim();
             let leaves = index > 0
                 && !content.is_empty()
                 && indentation(line) < self.indentation_min
-                // Closing brackets are judged by what they close; `#` lines have no indentation in C.
-                && !content.starts_with([')', ']', '}', '#']);
+                // Closing brackets are judged by what they close.
+                && !content.starts_with([')', ']', '}'])
+                && !may_be_left(content);
             if leaves {
                 return Some(at);
             }

@@ -33,9 +33,29 @@ const ROUNDS_OF_LINES: usize = 2;
 /// Characters that rulers in comments are made of; they may be as long as a line.
 const RULERS: &str = "-=*#/_~+─═━";
 
+/// Words that close a block, as brackets do elsewhere.
+const CLOSING_WORDS: &[&str] = &["end", "done", "esac", "endif", "endfor", "endwhile"];
+
 /// Whether a line says enough to be told from another.
 fn is_telling(line: &str) -> bool {
     line.chars().filter(|c| c.is_alphanumeric()).count() >= LINE_LETTERS_MIN
+}
+
+/// Whether a line does nothing but close a block, by a word or a tag.
+fn only_closes(line: &str) -> bool {
+    let line = line.trim();
+    let word = line.trim_end_matches([')', ',', ';']);
+    CLOSING_WORDS.contains(&word)
+        || line.starts_with("</") && line.find('>') == Some(line.len() - 1)
+}
+
+/// What has to be equal in equal lines: what closes a block tells which one by its indentation.
+fn compared(line: &str) -> &str {
+    if only_closes(line) {
+        line.trim_end()
+    } else {
+        line.trim()
+    }
 }
 
 /// Where `text` begins to repeat `rest`, the remainder of the caret's line.
@@ -70,8 +90,46 @@ pub(super) fn before_signs(text: &str, rest: &str) -> usize {
         return text.len();
     }
     let line = text.find('\n').map_or(text, |end| &text[..end]).trim_end();
-    let before = line.strip_suffix(rest).or(line.strip_suffix(signs));
-    before.map_or(text.len(), str::len)
+    let ends = [rest, signs].into_iter();
+    let mut before = ends.filter_map(|end| Some((line.strip_suffix(end)?, end)));
+    let before = before.find(|(before, end)| !closes_own(before, end));
+    before.map_or(text.len(), |(before, _)| before.len())
+}
+
+/// Whether a bracket in `end` closes one that `text` opens: then it is no copy of one behind the caret.
+fn closes_own(text: &str, end: &str) -> bool {
+    // What closes each open bracket, and whether `text` opened it.
+    let mut open: Vec<(char, bool)> = Vec::new();
+    let mut before = ' ';
+    let in_text = text.chars().map(|c| (c, true));
+    for (c, is_of_text) in in_text.chain(end.chars().map(|c| (c, false))) {
+        match c {
+            '(' => open.push((')', is_of_text)),
+            '[' => open.push((']', is_of_text)),
+            '{' => open.push(('}', is_of_text)),
+            '<' => open.push(('>', is_of_text)),
+            // Arrows close nothing.
+            '>' if matches!(before, '-' | '=') => {}
+            ')' | ']' | '}' | '>' => {
+                if c != '>' {
+                    // A sign for "less than".
+                    while open.pop_if(|(closer, _)| *closer == '>').is_some() {}
+                }
+                let closed = open.pop_if(|(closer, _)| *closer == c);
+                if closed.is_some_and(|(_, is_own)| is_own && !is_of_text) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    false
+}
+
+/// Whether the last character of a text escapes what follows it.
+fn escapes(text: &str) -> bool {
+    text.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1
 }
 
 fn splits_word(text: &str, at: usize) -> bool {
@@ -79,12 +137,12 @@ fn splits_word(text: &str, at: usize) -> bool {
     text[..at].ends_with(is_word) && text[at..].starts_with(is_word)
 }
 
-/// The lines after the caret's that say something.
+/// The lines after the caret's that say something, as they are compared.
 pub(super) fn following_lines(suffix: &str) -> impl Iterator<Item = &str> {
     suffix
         .lines()
         .skip(1)
-        .map(str::trim)
+        .map(compared)
         .filter(|line| !line.is_empty())
 }
 
@@ -106,15 +164,24 @@ pub(super) fn repeats_next_lines(
         // Of the caret's line, the answer has all only if nothing stands before.
         let whole = index > 0 || typed.trim().is_empty();
         if whole && (ended || line.ends_with('\n')) && !line.trim().is_empty() {
-            lines.push((at, line.trim()));
+            // The answer's first line is indented by what was typed.
+            let is_lower = index > 0 || !only_closes(line);
+            lines.push((
+                at,
+                if is_lower {
+                    compared(line).to_owned()
+                } else {
+                    format!("{typed}{}", line.trim_end())
+                },
+            ));
         }
         at += line.len();
     }
     let repeats = |from: &usize| {
         let same = lines[*from..].iter().zip(&following);
-        let same = same.take_while(|((_, line), next)| line == *next);
+        let same = same.take_while(|((_, line), next)| line == **next);
         let signs = same.flat_map(|((_, line), _)| line.chars().filter(|c| c.is_alphanumeric()));
-        Some(lines[*from].1) == next || signs.count() >= LINE_LETTERS_MIN
+        Some(lines[*from].1.as_str()) == next || signs.count() >= LINE_LETTERS_MIN
     };
     let first = (0..lines.len()).find(repeats)?;
     Some(lines[first].0)
@@ -141,14 +208,14 @@ pub(super) fn copies_neighbor(text: &str, behind: &str, prefix: &str, suffix: &s
         return is_telling(typed) && behind.trim().is_empty() && first == Some(typed.trim());
     }
     let line = with_first_line(text, behind, typed);
-    let line = line.trim();
+    let line = compared(&line);
     if !is_telling(line) {
         return false;
     }
     let previous = above
         .lines()
         .rev()
-        .map(str::trim)
+        .map(compared)
         .find(|line| !line.is_empty());
     previous == Some(line) || following_lines(suffix).next() == Some(line)
 }
@@ -193,8 +260,12 @@ pub(super) fn before_rest(text: &str, rest: &str) -> usize {
         .map(|(at, c)| &rest[..at + c.len_utf8()]);
     let ends = ends.rev();
     let mut left = text;
-    while let Some(shorter) = ends.clone().find_map(|end| left.strip_suffix(end)) {
-        left = shorter;
+    let shorter = |left: &str, end: &str| {
+        let shorter = left.strip_suffix(end)?;
+        (!escapes(shorter) && !closes_own(shorter, end)).then_some(shorter.len())
+    };
+    while let Some(shorter) = ends.clone().find_map(|end| shorter(left, end)) {
+        left = &left[..shorter];
     }
     left.len()
 }
@@ -236,7 +307,7 @@ fn repeated_lines(text: &str, ended: bool) -> Option<usize> {
         if !is_telling(line) || !(ended || line.ends_with('\n')) {
             continue;
         }
-        lines.push((line.trim(), end));
+        lines.push((compared(line), end));
         let last = lines.len() - 1;
         for period in 1..=LINES_MAX.min(last) {
             equal[period] = if lines[last].0 == lines[last - period].0 {

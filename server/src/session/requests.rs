@@ -144,8 +144,8 @@ impl Requests {
         let Some((_, known)) = known else { return };
         let is_first = *known == SourceState::Loading;
         *known = state;
-        if is_first && matches!(known, SourceState::Ready(_)) {
-            // What was posted while it was on its way is done now.
+        if *known == SourceState::Loading || is_first && matches!(known, SourceState::Ready(_)) {
+            // What is posted while it is on its way is done then.
             return;
         }
         self.drop_candidates(|candidate| candidate.source == source);

@@ -323,6 +323,24 @@ fn the_status_says_what_each_model_does() {
 }
 
 #[test]
+fn what_is_asked_of_an_unloaded_model_is_answered_when_it_is_back() {
+    let mut bench = two();
+    bench.world.happen(Event::Engine(Report::Unloaded(REST)));
+    let key = bench.submit_as("let a = |", |wish| Wish {
+        invoked: true,
+        ..wish
+    });
+    assert!(asked(&bench, REST));
+    bench.world.load_source(REST, Ok(""));
+    assert!(asked(&bench, REST), "it does what was asked");
+    bench.write("quick");
+    bench.end();
+    bench.world.write(REST, "large");
+    bench.world.end(REST, Some(StopReason::StopToken));
+    bench.expect(&[(key, "8..8 large")]);
+}
+
+#[test]
 fn instructions_are_for_the_model_of_actions() {
     let mut bench = two();
     let mut ready = |source, takes_instructions| {

@@ -6,6 +6,8 @@ use super::world::World;
 use super::*;
 use crate::completion::mask;
 use crate::documents::{Change, Opened};
+use crate::echo::Index;
+use crate::memory::Recalled;
 
 /// A session that has a model and a client that counts like this.
 fn ready(encoding: Encoding) -> World {
@@ -255,5 +257,28 @@ fn a_workspace_that_no_client_watches_is_looked_through_when_files_are_saved() {
         let looks = [save(), save(), save()];
         let expected = if watches { [0, 0, 0] } else { [1, 1, 2] };
         assert_eq!(looks, expected);
+    }
+}
+
+#[test]
+fn a_folder_within_another_takes_nothing_from_the_memory() {
+    let mut world = World::ready();
+    world.happen(Event::FoldersChanged(vec!["/w".into()], Vec::new()));
+    let mut index = Index::default();
+    index.set("src/known.rs", "fn known() {}\n");
+    world.happen(Event::Recalled(Box::new(Recalled {
+        number: 1,
+        index,
+        files: 1,
+        bytes: 14,
+        no_room: 0,
+        is_whole: true,
+    })));
+    let knows = |world: &World| world.session.requests.texts.text("src/known.rs").is_some();
+    assert!(knows(&world));
+    let inner = || vec!["/w/vendor/lib".into()];
+    for (added, removed) in [(inner(), Vec::new()), (Vec::new(), inner())] {
+        world.happen(Event::FoldersChanged(added, removed));
+        assert!(knows(&world));
     }
 }
