@@ -39,7 +39,7 @@ export async function chooseModel(program: string): Promise<boolean> {
         detail: model.title ?? "In the program itself; small and quick",
     }));
     choices.push({ label: "Choose a GGUF file…" });
-    const choice = await vscode.window.showQuickPick(choices, { title: "Model that completes code", matchOnDescription: true });
+    const choice = await vscode.window.showQuickPick(choices, { title: "Model for rests and code actions", matchOnDescription: true });
     if (!choice) return false;
     const name = choice.model ? choice.model.name : await chooseFile();
     if (name === undefined) return false;

@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
 Examples:
-  carat complete src/main.rs:10:5                  what would be shown behind column 5 of line 10
+  carat complete src/main.rs:10:5                  what the model says behind column 5 of line 10
   carat complete src/main.rs:10:5 --model 26b      from a model that was pulled
   carat complete src/main.rs:10:5 --model m.gguf --json --show-prompt";
 

@@ -17,7 +17,7 @@ Carat needs no configuration. Everything here is optional; what cannot be used i
 Settings come from two places:
 
 - **Your editor**: in the settings of the VS Code extension (`carat.deadlineMs`), or as `initializationOptions` or `workspace/didChangeConfiguration` of any other client (`{"deadlineMs": 300}`; a client may wrap them in `{"carat": …}` when it sends them later). Clients that have `workspace/configuration` are asked for the section `carat`. The pages of [editors](../editors) show where.
-- **The project**: the file `.carat.toml` in a folder of the workspace, for settings marked *project* below. It is read when the folder opens and when the file is saved. It comes with other people's code, so it cannot choose a model, name a file or start a program, and it cannot switch on what you switched off. Of its deadlines and lengths and yours, the lower ones count, of its `eagerness`, `comments`, `strings` and `shortest` and yours the quieter ones. In VS Code, a project's `.vscode/settings.json` counts as your editor, for the same settings alone.
+- **The project**: the file `.carat.toml` in a folder of the workspace, for settings marked *project* below. It is read when the folder opens and when the file is saved. It comes with other people's code, so it cannot choose a model, name a file or start a program, and it cannot switch on what you switched off. Of its deadlines and lengths and yours, the lower ones count, of its `delayMs` and yours the longer one, of its `eagerness`, `comments`, `strings` and `shortest` and yours the quieter ones. In VS Code, a project's `.vscode/settings.json` counts as your editor, for the same settings alone.
 
 ```toml
 # .carat.toml
