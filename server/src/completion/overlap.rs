@@ -1,5 +1,6 @@
 //! Lines and line ends of an answer that the document has already, and lines that go in circles.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::brackets::{only_brackets, only_closers};
@@ -165,15 +166,11 @@ pub(super) fn repeats_next_lines(
         let whole = index > 0 || typed.trim().is_empty();
         if whole && (ended || line.ends_with('\n')) && !line.trim().is_empty() {
             // The answer's first line is indented by what was typed.
-            let is_lower = index > 0 || !only_closes(line);
-            lines.push((
-                at,
-                if is_lower {
-                    compared(line).to_owned()
-                } else {
-                    format!("{typed}{}", line.trim_end())
-                },
-            ));
+            let line = match index {
+                0 if only_closes(line) => Cow::Owned(format!("{typed}{}", line.trim_end())),
+                _ => Cow::Borrowed(compared(line)),
+            };
+            lines.push((at, line));
         }
         at += line.len();
     }
@@ -181,7 +178,7 @@ pub(super) fn repeats_next_lines(
         let same = lines[*from..].iter().zip(&following);
         let same = same.take_while(|((_, line), next)| line == **next);
         let signs = same.flat_map(|((_, line), _)| line.chars().filter(|c| c.is_alphanumeric()));
-        Some(lines[*from].1.as_str()) == next || signs.count() >= LINE_LETTERS_MIN
+        Some(&*lines[*from].1) == next || signs.count() >= LINE_LETTERS_MIN
     };
     let first = (0..lines.len()).find(repeats)?;
     Some(lines[first].0)
